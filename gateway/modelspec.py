@@ -1,0 +1,61 @@
+"""What a model version takes and gives: the one description that metadata files, the database and the gateway share.
+
+`ModelSpec` is stored whole with each ModelVersion and travels to the gateway in `gateway_route_v1`. A metadata file
+(`docs/model-metadata.md`) is the same structure with everything optional.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Task = Literal["binary", "multiclass", "regression"]
+ColumnType = Literal["float", "int", "string", "bool"]
+InputLayout = Literal["columns", "matrix"]
+Cell = float | int | str | bool | None
+
+
+class Column(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One input column. `baseline` stands for "without this column" in prediction reasons."""
+
+    name: str
+    type: ColumnType
+    categories: tuple[str, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    baseline: Cell = None
+    nullable: bool = False
+    unit: str | None = None
+
+
+class Score(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How good the model was on `rows` held-out rows, by the measure called `name`."""
+
+    name: str
+    value: float
+    rows: int | None = None
+
+
+class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """A complete description. `columns` are in the model's order, `classes` in the order of its probabilities."""
+
+    task: Task
+    target: str = "prediction"
+    classes: tuple[str, ...] = ()
+    columns: tuple[Column, ...]
+    input: InputLayout
+    sample: dict[str, Cell]
+    score: Score | None = None
+    description: str = ""
+
+
+def spec_from_json(document: object) -> ModelSpec:
+    """Decode what `spec_to_json` made. Raises `msgspec.ValidationError`."""
+    return msgspec.convert(document, ModelSpec)
+
+
+def spec_to_json(spec: ModelSpec) -> dict[str, object]:
+    """Plain dicts and lists, fit for a jsonb column."""
+    document: dict[str, object] = msgspec.to_builtins(spec)
+    return document
