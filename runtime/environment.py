@@ -119,7 +119,16 @@ class _Reader:
         return self.number(name, low, low=low, high=high) if self.text(name) else None
 
     def flag(self, name: str) -> bool:
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
 
         def parse(value: str) -> bool:
             if value.lower() not in words:
@@ -168,7 +177,9 @@ def _networks(reader: _Reader, name: str) -> tuple[IPNetwork, ...]:
         try:
             networks.append(ipaddress.ip_network(item))
         except ValueError:
-            raise BadEnvironment(name, item, "expected addresses or networks such as 10.0.0.0/8, parted by commas") from None
+            raise BadEnvironment(
+                name, item, "expected addresses or networks such as 10.0.0.0/8, parted by commas"
+            ) from None
     return tuple(networks)
 
 
@@ -179,7 +190,9 @@ def _shown_host(address: str) -> str:
 def read_environment(values: Mapping[str, str] | None = None) -> Environment:
     """Read and check every variable. Raises `BadEnvironment`, naming the first one that can't be used."""
     read = _Reader(os.environ if values is None else values)
-    bind_address = read.parsed("BIND_ADDRESS", LOOPBACK, lambda v: str(ipaddress.ip_address(v)), "an IP address such as 127.0.0.1")
+    bind_address = read.parsed(
+        "BIND_ADDRESS", LOOPBACK, lambda v: str(ipaddress.ip_address(v)), "an IP address such as 127.0.0.1"
+    )
     for name in ("CONSOLE_URL", "GATEWAY_URL"):
         if not ipaddress.ip_address(bind_address).is_loopback and not read.text(name):
             raise BadEnvironment(name, "", f"must be set when BIND_ADDRESS is not a loopback address ({bind_address})")
