@@ -225,15 +225,22 @@ class Build(models.Model):
     """One run through the five build stages. Unfinished ones are the queue: work is found again here, not in Redis.
 
     `stages` is a list of `{"name", "state": waiting|running|done|failed, "seconds", "detail"}` in running order.
-    `claimed_by`/`claimed_at` say which task run has it; a claim that is not renewed is taken over.
+    Who runs it holds an advisory lock on its id, so a killed worker's build is free at once; `claimed_at` is for people.
     """
 
     api = models.ForeignKey(PredictionAPI, on_delete=models.CASCADE, related_name="builds", verbose_name="API")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+", verbose_name=_("version"))
+    previous = models.ForeignKey(
+        ModelVersion,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        verbose_name=_("version served before"),
+        help_text=_("An update that fails falls back to it."),
+    )
     kind = models.CharField(_("kind"), max_length=10, choices=BuildKind)
     requested_at = models.DateTimeField(_("requested"), default=timezone.now, editable=False)
-    claimed_by = models.CharField(max_length=100, blank=True, editable=False)
-    claimed_at = models.DateTimeField(null=True, editable=False)
+    claimed_at = models.DateTimeField(_("taken up"), null=True, editable=False)
     stages = models.JSONField(_("stages"), default=list)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, blank=True)
@@ -288,7 +295,6 @@ class Receipt(models.Model):
     api = models.ForeignKey(PredictionAPI, on_delete=models.CASCADE, related_name="receipts", verbose_name="API")
     event = models.OneToOneField(ApiEvent, on_delete=models.PROTECT, related_name="receipt", verbose_name=_("event"))
     verb = models.CharField(_("action"), max_length=30)
-    epoch = models.UUIDField(_("epoch"), editable=False)
     revision = models.BigIntegerField(_("revision"))
     requested_at = models.DateTimeField(_("requested"))
     confirmed_at = models.DateTimeField(_("confirmed"), null=True)
