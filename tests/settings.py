@@ -1,0 +1,8 @@
+"""The console's settings for tests: plain static file names and a cheap password hash; nothing else differs."""
+
+from console.settings import *  # noqa: F403
+from console.settings import STORAGES
+
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+WHITENOISE_USE_FINDERS = True
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
