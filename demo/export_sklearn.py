@@ -173,7 +173,7 @@ def describe_column(values: pd.Series, *, nullable: bool | None = None) -> dict[
 
 
 def layout_of(model: Any, columns: list[dict[str, Any]]) -> str:
-    """`matrix` where the model takes numbers by position; a transformer that picks columns by name needs one input each."""
+    """`matrix` where the model takes numbers by position; picking columns by name needs one input per column."""
     all_numbers = all(column["type"] != "string" for column in columns)
     picks_names = hasattr(model, "feature_names_in_") and any(
         isinstance(step, ColumnTransformer) for step in steps_of(model)
@@ -408,7 +408,7 @@ def export(model_path: Path, sample_path: Path, *, target: str | None, stem: Pat
     onnx_path, json_path = write(content, metadata, stem)
     print(f"{described(model)}: {task}, {len(columns)} columns, target {target_name}")
     print(
-        f"Compared with the original on {difference.rows} rows: all the same (largest difference {difference.worst:.2g})."
+        f"Compared with the original on {difference.rows} rows: all alike (largest difference {difference.worst:.2g})."
     )
     print(f"Wrote {onnx_path} ({len(content) / 1000:.0f} kB) and {json_path}. Register both.")
 

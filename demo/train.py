@@ -101,7 +101,7 @@ def train(
         table, target, test_size=HELD_OUT, random_state=SEED, stratify=None if is_regression else target
     )
     model.fit(learn, learn_target)
-    columns = [described(learn[column], units or {}, may_be_missing or set()) for column in learn.columns]
+    columns = [described(table[column], units or {}, may_be_missing or set()) for column in table.columns]
     layout = exporter.layout_of(model, columns)
     content = exporter.convert(model, columns, layout, name)
     difference = exporter.compare(model, content, hold, columns=columns, layout=layout)
@@ -116,7 +116,7 @@ def train(
     metadata["score"] = score(model, hold, hold_target, is_regression=is_regression)
     exporter.write(content, metadata, OUT / name)
     print(
-        f"{name}: {metadata['score']}, {len(content)} bytes, differs from the original by {difference.worst:.2g} at most"
+        f"{name}: {metadata['score']}, {len(content)} bytes, differs from the original by at most {difference.worst:.2g}"
     )
 
 
