@@ -40,6 +40,8 @@ class Environment:
     var_dir: Path
     database_url: str | None
     redis_url: str | None
+    postgres_bin: Path | None
+    valkey_bin: Path | None
     secret_key: str | None
     key_encryption_keys: tuple[str, ...]
     trusted_proxies: tuple[IPNetwork, ...]
@@ -148,6 +150,13 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _existing_path(value: str) -> Path:
+    path = Path(value).expanduser().absolute()
+    if not path.exists():
+        raise ValueError
+    return path
+
+
 def _host_and_port(value: str) -> tuple[str, int]:
     host, _, port = value.rpartition(":")
     if not host or not 0 < int(port) < 65536:
@@ -211,6 +220,8 @@ def read_environment(values: Mapping[str, str] | None = None) -> Environment:
         var_dir=Path(read.text("VAR_DIR") or "var").expanduser().absolute(),
         database_url=read.text("DATABASE_URL"),
         redis_url=read.text("REDIS_URL"),
+        postgres_bin=read.parsed("POSTGRES_BIN", None, _existing_path, "an existing postgres program, or its folder"),
+        valkey_bin=read.parsed("VALKEY_BIN", None, _existing_path, "an existing valkey-server or redis-server program"),
         secret_key=read.text("SECRET_KEY"),
         key_encryption_keys=read.items("KEY_ENCRYPTION_KEYS"),
         trusted_proxies=_networks(read, "TRUSTED_PROXIES"),
