@@ -115,9 +115,7 @@ def train(
     )
     metadata["score"] = score(model, hold, hold_target, is_regression=is_regression)
     exporter.write(content, metadata, OUT / name)
-    print(
-        f"{name}: {metadata['score']}, {len(content)} bytes, differs from the original by at most {difference.worst:.2g}"
-    )
+    print(f"{name}: {metadata['score']}, {len(content)} bytes, at most {difference.worst:.2g} from the original")
 
 
 def described(values: pd.Series, units: dict[str, str], may_be_missing: set[str]) -> dict[str, Any]:
