@@ -10,6 +10,7 @@ about at the next start is put right there.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -20,9 +21,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -261,9 +264,10 @@ class Postgres(_Server):
             self._check_version()
             return
         home = self._home()
-        draft = home / f"new-{secrets.token_hex(4)}"
-        for old in home.glob("new-*"):
+        mark = hashlib.sha256(bytes(self.env.var_dir)).hexdigest()[:12]  # several installations may share this folder
+        for old in home.glob(f"new-{mark}-*"):
             shutil.rmtree(old)
+        draft = home / f"new-{mark}-{secrets.token_hex(4)}"
         self._initdb(draft)
         if home == self.env.var_dir / "run":
             draft.rename(self._link())
@@ -316,28 +320,40 @@ class Postgres(_Server):
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
 
     def _initdb(self, draft: Path) -> None:
-        # `initdb` reads the password from its standard input: no file that another account would have to read.
-        made = subprocess.run(
-            self.run_as.command(
-                "initdb",
-                f"--pgdata={draft}",
-                "--username=postgres",
-                "--pwfile=/dev/stdin",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8" if platform.system() == "Linux" else "--locale=C",
-                *([] if self.tuning.is_durable else ["--no-sync"]),
-            ),
-            input=self._password("postgres_superuser") + "\n",
-            cwd="/",
-            env=_bare_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            **self.identity(),
-        )
+        options = [
+            f"--pgdata={draft}",
+            "--username=postgres",
+            "--pwfile=/dev/stdin",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8" if platform.system() == "Linux" else "--locale=C",
+            *([] if self.tuning.is_durable else ["--no-sync"]),
+        ]
+        draft.mkdir(mode=0o700)
+        if self.run_as.user is not None:
+            os.chown(draft, self.run_as.user, -1)
+        with self._password_pipe() as password:
+            made = subprocess.run(
+                self.run_as.command("initdb", *options),
+                stdin=password,
+                cwd="/",
+                env=_bare_environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+                **self.identity(),
+            )
         if made.returncode:
             raise EmbeddedError(f"initdb can't make the database's folder:\n{(made.stderr or made.stdout).strip()}")
+
+    def _password_pipe(self) -> IO[bytes]:
+        """The superuser's password as a standard input that the account of `initdb` may open; it never is a file."""
+        reading, writing = os.pipe()
+        if self.run_as.user is not None:
+            os.fchown(reading, self.run_as.user, -1)
+        with os.fdopen(writing, "w") as pipe:
+            pipe.write(self._password("postgres_superuser") + "\n")
+        return os.fdopen(reading, "rb")
 
     def _check_version(self) -> None:
         kept = (self.data_dir() / "PG_VERSION").read_text().strip()
@@ -491,28 +507,37 @@ def _choose_run_as(env: Environment, link: Path) -> RunAs:
         mapped = RunAs(("unshare", "--user", "--map-user=1000", "--map-group=1000", "--"), bin_dir=bin_dir)
         if mapped.can(str(bin_dir / "postgres"), "--version") and mapped.can("test", "-w", str(env.var_dir)):
             return mapped
-    return _as_nobody(bin_dir)
+    return _as_nobody(env, bin_dir)
 
 
-def _as_nobody(bin_dir: Path) -> RunAs:
+def _as_nobody(env: Environment, bin_dir: Path) -> RunAs:
     account = pwd.getpwnam("nobody")
     ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    os.chown(ELSEWHERE, account.pw_uid, account.pw_gid)
     run_as = RunAs(user=account.pw_uid, group=account.pw_gid, bin_dir=bin_dir)
     if run_as.can(str(bin_dir / "postgres"), "--version"):
         return run_as
-    copied = ELSEWHERE / "programs"  # the checkout lies where `nobody` may not look
-    if not copied.exists():
-        draft = ELSEWHERE / f"new-{secrets.token_hex(4)}"
-        shutil.copytree(bin_dir.parent, draft, symlinks=True)
-        draft.rename(copied)
-    run_as = RunAs(user=account.pw_uid, group=account.pw_gid, bin_dir=copied / "bin")
+    if env.postgres_bin is None:  # the checkout lies where `nobody` may not look
+        run_as = replace(run_as, bin_dir=_copied_programs(bin_dir))
     if not run_as.can(str(run_as.bin_dir / "postgres"), "--version"):
         raise EmbeddedError(
             "PostgreSQL refuses to run as root, and neither `unshare` nor the account `nobody` can run it here: "
             "use an ordinary account, or set DATABASE_URL"
         )
     return run_as
+
+
+def _copied_programs(bin_dir: Path) -> Path:
+    """The wheel's programs where everybody can run them, with the libraries that they look for beside the package."""
+    site, package = bin_dir.parents[2], bin_dir.parents[1].name
+    copied = ELSEWHERE / f"programs-{metadata.version(package)}"
+    if not copied.exists():
+        draft = Path(tempfile.mkdtemp(dir=ELSEWHERE))
+        draft.chmod(0o755)
+        for name in (package, f"{package}.libs"):
+            if (site / name).exists():
+                shutil.copytree(site / name, draft / name, symlinks=True)
+        draft.rename(copied)
+    return copied / bin_dir.relative_to(site)
 
 
 def _postgres_bin_dir(env: Environment) -> Path:
