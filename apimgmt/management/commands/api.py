@@ -1,0 +1,95 @@
+"""`manage.py api ACTION API_ID [ARG]`: every deed of the page, for scripts."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from apimgmt import services
+from apimgmt.actors import Actor
+from apimgmt.errors import Refused
+from apimgmt.management.base import ActorCommand, status_document, visible_api, wait_until_confirmed
+from apimgmt.models import PredictionAPI
+from apimgmt.whitelist import networks_in
+
+Deed = Callable[[PredictionAPI, str, Actor], dict[str, Any]]
+
+
+def _status(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    return {}
+
+
+def _verb(service: Callable[..., object]) -> Deed:
+    def deed(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+        service(api.pk, actor=actor)
+        return {}
+
+    return deed
+
+
+def _update(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    if not argument.isdigit():
+        raise Refused("update takes the number of a version.")
+    services.update_api(api.pk, int(argument), actor=actor, sure=True)
+    return {}
+
+
+def _allow(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    added = services.add_networks(api.pk, argument, actor=actor)
+    return {"added": added.added, "known": added.known}
+
+
+def _disallow(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    (network, *others) = networks_in(argument)
+    entry = api.whitelist.filter(network=network).first()
+    if entry is None or others:
+        raise Refused(f"{argument} is not on the whitelist.")
+    return {"removed": services.remove_network(api.pk, entry.pk, actor=actor, sure=True)}
+
+
+def _key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    return {"api_key": services.reveal_key(api.pk, actor=actor)}
+
+
+def _roll_key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    return {"api_key": services.roll_key(api.pk, actor=actor, sure=True)}
+
+
+DEEDS: dict[str, Deed] = {
+    "status": _status,
+    "stop": _verb(services.stop_api),
+    "start": _verb(services.start_api),
+    "cancel": _verb(services.cancel_api),
+    "delete": _verb(services.delete_api),
+    "lock": _verb(services.lock_api),
+    "unlock": _verb(services.unlock_api),
+    "upgrade": _verb(services.upgrade_api),
+    "update": _update,
+    "allow": _allow,
+    "disallow": _disallow,
+    "key": _key,
+    "roll-key": _roll_key,
+}
+WITH_ARGUMENT = {"update", "allow", "disallow"}
+
+
+class Command(ActorCommand):
+    help = "Show or change one prediction API."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("action", choices=sorted(DEEDS))
+        parser.add_argument("api_id")
+        parser.add_argument("argument", nargs="?", default="", help="a CIDR for allow and disallow, a version for update")
+        parser.add_argument("--wait", action="store_true", help="return once confirmed; fail with the reason if not")
+
+    def run(self, actor: Actor, options: dict[str, Any]) -> None:
+        action, argument = options["action"], options["argument"]
+        if (action in WITH_ARGUMENT) != bool(argument):
+            raise Refused(f"{action} takes {'an argument' if action in WITH_ARGUMENT else 'no argument'}.")
+        api = visible_api(actor, options["api_id"])
+        told = DEEDS[action](api, argument, actor)
+        if options["wait"]:
+            wait_until_confirmed(api.pk)
+        self.print({**status_document(api.pk), **told}, as_json=options["json"])

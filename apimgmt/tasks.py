@@ -1,0 +1,50 @@
+"""What the Celery worker does. Tasks carry ids only and may run twice: each first looks whether it is still needed.
+
+Redis may lose every message: `sweep` runs every two seconds and finds unfinished work in the database.
+"""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.conf import settings
+
+from apimgmt import building, ledgers, settling
+from console.celery import app
+
+# A hint just sent is left alone for this long before the sweep queues the work again.
+SWEEP_GRACE_S = 1.5
+
+
+@shared_task
+def run_build(build_id: int) -> None:
+    """Run one build to its end."""
+    building.run_build(build_id)
+
+
+@shared_task
+def settle(api_id: str) -> None:
+    """Wait for gateways to confirm an API's changes; after the time-out the sweep looks again."""
+    settling.settle_api(api_id, settings.ENVIRONMENT.confirm_timeout_s)
+
+
+@shared_task(expires=10)
+def sweep() -> None:
+    """Find work that no task is doing: builds whose worker died, changes that are not confirmed yet."""
+    for build_id in building.unattended_build_ids(older_than_s=SWEEP_GRACE_S):
+        run_build.delay(build_id)
+    for api_id in settling.unsettled_api_ids():
+        settling.settle_once(api_id)
+
+
+@shared_task(expires=60)
+def fold_ledgers() -> None:
+    """Fold what closed gateway ledgers left in RequestStat."""
+    while ledgers.fold_closed_ledgers():
+        pass
+
+
+@app.on_after_finalize.connect
+def schedule(sender: object, **kwargs: object) -> None:
+    """What beat sends, and how often (seconds)."""
+    app.add_periodic_task(2.0, sweep.s(), expires=10)
+    app.add_periodic_task(60.0, fold_ledgers.s(), expires=60)
