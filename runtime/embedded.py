@@ -532,10 +532,12 @@ def _copied_programs(bin_dir: Path) -> Path:
     copied = ELSEWHERE / f"programs-{metadata.version(package)}"
     if not copied.exists():
         draft = Path(tempfile.mkdtemp(dir=ELSEWHERE))
-        draft.chmod(0o755)
         for name in (package, f"{package}.libs"):
             if (site / name).exists():
                 shutil.copytree(site / name, draft / name, symlinks=True)
+        for path in (draft, *draft.rglob("*")):  # wheels that were unpacked under a strict umask are private
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         draft.rename(copied)
     return copied / bin_dir.relative_to(site)
 

@@ -133,8 +133,8 @@ def _environments() -> Iterator[tuple[int, list[str]]]:
             ["ps", "-axEww", "-o", "pid=", "-o", "command="], capture_output=True, text=True, check=False
         )
         for line in listed.stdout.splitlines():
-            pid, _, rest = line.strip().partition(" ")
-            yield int(pid), rest.split(" ")
+            number, _, rest = line.strip().partition(" ")
+            yield int(number), rest.split(" ")
         return
     for pid in _all_pids():
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
