@@ -35,24 +35,25 @@ class Command(BaseCommand):
             raise CommandError("demo changes only the embedded database. Set DEMO=1 to have it here all the same.")
         users = self._users(demo_password())
         for name, (edition, api_options) in WORKSPACES.items():
-            workspace, _created = Workspace.objects.get_or_create(
+            workspace, is_new = Workspace.objects.get_or_create(
                 name=name, defaults={"edition": edition, "api_options": api_options}
             )
-            workspace.members.add(*users)
+            if is_new:
+                workspace.members.add(*users)
             self._models(workspace)
         self.stdout.write(f"Demo users: {', '.join(ROLE_PERMISSIONS)}. Password: see {password_file()}")
 
     @staticmethod
     def _users(password: str) -> list[User]:
-        """One user a role, named like it. A changed DEMO_PASSWORD is taken over."""
+        """One user a role, named like it. A role changed in the User Portal stays; the password is the printed one."""
         users = []
         for role in ROLE_PERMISSIONS:
-            user, _created = User.objects.get_or_create(username=role)
+            user, is_new = User.objects.get_or_create(username=role, defaults={"is_staff": role == ADMINISTRATOR})
             if not user.check_password(password):
                 user.set_password(password)
-            user.is_staff = role == ADMINISTRATOR
-            user.save()
-            user.groups.set([Group.objects.get(name=role)])
+                user.save(update_fields=["password"])
+            if is_new:
+                user.groups.set([Group.objects.get(name=role)])
             users.append(user)
         return users
 
