@@ -465,13 +465,18 @@ class EmbeddedServers:
         for server in self.servers:
             server.stop()
 
-    def restart_dead(self) -> None:
-        """Start again what ended by itself. Raises `EmbeddedError`."""
+    def restart_dead(self) -> bool:
+        """Start again what ended by itself. Returns whether an address had to change. Raises `EmbeddedError`."""
+        is_moved = False
         for server in self.servers:
             if not server.is_running():
                 self.say(f"{server.name} stopped unexpectedly: starting it again.")
+                old_port = server.port
                 server.start()
-                self._write_urls()
+                is_moved = is_moved or server.port != old_port
+        if is_moved:
+            self._write_urls()
+        return is_moved
 
     def _write_urls(self) -> None:
         urls = {}

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LOOPBACK = "127.0.0.1"
+PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
 class BadEnvironment(Exception):
@@ -196,9 +197,37 @@ def _shown_host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def variables() -> dict[str, str]:
+    """The process's variables, and below them those of the file that ENV_FILE names (`.env` in the checkout)."""
+    named = os.environ.get("ENV_FILE", "").strip()
+    return _file_variables(Path(named).expanduser() if named else PROJECT_DIR / ".env", must_exist=bool(named)) | dict(
+        os.environ
+    )
+
+
+def _file_variables(path: Path, *, must_exist: bool) -> dict[str, str]:
+    """Lines `NAME=value`; blank lines and those that start with `#` are skipped, quotes around a value taken off."""
+    if not path.exists():
+        if must_exist:
+            raise BadEnvironment("ENV_FILE", str(path), "there is no such file")
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.strip().removeprefix("export ").strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise BadEnvironment(f"{path.name} line {number}", line, "expected NAME=value")
+        value = value.strip()
+        is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+        found[name.strip()] = value[1:-1] if is_quoted else value
+    return found
+
+
 def read_environment(values: Mapping[str, str] | None = None) -> Environment:
     """Read and check every variable. Raises `BadEnvironment`, naming the first one that can't be used."""
-    read = _Reader(os.environ if values is None else values)
+    read = _Reader(variables() if values is None else values)
     bind_address = read.parsed(
         "BIND_ADDRESS", LOOPBACK, lambda v: str(ipaddress.ip_address(v)), "an IP address such as 127.0.0.1"
     )

@@ -1,0 +1,54 @@
+"""The Procfile: what an installation consists of, one `name: command` a line; `release` runs once, before the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from runtime import processes
+from runtime.environment import PROJECT_DIR, Environment
+
+PROCFILE = PROJECT_DIR / "Procfile"
+_LINE = re.compile(r"^([A-Za-z][\w-]*):\s*(\S.*)$")
+
+
+class BadProcfile(Exception):
+    """A line of the Procfile can't be read. `str()` names it."""
+
+
+def read_procfile(path: Path = PROCFILE) -> dict[str, str]:
+    """Name → shell command, in the file's order. Raises `BadProcfile`."""
+    commands = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        matched = _LINE.match(line)
+        if matched is None:
+            raise BadProcfile(f"{path}, line {number}: expected `name: command`")
+        commands[matched[1]] = matched[2]
+    return commands
+
+
+def shell_command(command: str) -> list[str]:
+    """`exec`, so that the process that is known by its number is the program, not a shell around it."""
+    return ["/bin/sh", "-c", f"exec {command}"]
+
+
+def process_environment(env: Environment) -> dict[str, str]:
+    """The variables that an installation's processes start with, those that commands name filled in."""
+    bin_dir = str(Path(sys.executable).parent)
+    return os.environ | {
+        "PATH": os.pathsep.join([bin_dir, os.environ.get("PATH", os.defpath)]),
+        "BIND_ADDRESS": env.bind_address,
+        "CONSOLE_PORT": str(env.console_port),
+        "GATEWAY_PORT": str(env.gateway_port),
+        "VAR_DIR": str(env.var_dir),
+        "PYTHONUNBUFFERED": "1",  # their lines are read from a pipe, and should come when they are written
+        processes.INSTANCE_VARIABLE: instance_name(env),
+    }
+
+
+def instance_name(env: Environment) -> str:
+    return str(env.var_dir.resolve())
