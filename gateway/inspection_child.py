@@ -1,0 +1,46 @@
+"""The process that opens a stranger's model file: `python -m gateway.inspection_child FILE MEMORY_BYTES CPU_S [read]`.
+
+It gives up network, writing and memory before it imports anything large, and reading other files before it opens
+that one. Then it answers one JSON line per JSON line (`Ask`, `Answer`). Only `gateway.inspection` talks to it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from gateway import sandbox
+
+
+def confine(memory_bytes: int, cpu_s: int) -> list[str]:
+    """What can be given up before the imports. Returns what the kernel refused."""
+    missing = [] if sandbox.leave_network() else ["network namespace"]
+    sandbox.die_with_parent()
+    sandbox.limit_resources(memory_bytes=memory_bytes, cpu_s=cpu_s)
+    return missing if sandbox.forbid_writing() else [*missing, "landlock"]
+
+
+def main() -> None:
+    path, memory_bytes, cpu_s = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    missing = confine(memory_bytes, cpu_s)
+    # Libraries print to standard output as they like; answers have a descriptor of their own.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+
+    from gateway.inspection_messages import decode_ask, encode_answer
+    from gateway.inspection_work import Inspector
+
+    inspector = Inspector(path, reads_graph="read" in sys.argv[4:])
+    # Python and its packages stay readable, because libraries import on first use; nothing of the installation does.
+    sandbox.forbid_reading(except_under=(path, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix, "lib")))
+    for line in sys.stdin.buffer:
+        started = time.perf_counter()
+        answer = inspector.answer(decode_ask(line))
+        answer.seconds, answer.missing_limits = time.perf_counter() - started, missing
+        os.write(answers, encode_answer(answer) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
