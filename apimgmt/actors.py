@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from apimgmt.errors import NotAllowed, Refused
 from apimgmt.roles import HOLDERS, INSTALLER
-from gateway.client_address import client_address
+from gateway.client_address import BadForwardedFor, ClientAddresses
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ def role_of(user: User) -> str:
 
 
 def address_of(request: HttpRequest) -> str:
-    """The browser's address by the gateway's own rule for proxies, or "" where no address can be made out."""
+    """The browser's address by the gateway's own rule for proxies, or "" where none can be made out."""
+    addresses = ClientAddresses(settings.ENVIRONMENT.trusted_proxies)
+    peer, is_proxy = addresses.of_peer(request.META.get("REMOTE_ADDR", ""))
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
-    headers = [forwarded.encode("latin-1")] if forwarded is not None else []
-    address = client_address(
-        request.META.get("REMOTE_ADDR", ""), headers, settings.ENVIRONMENT.trusted_proxies
-    )
-    return str(address) if address is not None else ""
+    if not is_proxy or forwarded is None:
+        return peer
+    try:
+        return addresses.of_forwarded(peer, [forwarded.encode("latin-1", "replace")])
+    except BadForwardedFor:
+        return ""
 
 
 def actor_of(request: HttpRequest) -> Actor:

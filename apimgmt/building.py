@@ -166,7 +166,7 @@ class _Run:
         try:
             self.child.check(self.path, self.spec)
         except InspectionRefused as error:
-            raise StageFailed(str(error)) from None
+            raise StageFailed(str(error), error.log_tail) from None
         columns = ngettext("%(count)d column", "%(count)d columns", len(self.spec.columns)) % {
             "count": len(self.spec.columns)
         }
@@ -181,7 +181,7 @@ class _Run:
         try:
             result = self.child.self_test(self.path, self.spec)
         except SelfTestFailed as error:
-            raise StageFailed(str(error)) from None
+            raise StageFailed(str(error), error.log_tail) from None
         finally:
             self.resources.close()
         return _("1 row in %(micros).0f µs") % {"micros": result.row_us}

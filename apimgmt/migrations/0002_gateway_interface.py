@@ -39,7 +39,8 @@ CREATE TRIGGER number_api BEFORE INSERT OR UPDATE ON apimgmt_predictionapi
 
 CREATE FUNCTION apimgmt_keep_api() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'a deleted prediction API keeps its row: set status and deleted_at instead';
+    RAISE EXCEPTION 'a deleted prediction API keeps its row: set status and deleted_at instead'
+        USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER keep_api BEFORE DELETE ON apimgmt_predictionapi
     FOR EACH ROW EXECUTE FUNCTION apimgmt_keep_api();
@@ -94,7 +95,7 @@ CREATE TRIGGER number_quota AFTER UPDATE OF request_limit ON apimgmt_trialquota
 
 CREATE FUNCTION apimgmt_keep_event() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'events are append-only';
+    RAISE EXCEPTION 'events are append-only' USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER keep_event BEFORE UPDATE OR DELETE ON apimgmt_apievent
     FOR EACH ROW EXECUTE FUNCTION apimgmt_keep_event();
