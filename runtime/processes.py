@@ -78,8 +78,13 @@ def group_members(group: int) -> list[int]:
 
 
 def instance_members(instance: str) -> list[int]:
-    """The living processes, of this user, that descend from a supervisor of this instance; never the asking one."""
-    mark = f"{INSTANCE_VARIABLE}={instance}"
+    """The living processes, of this user, that descend from a supervisor of this instance."""
+    return marked_members(INSTANCE_VARIABLE, instance)
+
+
+def marked_members(variable: str, value: str) -> list[int]:
+    """The living processes of this user that were started with that variable; never the asking one."""
+    mark = f"{variable}={value}"
     return [pid for pid, environment in _environments() if pid != os.getpid() and mark in environment and is_alive(pid)]
 
 

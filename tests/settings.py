@@ -1,5 +1,6 @@
 """The console's settings for tests: plain static file names and a cheap password hash; nothing else differs."""
 
+import tests.environment  # noqa: F401 - first: it sets the variables that the settings below are read from
 from console.settings import *  # noqa: F403
 from console.settings import STORAGES
 
