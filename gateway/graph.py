@@ -139,9 +139,10 @@ def _width_of(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> int | None
         return lengths["coefficients"] // rows
     if node.op_type == "LinearRegressor":
         targets = _attribute(node, "targets")
-        return lengths["coefficients"] // (int(targets.i) if targets is not None else 1)
+        count = int(targets.i) if targets is not None else 1
+        return lengths["coefficients"] // count
     if node.op_type.startswith("TreeEnsemble") and (used := _attribute(node, "nodes_featureids")) is not None:
-        return max(used.ints) + 1  # columns behind the last used one don't show: a lower bound
+        return int(max(used.ints)) + 1  # columns behind the last used one don't show: a lower bound
     if node.op_type in {"MatMul", "Gemm"} and len(shape := shapes.get(node.input[1], ())) == 2:
         is_transposed = (turned := _attribute(node, "transB")) is not None and turned.i == 1
         return shape[1] if is_transposed else shape[0]
