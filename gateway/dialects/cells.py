@@ -1,0 +1,189 @@
+"""What one value may be: the precise reading of a JSON or CSV cell, and the list of faults a refusal carries.
+
+The quick ways in `json_intake` and `csv_intake` never refuse anything themselves: what they can't take is read again
+by these rules, which accept a little more (3.0 for a whole number) and explain what they refuse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+import msgspec
+
+from gateway.problems import Problem, RowError
+from gateway.table import ColumnRule
+
+LISTED: Final = 100
+_RECEIVED_CHARACTERS = 40
+_COMPARED_NAMES = 50  # names beside the model's that are looked through for a typo
+
+EXPECTED: Final = {"float": "a number", "int": "a whole number", "string": "text", "bool": "true or false"}
+_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Bad:
+    """Stands for a value that can't be taken; cheaper than an exception for each of a million cells."""
+
+
+BAD: Final = Bad()
+
+
+def read_json(rule: ColumnRule, value: object) -> object:
+    """The value as it goes into the arrays (None: missing), or BAD. `value` is a decoded JSON value."""
+    if value is None:
+        return None if rule.nullable else BAD
+    if rule.type == "string":
+        return value if isinstance(value, str) else BAD
+    if rule.type == "bool":
+        return value if isinstance(value, bool) else BAD
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return BAD
+    return _number(rule, value)
+
+
+def read_text(rule: ColumnRule, cell: str, *, has_decimal_comma: bool) -> object:
+    """The same for a CSV cell. An empty one is missing."""
+    if rule.type == "string":
+        return cell if cell or rule.nullable else BAD
+    text = cell.strip()
+    if not text:
+        return None if rule.nullable else BAD
+    if rule.type == "bool":
+        return _TRUTH.get(text.lower(), BAD)
+    if not text.isascii() or "_" in text:  # Python would read other scripts' digits, and 1_000
+        return BAD
+    number = _parsed(text.replace(",", ".") if has_decimal_comma else text)
+    return BAD if number is None else _number(rule, number)
+
+
+def _parsed(text: str) -> int | float | None:
+    """Whole numbers first: a float would round those beyond 2**53."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _number(rule: ColumnRule, value: int | float) -> object:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return BAD
+        if rule.type == "int":
+            if not value.is_integer():
+                return BAD
+            value = int(value)
+    return value if rule.low <= value <= rule.high else BAD
+
+
+def expected(rule: ColumnRule, value: object = None) -> str:
+    """What a refusal says was expected: the kind, or the range when the kind was right."""
+    kind = EXPECTED[rule.type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or rule.type not in {"float", "int"}:
+        return kind
+    if rule.type == "int" and isinstance(value, float) and not value.is_integer():
+        return kind
+    return (
+        f"{kind} from {rule.low:.8g} to {rule.high:.8g}"
+        if rule.type == "float"
+        else (f"{kind} from {rule.low} to {rule.high}")
+    )
+
+
+def describe(value: object) -> str:
+    """A received JSON value in words, cut short."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'text "{shortened(value)}"'
+    if isinstance(value, (int, float)):
+        return f"number {shortened_number(value)}"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= _RECEIVED_CHARACTERS else text[: _RECEIVED_CHARACTERS - 1] + "…"
+
+
+def shortened_number(value: int | float) -> str:
+    """Python refuses to write out a whole number of very many digits."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"of about {value.bit_length() * 30103 // 100000} digits"
+    return str(value)
+
+
+class Faults:
+    """Counts every fault and lists the first hundred."""
+
+    def __init__(self) -> None:
+        self.errors: list[RowError] = []
+        self.n_faults = 0
+        self._bad_rows = 0
+        self._last_row = 0
+        self._seen: dict[tuple[str, ...], Mapping[str, str]] = {}
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether the next fault is still listed; explaining one costs more than finding it."""
+        return len(self.errors) < LISTED
+
+    def count(self, row: int) -> None:
+        """A fault in this row, rows in ascending order."""
+        self.n_faults += 1
+        if row != self._last_row:
+            self._last_row = row
+            self._bad_rows += 1
+
+    def add(self, row: int, column: str, expected: str, received: str, nearest: str | None = None) -> None:
+        self.count(row)
+        if self.is_listing:
+            self.errors.append(RowError(row, column, expected, received, nearest))
+
+    def add_missing(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: set[str]) -> None:
+        """Required columns that a row, or a header, lacks. A name nearly like one of them is taken for a typo of it."""
+        missing = list(rules)
+        typos = self._typos(missing, given, known) if self.is_listing else {}
+        for rule in missing:
+            if rule.name in typos:
+                sent = typos[rule.name]
+                self.add(row, sent, f'the column "{rule.name}"', f'a column called "{shortened(sent)}"', rule.name)
+            else:
+                self.add(row, rule.name, EXPECTED[rule.type], "nothing: the column is missing")
+
+    def _typos(self, missing: list[ColumnRule], given: Iterable[str], known: set[str]) -> Mapping[str, str]:
+        extra = tuple(name for name in given if name not in known and len(name) <= 200)[:_COMPARED_NAMES]
+        key = (*extra, "", *(rule.name for rule in missing[:LISTED]))
+        if key not in self._seen:  # the rows of one request mostly share their names
+            self._seen[key] = _pairs([rule.name for rule in missing[:LISTED]], list(extra))
+        return self._seen[key]
+
+    def problem(self, n_rows: int) -> Problem:
+        faults = f"{self.n_faults} fault{'s' * (self.n_faults > 1)}"
+        rows = f"{self._bad_rows} of {n_rows} row{'s' * (n_rows > 1)}"
+        listed = f"; the first {LISTED} are listed" if self.n_faults > LISTED else ""
+        return Problem("invalid_rows", f"{faults} in {rows}{listed}.", errors=tuple(self.errors))
+
+
+def _pairs(missing: list[str], extra: list[str]) -> dict[str, str]:
+    """Missing name -> the sent name that is nearest to it; each sent name stands for one missing name at most."""
+    pairs: dict[str, str] = {}
+    left = {name.lower(): name for name in extra}
+    for name in missing:
+        if match := get_close_matches(name.lower(), left, n=1, cutoff=0.7):
+            pairs[name] = left.pop(match[0])
+    return pairs
+
+
+def json_value(raw: bytes | msgspec.Raw) -> object:
+    """A decoded JSON value; a number beyond 64-bit floats comes as infinity. Raises `msgspec.DecodeError`."""
+    try:
+        value: Any = msgspec.json.decode(raw)
+    except msgspec.ValidationError:  # "Number out of range" is the only one without a type
+        return math.inf
+    return value

@@ -1,0 +1,234 @@
+"""CSV with a header row into a table: whole columns at a time, cell by cell only where a column doesn't read.
+
+A body is read in pieces of a few thousand rows, so a large one costs the memory of its numbers, not of its texts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from gateway.dialects.cells import BAD, Bad, Faults, expected, read_text, shortened
+from gateway.modelspec import ModelSpec
+from gateway.problems import Problem
+from gateway.table import TEXT, Array, ColumnRule, Layout, Table, joined
+
+_PIECE_ROWS = 4096
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_EXACT_FLOAT = 2.0**53  # whole numbers up to here survive a float
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+_Row = list[str]
+
+
+class CsvIntake:
+    """Compiled once per loaded model."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+        self._layout = layout
+        self._names = {rule.name for rule in layout.rules}
+
+    def table(self, body: bytes, charset: str) -> tuple[Table, str]:
+        """The rows and what was recognised. Raises `Problem("malformed_body" | "invalid_rows")`."""
+        if not body.strip():
+            raise Problem("malformed_body", "The body is empty.")
+        encoding = "utf-8-sig" if charset == "utf-8" else charset
+        try:
+            return self._read(body, encoding, charset)
+        except UnicodeDecodeError as error:
+            start = _first_undecodable(body, encoding, error)
+            raise Problem("malformed_body", f"The body is not {charset}: invalid byte at position {start}.") from None
+
+    def _read(self, body: bytes, encoding: str, charset: str) -> tuple[Table, str]:
+        separator = self._separator(body, encoding)
+        records = _records(body, encoding, separator)
+        header = self._header(next(records, []))
+        faults = Faults()
+        pieces = _Pieces(self._layout, header, has_decimal_comma=separator == ";", faults=faults)
+        missing = [rule for rule in self._layout.rules if rule.name not in header and not rule.nullable]
+        if missing:
+            faults.add_missing(1, missing, header, known=self._names)
+            n_rows = sum(1 for record in records if record)
+            raise faults.problem(max(n_rows, 1))
+        table = pieces.table(records)
+        decimal = "comma" if separator == ";" else "point"
+        return table, f"charset={charset}; separator={_SEPARATORS[separator]}; decimal={decimal}"
+
+    def _separator(self, body: bytes, encoding: str) -> str:
+        """The one that finds most of the model's columns in the header; a comma where it makes no difference."""
+
+        def n_found(separator: str) -> int:
+            try:
+                names = next(_records(body, encoding, separator), [])
+            except Problem:  # a header that this separator can't read
+                return -1
+            return len(self._names.intersection(names).union(name.strip() for name in names) & self._names)
+
+        return max(_SEPARATORS, key=n_found)
+
+    def _header(self, names: _Row) -> _Row:
+        header = [name if name in self._names else name.strip() for name in names]
+        if len(set(header)) < len(header):
+            for name in header:
+                if name in self._names and header.count(name) > 1:
+                    raise Problem("malformed_body", f'The header names the column "{shortened(name)}" twice.')
+        return header
+
+
+def _records(body: bytes, encoding: str, separator: str) -> Iterator[_Row]:
+    """The records of a body. Raises UnicodeDecodeError, and `Problem("malformed_body")` with the line."""
+    text = io.TextIOWrapper(io.BytesIO(body), encoding, newline="")
+    reader = csv.reader(text, delimiter=separator, strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise Problem("malformed_body", f"The body is not valid CSV: line {reader.line_num}: {error}.") from None
+
+
+def _first_undecodable(body: bytes, encoding: str, error: UnicodeDecodeError) -> int:
+    """The position in the whole body: while reading in pieces it is counted from the piece's start."""
+    try:
+        body.decode(encoding)
+    except UnicodeDecodeError as whole:
+        return whole.start + (3 if body.startswith(b"\xef\xbb\xbf") and encoding == "utf-8-sig" else 0)
+    return error.start
+
+
+class _Pieces:
+    """Reads the records below one header, a few thousand at a time."""
+
+    def __init__(self, layout: Layout, header: _Row, *, has_decimal_comma: bool, faults: Faults) -> None:
+        self._layout = layout
+        self._width = len(header)
+        place = {name: index for index, name in enumerate(header)}
+        self._places = [place.get(rule.name) for rule in layout.rules]
+        self._has_decimal_comma = has_decimal_comma
+        self._faults = faults
+
+    def table(self, records: Iterator[_Row]) -> Table:
+        tables: list[Table] = []
+        n_rows = 0
+        while piece := list(islice(records, _PIECE_ROWS)):
+            rows = [record for record in piece if record]  # blank lines are no rows
+            if rows and (table := self._piece_table(rows, first_row=n_rows + 1)) is not None:
+                tables.append(table)
+            n_rows += len(rows)
+        if self._faults.n_faults:
+            raise self._faults.problem(n_rows)
+        if not n_rows:
+            raise Problem("invalid_rows", "The CSV has a header, but no row below it.")
+        return joined(tables)
+
+    def _piece_table(self, rows: list[_Row], *, first_row: int) -> Table | None:
+        """None where there are faults."""
+        if self._faults.n_faults or any(len(row) != self._width for row in rows):
+            return self._careful_table(rows, first_row)
+        cells = list(zip(*rows, strict=True))
+        columns = []
+        for rule, place in zip(self._layout.rules, self._places, strict=True):
+            column = _missing(rule, len(rows)) if place is None else self._column(rule, cells[place])
+            if column is None:
+                return self._careful_table(rows, first_row)
+            columns.append(column)
+        return self._layout.table_from_columns(columns)
+
+    def _column(self, rule: ColumnRule, cells: Sequence[str]) -> Array | None:
+        """A whole column at once; None where one of its cells needs a closer look."""
+        if rule.type == "string":
+            return None if not rule.nullable and "" in cells else _array(cells, TEXT)
+        if rule.type == "bool":
+            return _truths(rule, cells)
+        return _numbers(rule, cells, has_decimal_comma=self._has_decimal_comma)
+
+    def _careful_table(self, rows: list[_Row], first_row: int) -> Table | None:
+        """Row by row, so that faults come in the order a reader looks for them."""
+        cells: list[list[Any]] = [[] for _ in self._layout.rules]
+        for number, row in enumerate(rows, start=first_row):
+            if len(row) != self._width:
+                self._faults.add(number, "", f"{self._width} cells", f"{len(row)} cells")
+                continue
+            for column, rule, place in zip(cells, self._layout.rules, self._places, strict=True):
+                column.append(self._cell(rule, "" if place is None else row[place], number))
+        if self._faults.n_faults:
+            return None
+        return self._layout.table_from_columns(
+            [_from_values(rule, column) for rule, column in zip(self._layout.rules, cells, strict=True)]
+        )
+
+    def _cell(self, rule: ColumnRule, cell: str, number: int) -> object:
+        value = read_text(rule, cell, has_decimal_comma=self._has_decimal_comma)
+        if value is BAD:
+            if self._faults.is_listing:
+                received = f'text "{shortened(cell)}"' if cell.strip() else "an empty cell"
+                self._faults.add(number, rule.name, expected(rule, _as_number(cell)), received)
+            else:
+                self._faults.count(number)
+        return value
+
+
+def _array(cells: Iterable[object], dtype: Any) -> Array:
+    return np.array(list(cells), dtype)
+
+
+def _missing(rule: ColumnRule, n_rows: int) -> Array:
+    """A column that the header lacks and the model can do without."""
+    return np.full(n_rows, "" if rule.dtype == TEXT else np.nan, rule.dtype)
+
+
+def _truths(rule: ColumnRule, cells: Sequence[str]) -> Array | None:
+    values = [_TRUTH.get(cell.lower()) for cell in cells]
+    return None if None in values else _array(values, rule.dtype)
+
+
+def _numbers(rule: ColumnRule, cells: Sequence[str], *, has_decimal_comma: bool) -> Array | None:
+    text = "".join(cells)
+    if not text.isascii() or "_" in text:  # Python would read other scripts' digits, and 1_000
+        return None
+    if has_decimal_comma and "," in text:
+        cells = [cell.replace(",", ".") for cell in cells]
+    values = _floats(cells)
+    if values is None:
+        return None
+    n_missing = cells.count("")
+    is_in_range = (values >= rule.low) & (values <= rule.high)
+    if len(cells) - np.count_nonzero(is_in_range) != n_missing or (n_missing and not rule.nullable):
+        return None  # out of range, or the text nan, which is not how a missing value is written
+    if rule.type == "int":
+        given = values[is_in_range]
+        if (given != np.floor(given)).any() or (np.abs(given) > _EXACT_FLOAT).any():
+            return None
+    return values.astype(rule.dtype)
+
+
+def _floats(cells: Sequence[str]) -> Array | None:
+    """64-bit floats, NaN for an empty cell; None where a cell is no number."""
+    try:
+        return np.array(list(map(float, cells)))
+    except ValueError:
+        if "" not in cells:
+            return None
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in cells])
+    except ValueError:
+        return None
+
+
+def _from_values(rule: ColumnRule, values: list[Any]) -> Array:
+    absent: object = "" if rule.dtype == TEXT else np.nan
+    return _array((absent if value is None or isinstance(value, Bad) else value for value in values), rule.dtype)
+
+
+def _as_number(cell: str) -> object:
+    """For the wording only: a number that was refused was out of range, or not whole."""
+    if not re.fullmatch(r"[-+0-9.eE]{1,400}", cell.strip()):
+        return cell
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

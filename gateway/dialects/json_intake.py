@@ -1,0 +1,193 @@
+"""`{"rows": [{...}]}` into a table: a decoder compiled for the model's columns, and a careful reading where it refuses.
+
+Of keys that appear twice in an object the last one counts. Extra columns are skipped, whatever is in them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+from msgspec.structs import astuple
+
+from gateway.dialects.cells import BAD, Faults, describe, expected, json_value, read_json, shortened
+from gateway.modelspec import ModelSpec
+from gateway.problems import Problem
+from gateway.table import ColumnRule, Layout, Table
+
+_BOM = b"\xef\xbb\xbf"
+_SHAPE = 'Expected {"rows": [{"column": value, ...}, ...]}'
+
+
+class _Envelope(msgspec.Struct):
+    """Rows that are still text, so that one bad row doesn't cost the memory of all of them as dicts."""
+
+    rows: list[msgspec.Raw]
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_RAW_ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class JsonIntake:
+    """Compiled once per loaded model."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+        self._layout = layout
+        self._rules = [layout.rules[index] for index in layout.field_order]
+        self._names = {rule.name for rule in self._rules}
+        row_type = _row_type(self._rules)
+        self._rows = None if row_type is None else msgspec.json.Decoder(_rows_type(row_type))
+        self._row = None if row_type is None else msgspec.json.Decoder(row_type)
+
+    def table(self, body: bytes) -> Table:
+        """Raises `Problem("malformed_body" | "invalid_rows")`."""
+        if not body.isascii():
+            body = _checked_utf8(body)
+        if self._rows is None:
+            return self._careful_table(body)
+        try:
+            rows = self._rows.decode(body).rows
+        except (msgspec.DecodeError, RecursionError):  # find out what is wrong, or that nothing is
+            return self._careful_table(body)
+        return self._layout.table_from_rows([astuple(row) for row in rows])
+
+    def _careful_table(self, body: bytes) -> Table:
+        try:
+            rows = _envelope(body).rows
+        except RecursionError:
+            raise Problem("malformed_body", "The JSON is nested too deeply.") from None
+        if not rows:
+            raise Problem("invalid_rows", "`rows` is empty: send at least one row.")
+        faults = Faults()
+        cells = [self._row_cells(raw, number, faults) for number, raw in enumerate(rows, start=1)]
+        if faults.n_faults:
+            raise faults.problem(len(rows))
+        return self._layout.table_from_rows(cells)
+
+    def _row_cells(self, raw: msgspec.Raw, number: int, faults: Faults) -> tuple[Any, ...]:
+        """The row's cells in the layout's order; if there are faults, the tuple means nothing."""
+        if (cells := self._quick_cells(raw)) is not None:
+            return cells
+        try:
+            return self._careful_cells(_RAW_ROW.decode(raw), number, faults)
+        except msgspec.ValidationError:
+            faults.add(number, "", "an object", describe(json_value(raw)))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Problem("malformed_body", f"Row {number} is not valid JSON: {_reason(error)}.") from None
+        return ()
+
+    def _quick_cells(self, raw: msgspec.Raw) -> tuple[Any, ...] | None:
+        """None where the row needs a closer look."""
+        if self._row is None:
+            return None
+        try:
+            return astuple(self._row.decode(raw))
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
+    def _careful_cells(self, given: dict[str, msgspec.Raw], number: int, faults: Faults) -> tuple[Any, ...]:
+        cells: list[Any] = []
+        missing: list[ColumnRule] = []
+        for rule in self._rules:
+            raw = given.get(rule.name)
+            if raw is None:
+                cells.append(None)
+                if not rule.nullable:
+                    missing.append(rule)
+                continue
+            value = json_value(raw)
+            cell = read_json(rule, value)
+            cells.append(cell)
+            if cell is BAD:
+                _add_bad(faults, number, rule, value, raw)
+        if missing:
+            faults.add_missing(number, missing, given, known=self._names)
+        return tuple(cells)
+
+
+def _add_bad(faults: Faults, number: int, rule: ColumnRule, value: object, raw: msgspec.Raw) -> None:
+    if not faults.is_listing:
+        faults.count(number)
+        return
+    is_beyond = isinstance(value, float) and math.isinf(value)
+    received = f"number {shortened(bytes(raw).decode())}" if is_beyond else describe(value)
+    faults.add(number, rule.name, expected(rule, value), received)
+
+
+def _row_type(rules: list[ColumnRule]) -> type[msgspec.Struct] | None:
+    """A struct with one field per column; None where msgspec can't spell a column's name (quotes, backslashes)."""
+    fields: list[Any] = []
+    for index, rule in enumerate(rules):
+        kind = _field_type(rule)
+        fields.append((f"f{index}", kind | None, None) if rule.nullable else (f"f{index}", kind))
+    names = {f"f{index}": rule.name for index, rule in enumerate(rules)}
+    try:
+        # gc=False: rows hold only atoms, so the collector need not walk 100,000 of them
+        return msgspec.defstruct("Row", fields, rename=names, gc=False, kw_only=True)
+    except ValueError:
+        return None
+
+
+def _rows_type(row_type: type[msgspec.Struct]) -> Any:
+    rows = Annotated[list[row_type], msgspec.Meta(min_length=1)]  # type: ignore[valid-type]  # made at run time
+    return msgspec.defstruct("Body", [("rows", rows)], gc=False)
+
+
+def _field_type(rule: ColumnRule) -> Any:
+    """Limits are checked while decoding, so the arrays can never overflow."""
+    if rule.type == "float":
+        return Annotated[float, msgspec.Meta(ge=rule.low, le=rule.high)]
+    if rule.type == "int":
+        return Annotated[int, msgspec.Meta(ge=int(rule.low), le=int(rule.high))]
+    return {"bool": bool, "string": str}[rule.type]
+
+
+def _checked_utf8(body: bytes) -> bytes:
+    """msgspec doesn't look into the text it skips, and JSON is UTF-8 throughout. A byte order mark is let pass."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem("malformed_body", f"The body is not UTF-8: invalid byte at position {error.start}.") from None
+    return body.removeprefix(_BOM)
+
+
+def _envelope(body: bytes) -> _Envelope:
+    """The rows, each still as text. Raises RecursionError, or a Problem that says what is wrong with the whole."""
+    if not body.strip():
+        raise Problem("malformed_body", "The body is empty.")
+    try:
+        return _ENVELOPE.decode(body)
+    except msgspec.ValidationError:
+        _refuse_shape(body)
+    except msgspec.DecodeError as error:
+        _refuse_syntax(body, error)
+
+
+def _refuse_shape(body: bytes) -> NoReturn:
+    try:
+        raw = msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError as error:  # the shape was wrong before the fault was reached
+        _refuse_syntax(body, error)
+    if not bytes(raw).lstrip().startswith(b"{"):
+        raise Problem("invalid_rows", f"{_SHAPE}, received {describe(json_value(raw))}.")
+    rows = _RAW_ROW.decode(raw).get("rows")
+    if rows is None:
+        raise Problem("invalid_rows", f"{_SHAPE}, received an object without `rows`.")
+    raise Problem("invalid_rows", f"{_SHAPE}, received {describe(json_value(rows))} as `rows`.")
+
+
+def _refuse_syntax(body: bytes, error: msgspec.DecodeError) -> NoReturn:
+    hint = ""
+    place = re.search(r"\(byte (\d+)\)", str(error))
+    if place and body[int(place[1]) :].lstrip(b"-").startswith((b"NaN", b"Inf", b"nan", b"inf")):
+        hint = " JSON has no NaN or Infinity; a missing value is null."
+    raise Problem("malformed_body", f"The body is not valid JSON: {_reason(error)}.{hint}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).removeprefix("JSON is malformed: ").rstrip(".")

@@ -1,0 +1,71 @@
+"""Predictions as JSON and as CSV, from templates that are filled in once per model.
+
+Numbers are written as the shortest decimal that reads back as the same 32-bit (or 64-bit) float: `str` of a numpy
+scalar does that, and is quicker than turning it into a Python float, which would show 0.97 as 0.9700000286102295.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.modelspec import ModelSpec
+from gateway.table import Classification, Layout, Prediction, Regression
+
+JSON_TYPE = b"application/json"
+CSV_TYPE = b"text/csv; charset=utf-8"
+
+
+class JsonReply:
+    """`{"model_version": ..., "predictions": [...]}`."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+        texts = [msgspec.json.encode(name).decode() for name in spec.classes]
+        probabilities = ",".join(f"{_literal(text)}:%s" for text in texts)
+        self._row_by_class = [f'{{"class":{_literal(text)},"probabilities":{{{probabilities}}}}}' for text in texts]
+
+    def body(self, prediction: Prediction, version: str) -> bytes:
+        rows = ",".join(self._rows(prediction))
+        return b'{"model_version":%b,"predictions":[%b]}' % (msgspec.json.encode(version), rows.encode())
+
+    def _rows(self, prediction: Prediction) -> Iterator[str]:
+        if isinstance(prediction, Regression):
+            return (f'{{"value":{value!s}}}' for value in prediction.values)
+        return _filled(self._row_by_class, prediction)
+
+
+class CsvReply:
+    """A header and one line per row: `prediction`, and for a classification one `probability_<class>` each."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+        self._header = csv_line(["prediction", *(f"probability_{name}" for name in spec.classes)])
+        numbers = ",%s" * len(spec.classes) + "\n"
+        self._row_by_class = [_literal(csv_line([name])[:-1]) + numbers for name in spec.classes]
+
+    def body(self, prediction: Prediction) -> bytes:
+        return (self._header + "".join(self._rows(prediction))).encode()
+
+    def _rows(self, prediction: Prediction) -> Iterator[str]:
+        if isinstance(prediction, Regression):
+            return (f"{value!s}\n" for value in prediction.values)
+        return _filled(self._row_by_class, prediction)
+
+
+def _filled(template_by_class: list[str], prediction: Classification) -> Iterator[str]:
+    rows = zip(prediction.class_indexes, prediction.probabilities, strict=True)
+    return (template_by_class[index] % tuple(row) for index, row in rows)
+
+
+def csv_line(cells: list[str]) -> str:
+    """One CSV record ending with a line feed, quoted where it must be."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _literal(text: str) -> str:
+    """Text that stands for itself in a %-template."""
+    return text.replace("%", "%%")
