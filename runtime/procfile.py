@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from runtime import processes
@@ -36,11 +37,12 @@ def shell_command(command: str) -> list[str]:
     return ["/bin/sh", "-c", f"exec {command}"]
 
 
-def process_environment(env: Environment) -> dict[str, str]:
+def process_environment(env: Environment, variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables that an installation's processes start with, those that commands name filled in."""
     bin_dir = str(Path(sys.executable).parent)
-    return os.environ | {
-        "PATH": os.pathsep.join([bin_dir, os.environ.get("PATH", os.defpath)]),
+    base = dict(os.environ if variables is None else variables)
+    return base | {
+        "PATH": os.pathsep.join([bin_dir, base.get("PATH", os.defpath)]),
         "BIND_ADDRESS": env.bind_address,
         "CONSOLE_PORT": str(env.console_port),
         "GATEWAY_PORT": str(env.gateway_port),

@@ -7,8 +7,11 @@ Redis database numbers; pytest-django gives each its own PostgreSQL database.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import random
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,17 +55,26 @@ def worker_index() -> int:
 
 
 def broker_database(offset: int) -> str:
-    """A Redis URL of this worker's own: offset 0 for tests in this process, 1 for its live installation."""
+    """A Redis URL of this worker's own: offset 0 for tests and the shared stack, 1 for further ones."""
     parts = urlsplit(_servers["REDIS_URL"])
     base = int(parts.path.strip("/") or 0)
     return parts._replace(path=f"/{base + 2 * worker_index() + offset}").geturl()
 
 
-def base_variables(var_dir: Path) -> dict[str, str]:
-    """The environment without any setting of ours, then the servers and an own VAR_DIR."""
+def unused_port() -> int:
+    """A port nobody listens on, from below the range out of which the kernel gives ports to outgoing connections."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def clean_variables() -> dict[str, str]:
+    """The environment without any setting of ours, then the servers."""
     ours = set(variable_names()) | {"ENV_FILE"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | _servers | {"ENV_FILE": os.devnull, "VAR_DIR": str(var_dir), "SECRET_KEY": "only-for-tests-" * 4}
+    return kept | _servers | {"ENV_FILE": os.devnull}
 
 
 def _prepare() -> None:
@@ -75,7 +87,13 @@ def _prepare() -> None:
     var_dir = Path(tempfile.mkdtemp(prefix="var-", dir=run_dir))
     if run_dir is None:
         atexit.register(shutil.rmtree, var_dir, ignore_errors=True)
-    variables = base_variables(var_dir) | {"REDIS_URL": broker_database(0)}
+    variables = clean_variables() | {
+        "REDIS_URL": broker_database(0),
+        "VAR_DIR": str(var_dir),
+        "CONSOLE_PORT": str(unused_port()),
+        "GATEWAY_PORT": str(unused_port()),
+        "SECRET_KEY": "only-for-tests-" * 4,
+    }
     os.environ.clear()
     os.environ.update(variables)
 
