@@ -99,7 +99,7 @@ def chunks_of(path: Path) -> Iterable[bytes]:
 def keep(staged: Staged) -> Path:
     """Move a staged file to its place. A file that is there already is replaced by the same bytes."""
     path = path_of(staged.sha256)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     staged.path.rename(path)
     for folder in (path.parent, path.parent.parent):
         _sync_folder(folder)
@@ -124,8 +124,9 @@ def forget_old_stagings() -> None:
 
 def _staging_dir() -> Path:
     store: Path = settings.ENVIRONMENT.model_store_dir
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = store / "staging"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gateway.inspection_messages import Answer, Ask, decode_answer, encode_ask
+from gateway.inspection_messages import READY, Answer, Ask, decode_answer, encode_ask
 from gateway.modelspec import ModelSpec
 from gateway.signature import Signature
 
@@ -150,6 +150,17 @@ class InspectionChild:
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
+        self._await_start(self._process)
+
+    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
+        """Raises `InspectionRefused` in words that don't blame the model."""
+        try:
+            is_ready = self._read_line(process, min(self.timeout_s, LONGEST_S)) == READY
+        except InspectionRefused:
+            is_ready = False
+        if not is_ready:
+            self.close()
+            raise InspectionRefused("The console could not start the model's inspection.", self._log_tail())
 
     def _exchange(self, line: bytes) -> Answer:
         """One question, one answer, within the time limit. Raises `InspectionRefused` if there is none."""

@@ -29,12 +29,13 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
 
-    from gateway.inspection_messages import decode_ask, encode_answer
+    from gateway.inspection_messages import READY, decode_ask, encode_answer
     from gateway.inspection_work import Inspector
 
     inspector = Inspector(path, reads_graph="read" in sys.argv[4:])
     # Python and its packages stay readable, because libraries import on first use; nothing of the installation does.
     sandbox.forbid_reading(except_under=(path, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix, "lib")))
+    os.write(answers, READY)  # what goes wrong from here on is the model's doing
     for line in sys.stdin.buffer:
         started = time.perf_counter()
         answer = inspector.answer(decode_ask(line))

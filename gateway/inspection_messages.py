@@ -31,6 +31,9 @@ class Answer(msgspec.Struct):
     missing_limits: list[str] = msgspec.field(default_factory=list)
 
 
+# The child's first line: its limits stand and its libraries are loaded.
+READY = b"ready\n"
+
 _ask_decoder = msgspec.json.Decoder(Ask)
 _answer_decoder = msgspec.json.Decoder(Answer)
 

@@ -10,12 +10,11 @@ from typing import Any
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from gateway.engines import ModelFailed, ModelLoadError
-from gateway.engines.onnx import OnnxEngine
 from gateway.inspection_messages import Answer, Ask
-from gateway.modelspec import Cell, ModelSpec
+from gateway.modelspec import ModelSpec
+from gateway.predictor import ModelFailed, ModelLoadError, Predictor
 from gateway.signature import NotServable, Signature, is_zipmap, read_ports, table_layout
-from gateway.table import Layout, LayoutError, Prediction, Table
+from gateway.table import Prediction, Regression
 
 TOO_LARGE = "The model needs more memory than an inspection may take."
 SPEED_ROUNDS = 50
@@ -37,7 +36,7 @@ class Inspector:
             return self._answer(ask)
         except NotServable as refusal:
             return Answer(refused=str(refusal))
-        except (ModelLoadError, ModelFailed, LayoutError) as refusal:
+        except (ModelLoadError, ModelFailed) as refusal:
             return Answer(refused=TOO_LARGE if is_out_of_memory(str(refusal)) else str(refusal))
         except MemoryError:
             return Answer(refused=TOO_LARGE)
@@ -53,46 +52,45 @@ class Inspector:
         if ask.do == "probe":
             return Answer(nullable=tuple(name for name in ask.names if served.stands_missing(name)))
         if ask.do == "test":
-            prediction = served.predict(ask.spec.sample)
-            return Answer(prediction=described(ask.spec, prediction), row_us=served.row_us())
+            return Answer(prediction=described(ask.spec, served.predict_sample()), row_us=served.row_us())
         return Answer()
 
 
 class _Served:
-    """The file loaded as the gateway will load it. Raises `ModelLoadError` or `LayoutError`."""
+    """The file loaded as the gateway loads it. Raises `ModelLoadError`."""
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
         self.spec = spec
-        self._engine = OnnxEngine(path, spec)
-        self._layout = Layout(spec, self._engine.dtypes)
+        self._predictor = Predictor(path, spec)
 
-    def predict(self, row: dict[str, Cell]) -> Prediction:
-        return self._engine.predict(self._table(row))
+    def predict_sample(self) -> Prediction:
+        """Through everything that a caller's row will pass. Raises `ModelLoadError` or `ModelFailed`."""
+        return self._predictor.warm_up()
 
     def stands_missing(self, name: str) -> bool:
-        """Whether a row without this value still gets a finite prediction."""
-        if self._layout.rules[[column.name for column in self.spec.columns].index(name)].dtype.kind not in "fO":
+        """Whether the sample row without this value still gets a usable prediction."""
+        index = [column.name for column in self.spec.columns].index(name)
+        layout = self._predictor.layout
+        if layout.rules[index].dtype.kind not in "fO":  # neither NaN nor empty text
             return False
+        cells = [self.spec.sample[column.name] for column in self.spec.columns]
+        cells[index] = None
         try:
-            self.predict({**self.spec.sample, name: None})
+            self._predictor.predict(layout.table_from_rows([tuple(cells[i] for i in layout.field_order)]))
         except ModelFailed:
             return False
         return True
 
     def row_us(self) -> float:
         """Median time of one row, in microseconds, over at most `SPEED_TIME_S`."""
-        table = self._table(self.spec.sample)
+        table = self._predictor.table_from_rows([self.spec.sample])
         times: list[float] = []
         end = time.perf_counter() + SPEED_TIME_S
         while not times or (len(times) < SPEED_ROUNDS and time.perf_counter() < end):
             started = time.perf_counter()
-            self._engine.predict(table)
+            self._predictor.predict(table)
             times.append(time.perf_counter() - started)
         return sorted(times)[len(times) // 2] * 1e6
-
-    def _table(self, row: dict[str, Cell]) -> Table:
-        cells = [row.get(column.name) for column in self.spec.columns]
-        return self._layout.table_from_rows([tuple(cells[index] for index in self._layout.field_order)])
 
 
 def read(path: Path) -> Signature:
@@ -157,9 +155,7 @@ def runtime_words(error: Exception) -> str:
 
 def described(spec: ModelSpec, prediction: Prediction) -> dict[str, Any]:
     """The one prediction as the gateway's JSON has it."""
-    if prediction.values is not None:
+    if isinstance(prediction, Regression):
         return {"value": float(prediction.values[0])}
-    if prediction.probabilities is None:
-        raise TypeError("a prediction has values or probabilities")
     probabilities = dict(zip(spec.classes, map(float, prediction.probabilities[0]), strict=True))
     return {"class": prediction.labels(spec)[0], "probabilities": probabilities}

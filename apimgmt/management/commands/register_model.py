@@ -1,0 +1,62 @@
+"""`manage.py register_model FILE --name N ...`: what the Register model page does, from the shell."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from apimgmt.actors import Actor
+from apimgmt.errors import Refused
+from apimgmt.management.base import ActorCommand
+from apimgmt.models import Workspace
+from apimgmt.registration import register_model
+
+
+class Command(ActorCommand):
+    help = "Register an ONNX file as a model, or as the next version of a known one."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("file", type=Path, metavar="FILE", help="the ONNX file")
+        parser.add_argument("--name", required=True, help="the model's name; a known name makes its next version")
+        parser.add_argument("--metadata", type=Path, metavar="FILE", help="default: FILE ending in .json, if there")
+        parser.add_argument("--sample", type=Path, metavar="CSV", help="real rows from which columns are learnt")
+        parser.add_argument("--target", metavar="COL", help="the column of the sample that is predicted")
+        parser.add_argument("--workspace", metavar="W", help="its name; default: the only one, or Demo")
+
+    def run(self, actor: Actor, options: dict[str, Any]) -> None:
+        registered = register_model(
+            workspace_of(actor, options["workspace"]),
+            options["name"],
+            options["file"],
+            metadata=content_of(options["metadata"]),
+            sample_csv=content_of(options["sample"]),
+            target=options["target"],
+            actor=actor,
+        )
+        version = registered.version
+        document = {"model_id": registered.model.pk, "version": version.number, "sample": version.spec["sample"]}
+        self.print(document, as_json=options["json"])
+
+
+def workspace_of(actor: Actor, name: str | None) -> Workspace:
+    """The workspace of this name; without one the only one that the actor sees, or the demo's. Raises `Refused`."""
+    visible = Workspace.objects.all() if actor.user is None else Workspace.objects.filter(members=actor.user)
+    names = list(visible.values_list("name", flat=True))
+    if name is None and len(names) != 1 and "Demo" not in names:
+        raise Refused(f"Name the workspace with --workspace. There are: {', '.join(names) or 'none'}.")
+    wanted = name or (names[0] if len(names) == 1 else "Demo")
+    if wanted not in names:
+        raise Refused(f"There is no workspace {wanted}. There are: {', '.join(names) or 'none'}.")
+    return visible.get(name=wanted)
+
+
+def content_of(path: Path | None) -> bytes | None:
+    """Raises `Refused` if the file can't be read."""
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}.") from None
