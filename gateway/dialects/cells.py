@@ -7,6 +7,7 @@ by these rules, which accept a little more (3.0 for a whole number) and explain 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -21,7 +22,9 @@ _RECEIVED_CHARACTERS = 40
 _COMPARED_NAMES = 50  # names beside the model's that are looked through for a typo
 
 EXPECTED: Final = {"float": "a number", "int": "a whole number", "string": "text", "bool": "true or false"}
-_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+_NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?P<rest>\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_WHOLE_CHARACTERS = 40  # longer ones are beyond 64 bits anyway, and Python refuses to read very long ones
 
 
 class Bad:
@@ -52,21 +55,18 @@ def read_text(rule: ColumnRule, cell: str, *, has_decimal_comma: bool) -> object
     if not text:
         return None if rule.nullable else BAD
     if rule.type == "bool":
-        return _TRUTH.get(text.lower(), BAD)
-    if not text.isascii() or "_" in text:  # Python would read other scripts' digits, and 1_000
-        return BAD
-    number = _parsed(text.replace(",", ".") if has_decimal_comma else text)
+        return TRUTH.get(text.lower(), BAD)
+    number = parsed_number(text.replace(",", ".") if has_decimal_comma else text)
     return BAD if number is None else _number(rule, number)
 
 
-def _parsed(text: str) -> int | float | None:
-    """Whole numbers first: a float would round those beyond 2**53."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
+def parsed_number(text: str) -> int | float | None:
+    """Decimal notation only; Python itself would also read nan, 1_000 and other scripts' digits."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return None
+    is_whole = match["rest"] is None and len(text) <= _WHOLE_CHARACTERS
+    return int(text) if is_whole else float(text)  # a float would round a whole number beyond 2**53
 
 
 def _number(rule: ColumnRule, value: int | float) -> object:
@@ -119,11 +119,14 @@ def shortened_number(value: int | float) -> str:
 
 
 class Faults:
-    """Counts every fault and lists the first hundred."""
+    """Lists the first hundred faults and counts the rows they are in.
+
+    Once the list is full, a row need only be read up to its first fault: whoever reads rows stops there.
+    """
 
     def __init__(self) -> None:
         self.errors: list[RowError] = []
-        self.n_faults = 0
+        self.has_more = False
         self._bad_rows = 0
         self._last_row = 0
         self._seen: dict[tuple[str, ...], Mapping[str, str]] = {}
@@ -133,9 +136,12 @@ class Faults:
         """Whether the next fault is still listed; explaining one costs more than finding it."""
         return len(self.errors) < LISTED
 
+    def __bool__(self) -> bool:
+        return self._bad_rows > 0
+
     def count(self, row: int) -> None:
         """A fault in this row, rows in ascending order."""
-        self.n_faults += 1
+        self.has_more = not self.is_listing
         if row != self._last_row:
             self._last_row = row
             self._bad_rows += 1
@@ -150,6 +156,8 @@ class Faults:
         missing = list(rules)
         typos = self._typos(missing, given, known) if self.is_listing else {}
         for rule in missing:
+            if self.has_more:
+                return
             if rule.name in typos:
                 sent = typos[rule.name]
                 self.add(row, sent, f'the column "{rule.name}"', f'a column called "{shortened(sent)}"', rule.name)
@@ -164,10 +172,12 @@ class Faults:
         return self._seen[key]
 
     def problem(self, n_rows: int) -> Problem:
-        faults = f"{self.n_faults} fault{'s' * (self.n_faults > 1)}"
+        n_faults = len(self.errors)
         rows = f"{self._bad_rows} of {n_rows} row{'s' * (n_rows > 1)}"
-        listed = f"; the first {LISTED} are listed" if self.n_faults > LISTED else ""
-        return Problem("invalid_rows", f"{faults} in {rows}{listed}.", errors=tuple(self.errors))
+        detail = f"{n_faults} fault{'s' * (n_faults > 1)} in {rows}."
+        if self.has_more:
+            detail = f"More than {LISTED} faults, in {rows}; the first {LISTED} are listed."
+        return Problem("invalid_rows", detail, errors=tuple(self.errors))
 
 
 def _pairs(missing: list[str], extra: list[str]) -> dict[str, str]:

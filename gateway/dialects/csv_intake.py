@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from gateway.dialects.cells import BAD, Bad, Faults, expected, read_text, shortened
+from gateway.dialects.cells import BAD, TRUTH, Faults, expected, parsed_number, read_text, shortened
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
 from gateway.table import TEXT, Array, ColumnRule, Layout, Table, joined
 
 _PIECE_ROWS = 4096
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_FEW_ROWS = 16  # up to here cell by cell is quicker
 _EXACT_FLOAT = 2.0**53  # whole numbers up to here survive a float
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 _Row = list[str]
 
@@ -68,9 +67,10 @@ class CsvIntake:
                 names = next(_records(body, encoding, separator), [])
             except Problem:  # a header that this separator can't read
                 return -1
-            return len(self._names.intersection(names).union(name.strip() for name in names) & self._names)
+            return len(self._names.intersection([*names, *(name.strip() for name in names)]))
 
-        return max(_SEPARATORS, key=n_found)
+        n_all = len(self._names)
+        return next((sep for sep in _SEPARATORS if n_found(sep) == n_all), None) or max(_SEPARATORS, key=n_found)
 
     def _header(self, names: _Row) -> _Row:
         header = [name if name in self._names else name.strip() for name in names]
@@ -108,6 +108,7 @@ class _Pieces:
         self._width = len(header)
         place = {name: index for index, name in enumerate(header)}
         self._places = [place.get(rule.name) for rule in layout.rules]
+        self._careful_order = [(layout.rules[index], self._places[index]) for index in layout.field_order]
         self._has_decimal_comma = has_decimal_comma
         self._faults = faults
 
@@ -116,10 +117,11 @@ class _Pieces:
         n_rows = 0
         while piece := list(islice(records, _PIECE_ROWS)):
             rows = [record for record in piece if record]  # blank lines are no rows
-            if rows and (table := self._piece_table(rows, first_row=n_rows + 1)) is not None:
+            table = self._piece_table(rows, first_row=n_rows + 1) if rows else None
+            if table is not None:
                 tables.append(table)
             n_rows += len(rows)
-        if self._faults.n_faults:
+        if self._faults:
             raise self._faults.problem(n_rows)
         if not n_rows:
             raise Problem("invalid_rows", "The CSV has a header, but no row below it.")
@@ -127,7 +129,7 @@ class _Pieces:
 
     def _piece_table(self, rows: list[_Row], *, first_row: int) -> Table | None:
         """None where there are faults."""
-        if self._faults.n_faults or any(len(row) != self._width for row in rows):
+        if self._faults or len(rows) < _FEW_ROWS or any(len(row) != self._width for row in rows):
             return self._careful_table(rows, first_row)
         cells = list(zip(*rows, strict=True))
         columns = []
@@ -148,28 +150,32 @@ class _Pieces:
 
     def _careful_table(self, rows: list[_Row], first_row: int) -> Table | None:
         """Row by row, so that faults come in the order a reader looks for them."""
-        cells: list[list[Any]] = [[] for _ in self._layout.rules]
-        for number, row in enumerate(rows, start=first_row):
-            if len(row) != self._width:
-                self._faults.add(number, "", f"{self._width} cells", f"{len(row)} cells")
-                continue
-            for column, rule, place in zip(cells, self._layout.rules, self._places, strict=True):
-                column.append(self._cell(rule, "" if place is None else row[place], number))
-        if self._faults.n_faults:
-            return None
-        return self._layout.table_from_columns(
-            [_from_values(rule, column) for rule, column in zip(self._layout.rules, cells, strict=True)]
-        )
+        cells = [self._row_cells(row, number) for number, row in enumerate(rows, start=first_row)]
+        return None if self._faults else self._layout.table_from_rows(cells)
 
-    def _cell(self, rule: ColumnRule, cell: str, number: int) -> object:
-        value = read_text(rule, cell, has_decimal_comma=self._has_decimal_comma)
-        if value is BAD:
-            if self._faults.is_listing:
-                received = f'text "{shortened(cell)}"' if cell.strip() else "an empty cell"
-                self._faults.add(number, rule.name, expected(rule, _as_number(cell)), received)
-            else:
-                self._faults.count(number)
-        return value
+    def _row_cells(self, row: _Row, number: int) -> tuple[Any, ...]:
+        """The row's cells in the layout's order; if there are faults, the tuple means nothing."""
+        if len(row) != self._width:
+            self._faults.add(number, "", f"{self._width} cells", f"{len(row)} cells")
+            return ()
+        cells = []
+        for rule, place in self._careful_order:
+            cell = "" if place is None else row[place]
+            value = read_text(rule, cell, has_decimal_comma=self._has_decimal_comma)
+            if value is BAD:
+                self._add_bad(number, rule, cell)
+                if self._faults.has_more:
+                    return ()
+            cells.append(value)
+        return tuple(cells)
+
+    def _add_bad(self, number: int, rule: ColumnRule, cell: str) -> None:
+        if not self._faults.is_listing:
+            self._faults.count(number)
+            return
+        text = cell.strip()
+        received = f'text "{shortened(cell)}"' if text else "an empty cell"
+        self._faults.add(number, rule.name, expected(rule, parsed_number(text)), received)
 
 
 def _array(cells: Iterable[object], dtype: Any) -> Array:
@@ -182,7 +188,7 @@ def _missing(rule: ColumnRule, n_rows: int) -> Array:
 
 
 def _truths(rule: ColumnRule, cells: Sequence[str]) -> Array | None:
-    values = [_TRUTH.get(cell.lower()) for cell in cells]
+    values = [TRUTH.get(cell.lower()) for cell in cells]
     return None if None in values else _array(values, rule.dtype)
 
 
@@ -217,18 +223,3 @@ def _floats(cells: Sequence[str]) -> Array | None:
         return np.array([float(cell) if cell else np.nan for cell in cells])
     except ValueError:
         return None
-
-
-def _from_values(rule: ColumnRule, values: list[Any]) -> Array:
-    absent: object = "" if rule.dtype == TEXT else np.nan
-    return _array((absent if value is None or isinstance(value, Bad) else value for value in values), rule.dtype)
-
-
-def _as_number(cell: str) -> object:
-    """For the wording only: a number that was refused was out of range, or not whole."""
-    if not re.fullmatch(r"[-+0-9.eE]{1,400}", cell.strip()):
-        return cell
-    try:
-        return float(cell)
-    except ValueError:
-        return cell

@@ -46,13 +46,20 @@ class JsonIntake:
         """Raises `Problem("malformed_body" | "invalid_rows")`."""
         if not body.isascii():
             body = _checked_utf8(body)
-        if self._rows is None:
-            return self._careful_table(body)
-        try:
-            rows = self._rows.decode(body).rows
-        except (msgspec.DecodeError, RecursionError):  # find out what is wrong, or that nothing is
+        rows = self._quick_rows(body)
+        if rows is None:
             return self._careful_table(body)
         return self._layout.table_from_rows([astuple(row) for row in rows])
+
+    def _quick_rows(self, body: bytes) -> list[msgspec.Struct] | None:
+        """None where the body needs a closer look: to find out what is wrong, or that nothing is."""
+        if self._rows is None:
+            return None
+        try:
+            rows: list[msgspec.Struct] = self._rows.decode(body).rows
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return rows
 
     def _careful_table(self, body: bytes) -> Table:
         try:
@@ -63,7 +70,7 @@ class JsonIntake:
             raise Problem("invalid_rows", "`rows` is empty: send at least one row.")
         faults = Faults()
         cells = [self._row_cells(raw, number, faults) for number, raw in enumerate(rows, start=1)]
-        if faults.n_faults:
+        if faults:
             raise faults.problem(len(rows))
         return self._layout.table_from_rows(cells)
 
@@ -103,6 +110,8 @@ class JsonIntake:
             cells.append(cell)
             if cell is BAD:
                 _add_bad(faults, number, rule, value, raw)
+                if faults.has_more:
+                    return ()
         if missing:
             faults.add_missing(number, missing, given, known=self._names)
         return tuple(cells)

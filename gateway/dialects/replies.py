@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -23,18 +23,16 @@ class JsonReply:
     """`{"model_version": ..., "predictions": [...]}`."""
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:
-        texts = [msgspec.json.encode(name).decode() for name in spec.classes]
+        texts = [_json_text(name) for name in spec.classes]
         probabilities = ",".join(f"{_literal(text)}:%s" for text in texts)
         self._row_by_class = [f'{{"class":{_literal(text)},"probabilities":{{{probabilities}}}}}' for text in texts]
 
     def body(self, prediction: Prediction, version: str) -> bytes:
-        rows = ",".join(self._rows(prediction))
-        return b'{"model_version":%b,"predictions":[%b]}' % (msgspec.json.encode(version), rows.encode())
-
-    def _rows(self, prediction: Prediction) -> Iterator[str]:
         if isinstance(prediction, Regression):
-            return (f'{{"value":{value!s}}}' for value in prediction.values)
-        return _filled(self._row_by_class, prediction)
+            rows = [f'{{"value":{value!s}}}' for value in prediction.values]
+        else:
+            rows = _filled(self._row_by_class, prediction)
+        return f'{{"model_version":{_json_text(version)},"predictions":[{",".join(rows)}]}}'.encode()
 
 
 class CsvReply:
@@ -46,17 +44,16 @@ class CsvReply:
         self._row_by_class = [_literal(csv_line([name])[:-1]) + numbers for name in spec.classes]
 
     def body(self, prediction: Prediction) -> bytes:
-        return (self._header + "".join(self._rows(prediction))).encode()
-
-    def _rows(self, prediction: Prediction) -> Iterator[str]:
         if isinstance(prediction, Regression):
-            return (f"{value!s}\n" for value in prediction.values)
-        return _filled(self._row_by_class, prediction)
+            rows = [f"{value!s}\n" for value in prediction.values]
+        else:
+            rows = _filled(self._row_by_class, prediction)
+        return "".join([self._header, *rows]).encode()
 
 
-def _filled(template_by_class: list[str], prediction: Classification) -> Iterator[str]:
+def _filled(template_by_class: list[str], prediction: Classification) -> list[str]:
     rows = zip(prediction.class_indexes, prediction.probabilities, strict=True)
-    return (template_by_class[index] % tuple(row) for index, row in rows)
+    return [template_by_class[index] % tuple(row) for index, row in rows]
 
 
 def csv_line(cells: list[str]) -> str:
@@ -64,6 +61,11 @@ def csv_line(cells: list[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
+
+
+@lru_cache(maxsize=1024)
+def _json_text(text: str) -> str:
+    return msgspec.json.encode(text).decode()
 
 
 def _literal(text: str) -> str:
