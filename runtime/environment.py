@@ -206,7 +206,7 @@ def variables() -> dict[str, str]:
 
 
 def _file_variables(path: Path, *, must_exist: bool) -> dict[str, str]:
-    """Lines `NAME=value`; blank lines and those that start with `#` are skipped, quotes around a value taken off."""
+    """Lines `NAME=value`; blank lines and those that start with `#` are skipped."""
     if not path.exists():
         if must_exist:
             raise BadEnvironment("ENV_FILE", str(path), "there is no such file")
@@ -219,10 +219,15 @@ def _file_variables(path: Path, *, must_exist: bool) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
             raise BadEnvironment(f"{path.name} line {number}", line, "expected NAME=value")
-        value = value.strip()
-        is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-        found[name.strip()] = value[1:-1] if is_quoted else value
+        found[name.strip()] = _unquoted(value.strip())
     return found
+
+
+def _unquoted(value: str) -> str:
+    """Without the quotes around it; without them, a comment ends a value, as a shell would have it."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return "" if value.startswith("#") else value.partition(" #")[0].rstrip()
 
 
 def read_environment(values: Mapping[str, str] | None = None) -> Environment:

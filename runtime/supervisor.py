@@ -31,6 +31,7 @@ from runtime.output import LogFile, Terminal
 from runtime.procfile import instance_name, process_environment, shell_command
 
 STOP_GRACE_S = 12
+_LEFTOVER_GRACE_S = 5  # they were told to stop when their supervisor died
 _TICK_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _STABLE_AFTER_S = 20  # a process that ran this long starts with the first pause again
@@ -242,7 +243,7 @@ class Supervisor:
         if not left:
             return
         self.terminal.say(f"{len(left)} processes of an earlier run are still there: ending them.")
-        if not processes.end_all(lambda: processes.instance_members(instance), STOP_GRACE_S):
+        if not processes.end_all(lambda: processes.instance_members(instance), _LEFTOVER_GRACE_S):
             raise StartRefused(f"processes of an earlier run can't be ended: {processes.instance_members(instance)}")
 
     def _start(self) -> None:
