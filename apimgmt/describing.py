@@ -129,7 +129,7 @@ def _layout(signature: Signature, stated: Metadata) -> InputLayout:
 def _classes_and_task(made: _Maker) -> tuple[tuple[str, ...], Task]:
     stated = made.metadata
     stated_task = stated.task
-    if stated_task is None and stated.classes is not None:
+    if stated_task is None and stated.classes is not None and made.signature.label_output is None:
         stated_task = "binary" if len(stated.classes) == 2 else "multiclass"
     try:
         task = task_of(

@@ -25,13 +25,12 @@ from apimgmt.metadata import DescriptionRefused, Metadata, parse_metadata
 from apimgmt.model_store import Staged
 from apimgmt.models import Model, ModelVersion, Workspace
 from apimgmt.roles import REGISTER
-from gateway.inspection import InspectionChild, InspectionRefused, SelfTest
+from gateway.inspection import InspectionChild, InspectionRefused, SelfTest, SelfTestFailed
 from gateway.modelspec import spec_to_json
 from gateway.signature import NotServable
 
 logger = logging.getLogger(__name__)
 
-INSPECTION_TIMEOUT_S = 60.0
 MAX_NAME_LENGTH = 100
 
 
@@ -108,7 +107,7 @@ def prepare(
     """Inspect, describe and try out a staged file. Raises `DescriptionRefused`; the file stays staged."""
     if (words := refusal_of(staged.path, filename)) is not None:
         raise DescriptionRefused("file", [words])
-    with InspectionChild(timeout_s=INSPECTION_TIMEOUT_S) as child:
+    with InspectionChild() as child:
         try:
             signature = child.read(staged.path)
             description = describe(signature, metadata, sample_csv, target)
@@ -121,7 +120,10 @@ def prepare(
         except InspectionRefused as error:
             if error.log_tail:
                 logger.warning("inspection_refused sha256=%s log=%s", staged.sha256, error.log_tail)
-            raise DescriptionRefused("file", [str(error)]) from None
+            faults = [str(error)]
+            if isinstance(error, SelfTestFailed) and not (metadata and metadata.sample) and sample_csv is None:
+                faults.append(_("The row tried was made up. Give a sample CSV, or a metadata file with a sample row."))
+            raise DescriptionRefused("file", faults) from None
 
 
 def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -> Registered:

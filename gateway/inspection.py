@@ -34,7 +34,7 @@ from gateway.signature import Signature
 BASE_MEMORY_BYTES = 1 << 30
 MEMORY_PER_FILE_BYTE = 6
 # An inspection of a usual model takes well under a second; the rest is for large ones on a busy machine.
-LONGEST_S = 60.0
+LONGEST_S = 30.0
 LOG_BYTES = 4000
 ROOT = Path(__file__).resolve().parent.parent
 

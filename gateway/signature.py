@@ -137,8 +137,8 @@ def task_of(signature: Signature, *, stated: Task | None = None, stated_classes:
         return _by_count(class_count(signature) or stated_classes, stated)
     width = score.dims[1] if score.dims is not None and len(score.dims) == 2 else 1
     if width is not None and width > 1:
-        if stated in {"binary", "multiclass"} and stated_classes == width:
-            return _by_count(width, stated)
+        if stated in {"binary", "multiclass"} and stated_classes is not None:
+            return _by_count(width, stated if stated_classes == width else None)
         raise NotServable(
             f"The output {score.name} gives {width} numbers a row and no class label. If they are probabilities, "
             "a metadata file must say so: task, and classes in their order. A regression gives one number."
