@@ -12,7 +12,7 @@ import re
 EVERYBODY = "0.0.0.0/0"
 
 _SHOWN_CHARACTERS = 60
-_LEADING_ZERO = re.compile(r"(?<![0-9a-fA-F:.])0[0-9]|\.0[0-9]")
+_LEADING_ZERO = re.compile(r"(?:^|[.:])0[0-9]+(?=\.)|\.0[0-9]")
 _V4_WITH_PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+")
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -85,7 +85,7 @@ def _parsed_address(entry: str, address: str) -> ipaddress.IPv4Address | ipaddre
     try:
         return ipaddress.ip_address(address)
     except ValueError:
-        if _LEADING_ZERO.search(address) and ("." in address):
+        if _LEADING_ZERO.search(address):
             message = (
                 f"“{_shown(entry)}” has leading zeros, which some programs read as octal numbers: write it without."
             )

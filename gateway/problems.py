@@ -41,27 +41,94 @@ class ProblemType:
 
 
 _TYPES = (
-    ProblemType("unknown_api", 404, "Unknown API", "No API has this ID, or it was deleted. Nothing is counted.", NO_CLASSIFIER),
+    ProblemType(
+        "unknown_api", 404, "Unknown API", "No API has this ID, or it was deleted. Nothing is counted.", NO_CLASSIFIER
+    ),
     ProblemType("unknown_path", 404, "Unknown path", "The API exists, but nothing is served at this path."),
-    ProblemType("ip_not_allowed", 403, "Address not allowed", "The caller's address is not on the IP whitelist. The detail names the address the gateway saw.", ACCESS_ADDRESS),
+    ProblemType(
+        "ip_not_allowed",
+        403,
+        "Address not allowed",
+        "The caller's address is not on the IP whitelist. The detail names the address the gateway saw.",
+        ACCESS_ADDRESS,
+    ),
     ProblemType("invalid_key", 401, "Invalid API key", "The key is missing or wrong.", ACCESS_KEY),
     ProblemType("api_building", 503, "API is building", "The API is being built and will answer soon.", NOT_RUNNING, 2),
     ProblemType("api_stopped", 503, "API is stopped", "The API was stopped by its operator.", NOT_RUNNING),
     ProblemType("api_failed", 503, "API failed to build", "The last build of the API failed.", NOT_RUNNING),
     ProblemType("api_deleting", 503, "API is being deleted", "The API is being deleted.", NOT_RUNNING),
-    ProblemType("catching_up", 503, "Catching up", "This gateway worker is not in step with the console and serves nothing until it is.", NOT_RUNNING, 1),
-    ProblemType("not_ready", 503, "Not ready", "This gateway worker can't count requests now, so it answers none.", NOT_RUNNING, 1),
-    ProblemType("quota_unavailable", 503, "Quota unavailable", "A trial's quota can't be checked because the database is away.", NOT_RUNNING, 2),
-    ProblemType("quota_exhausted", 429, "Quota exhausted", "The trial has used up its requests. With Retry-After: the rest is reserved by requests in flight."),
-    ProblemType("method_not_allowed", 405, "Method not allowed", "The path exists and takes another method, named in Allow.", INVALID_REQUEST),
-    ProblemType("payload_too_large", 413, "Payload too large", "The body is larger than this gateway takes.", INVALID_REQUEST),
-    ProblemType("unsupported_media_type", 415, "Unsupported media type", "The content type or encoding is none that this path reads.", INVALID_REQUEST),
-    ProblemType("too_many_requests", 429, "Too many requests", "Too many requests to this API are in progress.", None, 1),
-    ProblemType("malformed_body", 400, "Malformed body", "The body is not the JSON, CSV or base64 it says it is.", INVALID_REQUEST),
-    ProblemType("invalid_rows", 422, "Invalid rows", "Rows don't fit the model's columns. `errors` lists up to 100: row, column, expected, received, nearest column name.", INVALID_REQUEST),
+    ProblemType(
+        "catching_up",
+        503,
+        "Catching up",
+        "This gateway worker is not in step with the console and serves nothing until it is.",
+        NOT_RUNNING,
+        1,
+    ),
+    ProblemType(
+        "not_ready",
+        503,
+        "Not ready",
+        "This gateway worker can't count requests now, so it answers none.",
+        NOT_RUNNING,
+        1,
+    ),
+    ProblemType(
+        "quota_unavailable",
+        503,
+        "Quota unavailable",
+        "A trial's quota can't be checked because the database is away.",
+        NOT_RUNNING,
+        2,
+    ),
+    ProblemType(
+        "quota_exhausted",
+        429,
+        "Quota exhausted",
+        "The trial has used up its requests. With Retry-After: the rest is reserved by requests in flight.",
+    ),
+    ProblemType(
+        "method_not_allowed",
+        405,
+        "Method not allowed",
+        "The path exists and takes another method, named in Allow.",
+        INVALID_REQUEST,
+    ),
+    ProblemType(
+        "payload_too_large", 413, "Payload too large", "The body is larger than this gateway takes.", INVALID_REQUEST
+    ),
+    ProblemType(
+        "unsupported_media_type",
+        415,
+        "Unsupported media type",
+        "The content type or encoding is none that this path reads.",
+        INVALID_REQUEST,
+    ),
+    ProblemType(
+        "too_many_requests", 429, "Too many requests", "Too many requests to this API are in progress.", None, 1
+    ),
+    ProblemType(
+        "malformed_body",
+        400,
+        "Malformed body",
+        "The body is not the JSON, CSV or base64 it says it is.",
+        INVALID_REQUEST,
+    ),
+    ProblemType(
+        "invalid_rows",
+        422,
+        "Invalid rows",
+        "Rows don't fit the model's columns. `errors` lists up to 100: row, column, expected, received, nearest name.",
+        INVALID_REQUEST,
+    ),
     ProblemType("model_failed", 500, "Model failed", "The model could not compute this prediction."),
     ProblemType("model_timeout", 504, "Model timed out", "The model took longer than allowed."),
-    ProblemType("internal_error", 500, "Internal error", "Something unexpected went wrong in the gateway. The request ID finds it in the log."),
+    ProblemType(
+        "internal_error",
+        500,
+        "Internal error",
+        "Something unexpected went wrong in the gateway. The request ID finds it in the log.",
+    ),
 )
 
 PROBLEM_TYPES: dict[str, ProblemType] = {kind.code: kind for kind in _TYPES}
@@ -95,3 +162,49 @@ class Problem(Exception):
         self.errors = errors
         self.headers = headers
         self.retry_after_s = self.kind.retry_after_s if retry_after_s is None else retry_after_s
+
+
+class _Document(msgspec.Struct, omit_defaults=True):
+    """The members of one answer, in the order they are sent."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: tuple[RowError, ...] = ()
+    error_code: str = ""
+    error: str = ""
+    message: str = ""
+
+
+def problem_body(problem: Problem, request_id: str, *, types_url: str, with_manual_members: bool) -> bytes:
+    """The problem+json of one refusal. `types_url` is the page on which each code has an anchor."""
+    kind = problem.kind
+    document = _Document(
+        type=f"{types_url}#{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=problem.detail,
+        code=kind.code,
+        request_id=request_id,
+        errors=problem.errors,
+    )
+    if with_manual_members:
+        manual = manual_error(kind)
+        document.error_code, document.error, document.message = manual.error_code, manual.error, manual.message
+    return msgspec.json.encode(document)
+
+
+def manual_error(kind: ProblemType) -> ManualError:
+    """The manual format's words for a refusal. Where it has none: the status, 103 (its service) and 9900; our code.
+
+    "status is not running" names the status, as the format's own messages do.
+    """
+    if kind.manual is NOT_RUNNING:
+        status = kind.code.removeprefix("api_")
+        return ManualError(NOT_RUNNING.error_code, NOT_RUNNING.error, f"{NOT_RUNNING.message} (status: {status})")
+    if kind.manual is not None:
+        return kind.manual
+    return ManualError(f"{kind.status}1039900", kind.code.upper(), kind.title)

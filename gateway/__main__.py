@@ -1,0 +1,8 @@
+"""`python -m gateway` runs the master."""
+
+import sys
+
+from gateway.master import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Taking over the ledgers of dead workers of this machine.
+
+A ledger's lock is held for as long as its worker lives, so a free lock is proof of death. Who gets the lock writes
+out the counts, settles trials, closes the ledger and marks the worker gone, all in one transaction; only then the
+file goes. Killed in between, the next adopter finds everything as before, or everything done but the file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.database import Database, DayCount, close_ledger, mark_gone, worker_of_ledger
+from gateway.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
+
+_log = structlog.get_logger("gateway.adoption")
+
+# A draft is renamed within milliseconds; its maker holds no lock for the first of them.
+_DRAFT_AGE_S: Final = 60
+
+
+async def adopt_ownerless(directory: Path, own_names: set[str], database: Database) -> int:
+    """Adopt every ledger in the folder whose worker is dead; returns how many. Raises `DatabaseAway`, `NoInterface`."""
+    adopted = 0
+    for file in _ownerless_files(directory, own_names):
+        try:
+            await _adopt(file, database)
+            adopted += 1
+        finally:
+            file.close()
+    return adopted
+
+
+def _ownerless_files(directory: Path, own_names: set[str]) -> Iterator[OwnerlessFile]:
+    for path in sorted(directory.iterdir()):
+        if path.suffix == DRAFT_SUFFIX:
+            _remove_old_draft(path)
+        elif is_ledger(path) and path.stem not in own_names:
+            file = take_ownerless(path)
+            if file is not None:
+                yield file
+
+
+def _remove_old_draft(path: Path) -> None:
+    """Its maker died before the first count."""
+    try:
+        if time.time() - path.stat().st_mtime > _DRAFT_AGE_S:
+            path.unlink()
+    except FileNotFoundError:
+        return  # renamed, or removed by another worker
+
+
+async def _adopt(file: OwnerlessFile, database: Database) -> None:
+    try:
+        worker_id, counts = file.read()
+    except Damaged as damage:
+        await _adopt_damaged(file, damage, database)
+        return
+    await _close_in_database(file.name, worker_id, counts, database=database, settle=True)
+    file.remove()
+    _log.info("ledger_adopted", ledger=file.name, worker=worker_id, cells=len(counts))
+
+
+async def _adopt_damaged(file: OwnerlessFile, damage: Damaged, database: Database) -> None:
+    """Keep what can be read and what was written out before, give nothing back to trials, and keep the file."""
+    worker_id = damage.worker_id or ""
+    await _close_in_database(file.name, worker_id, damage.counts, database=database, settle=False)
+    aside = file.quarantine()
+    _log.error("ledger_damaged", ledger=file.name, worker=worker_id, reason=str(damage), kept_as=str(aside))
+
+
+async def _close_in_database(
+    name: str, worker_id: str, counts: list[DayCount] | tuple[DayCount, ...], *, database: Database, settle: bool
+) -> None:
+    async with database.transaction() as connection:
+        await close_ledger(connection, name, worker_id, counts, settle=settle)
+        await mark_gone(connection, worker_id or await worker_of_ledger(connection, name), "adopted")

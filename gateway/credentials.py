@@ -1,0 +1,65 @@
+"""The key a request carries, and whether it is the right one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Final
+
+from gateway.keys import is_well_formed
+from gateway.problems import Problem
+
+Headers = Mapping[bytes, bytes]
+HeaderLines = Sequence[tuple[bytes, bytes]]
+
+_CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="prediction API"'),)
+_NO_KEY: Final = b""
+
+
+def check_key(headers: Headers, lines: HeaderLines, key_digest: bytes) -> None:
+    """Raises `Problem("invalid_key")` unless the request carries the key with that digest.
+
+    The digests are compared also when there is no key, so that the time tells nothing about what was wrong.
+    """
+    key = headers.get(b"x-api-key")
+    if key is None:
+        key = _key_of_authorization(headers.get(b"authorization", b""))
+    is_right = compare_digest(sha256(key).digest(), key_digest)
+    if len(headers) != len(lines) and _contradict(lines):
+        raise Problem("invalid_key", "The key's header was sent twice with different values.", headers=_CHALLENGE)
+    if not is_right:
+        raise Problem("invalid_key", _what_is_wrong(key), headers=_CHALLENGE)
+
+
+def _key_of_authorization(value: bytes) -> bytes:
+    """The key of `Bearer <key>`, `Token <key>`, or of `Basic`, where it is the user name."""
+    scheme, _, rest = value.strip().partition(b" ")
+    rest = rest.strip()
+    match scheme.lower():
+        case b"bearer" | b"token":
+            return rest
+        case b"basic":
+            try:
+                return base64.b64decode(rest, validate=True).partition(b":")[0]
+            except binascii.Error:
+                return _NO_KEY
+    return _NO_KEY
+
+
+def _contradict(lines: HeaderLines) -> bool:
+    """Whether one of the two headers came twice with different values: then nobody can say which one is meant."""
+    for name in (b"x-api-key", b"authorization"):
+        if len({value for line_name, value in lines if line_name == name}) > 1:
+            return True
+    return False
+
+
+def _what_is_wrong(key: bytes) -> str:
+    if not key:
+        return "The request has no key: send it in the x-api-key header."
+    if not is_well_formed(key.decode("latin-1")):
+        return "The key is mistyped or incomplete: it is no key of this service."
+    return "The key is wrong: it is not, or no longer, the key of this API."

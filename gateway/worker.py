@@ -1,0 +1,257 @@
+"""One gateway worker process: `python -m gateway.worker`, started by the master, never by hand.
+
+It has a listening socket that the master keeps open for it, and a channel to the master: over it goes "ready" once
+it accepts, and figures when they are asked for. When the channel is cut, the master is dead, and the worker ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+import uvloop
+
+from gateway.adoption import adopt_ownerless
+from gateway.app import Gateway, Limits
+from gateway.client_address import ClientAddresses
+from gateway.clock import Pulse
+from gateway.database import Database, DatabaseAway, NoInterface
+from gateway.follower import Follower, WorkerGone, WrongTimeZone
+from gateway.ledger import Book
+from gateway.loading import ModelLoader
+from gateway.logs import set_up_logs
+from gateway.metrics import WorkerFigures
+from gateway.quota import TrialAccount
+from gateway.routes import RouteTable
+from gateway.runner import Runner
+from gateway.server import GatewayServer
+from gateway.whoami import WorkerIdentity
+from runtime.connections import database_url
+from runtime.environment import BadEnvironment, Environment, read_environment
+
+EXIT_OK: Final = 0
+EXIT_MISCONFIGURED: Final = 78  # sysexits.h: EX_CONFIG. The master does not start such a worker again
+EXIT_NO_LEDGER: Final = 74  # EX_IOERR
+
+READY: Final = b"ready\n"
+FIGURES: Final = b"figures\n"
+
+_BOOKS_S: Final = 1.0
+_FIRST_READ_S: Final = 2.0
+_LEAVE_S: Final = 1.5
+_ORPHAN_S: Final = 10.0
+
+_log = structlog.get_logger("gateway.worker")
+
+
+class Worker:
+    """All parts of one process, and the order in which they start and stop."""
+
+    def __init__(self, env: Environment, *, slot: int, listener: socket.socket, channel: socket.socket) -> None:
+        """Makes the ledger first: whoever has a row in the database must have a lock that proves its end."""
+        self.identity = WorkerIdentity(slot=slot, port=listener.getsockname()[1])
+        structlog.contextvars.bind_contextvars(worker=self.identity.id[:8])
+        self._env = env
+        self._listener = listener
+        self._channel = channel
+        self._stopping = asyncio.Event()
+        self._exit_code = EXIT_OK
+        self.book = Book(env.ledger_dir, self.identity.id, ZoneInfo(env.time_zone))
+        self.database = Database(lambda: database_url(env))
+        self.table = RouteTable(self._make_account)
+        self.loader = ModelLoader(env.model_store_dir, self._wake)
+        self.pulse = Pulse(env.gateway_lease_s, on_asleep=self._wake)
+        self.follower = Follower(
+            self.identity,
+            database=self.database,
+            table=self.table,
+            loader=self.loader,
+            pulse=self.pulse,
+            lease_s=env.gateway_lease_s,
+            time_zone=env.time_zone,
+        )
+        self.app = Gateway(
+            table=self.table,
+            book=self.book,
+            pulse=self.pulse,
+            runner=Runner(),
+            addresses=ClientAddresses(env.trusted_proxies),
+            limits=Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows),
+            types_url=f"{env.console_url}/docs/inference-api/",
+        )
+        self.server = GatewayServer(self.app)
+
+    def _make_account(self, api_id: str, limit: int, used: int) -> TrialAccount:
+        return TrialAccount(api_id, limit, used, database=self.database, book=self.book)
+
+    def _wake(self) -> None:
+        self.follower.wake()
+
+    async def run(self) -> int:
+        """Serve until told to stop. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        background = [
+            asyncio.create_task(self.pulse.keep_ticking()),
+            asyncio.create_task(self.follower.listen()),
+            asyncio.create_task(self._follow()),
+            asyncio.create_task(self._keep_books()),
+            asyncio.create_task(self._talk_to_master()),
+        ]
+        await self._first_read()
+        serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
+        if not self._stopping.is_set():
+            await self._announce()
+            _settle_garbage()
+        await self._stopping.wait()
+        self.follower.is_draining = True
+        self.follower.wake()
+        self.server.should_exit = True
+        await serving
+        for task in background:
+            task.cancel()
+        await self._leave()
+        return self._exit_code
+
+    def stop(self, exit_code: int = EXIT_OK) -> None:
+        self._exit_code = exit_code
+        self._stopping.set()
+
+    async def _first_read(self) -> None:
+        """Connections wait in the socket's queue meanwhile. Without the database: accept, and answer `catching_up`."""
+        waiting = {asyncio.create_task(event.wait()) for event in (self.follower.is_started, self._stopping)}
+        _, pending = await asyncio.wait(waiting, timeout=_FIRST_READ_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+
+    async def _announce(self) -> None:
+        await self.server.is_accepting.wait()
+        _log.info("worker_serving", revision=self.table.revision, routes=len(self.table), in_step=self.pulse.is_valid)
+        with suppress(OSError):  # the master is gone: _talk_to_master notices
+            self._channel.send(READY)
+
+    async def _follow(self) -> None:
+        try:
+            await self.follower.follow()
+        except WorkerGone:
+            self.pulse.lose_step()
+            _log.warning("worker_dismissed")
+            self.stop()
+        except WrongTimeZone as error:
+            _log.error("wrong_time_zone", reason=str(error))
+            self.stop(EXIT_MISCONFIGURED)
+        except Exception:
+            # Without this task nothing is obeyed any more: better another process than an old rule.
+            self.pulse.lose_step()
+            _log.exception("follower_crashed")
+            self.stop(1)
+            raise
+
+    async def _keep_books(self) -> None:
+        while True:
+            await asyncio.sleep(_BOOKS_S)
+            with suppress(DatabaseAway, NoInterface):  # the follower reports it; the next round writes the same
+                await self.book.write_out(self.database)
+                for route in self.table:
+                    if route.state.account is not None:
+                        route.state.account.flush()
+                await adopt_ownerless(self.book.directory, self.book.names, self.database)
+
+    async def _leave(self) -> None:
+        """Settle and say good-bye, if the database answers at once; else an adopter does it."""
+        accounts = [route.state.account for route in self.table if route.state.account is not None]
+        settling = asyncio.gather(*(account.settled() for account in accounts))
+        await asyncio.wait({asyncio.ensure_future(settling)}, timeout=_LEAVE_S / 3)
+        leaving = asyncio.create_task(self.book.leave(self.database))
+        await asyncio.wait({leaving}, timeout=_LEAVE_S)
+        if leaving.done() and leaving.exception() is None:
+            _log.info("worker_left")
+        else:
+            _log.warning("worker_left_its_ledger", reason=str(leaving.exception() if leaving.done() else "too slow"))
+
+    async def _talk_to_master(self) -> None:
+        reader, writer = await asyncio.open_connection(sock=self._channel)
+        while await reader.readline() == FIGURES:
+            writer.write(msgspec.json.encode(self._figures()) + b"\n")
+        _log.warning("master_gone")
+        self.stop()
+
+    def _figures(self) -> WorkerFigures:
+        states = {route.api_id: route.state for route in self.table}
+        return WorkerFigures(
+            slot=self.identity.slot,
+            answers={api_id: state.answers for api_id, state in states.items() if state.answers},
+            latency_buckets=self.app.latency.buckets,
+            latency_total_s=self.app.latency.total_s,
+            revision=self.table.revision,
+            routes=len(self.table),
+            models_loaded=sum(
+                model.predictor is not None for state in states.values() for model in state.models.values()
+            ),
+            requests_in_progress=self.book.requests_in_flight,
+            is_in_step=self.pulse.is_valid,
+        )
+
+
+def _settle_garbage() -> None:
+    """What was made while starting stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _die_with_master(channel_fd: int) -> None:
+    """The last resort of an orphan whose event loop is stuck, so that it can't drain by itself."""
+    watch = select.poll()
+    watch.register(channel_fd, 0)  # hang-up only
+    watch.poll()
+    time.sleep(_ORPHAN_S)
+    os._exit(1)
+
+
+def main() -> int:
+    """The process's life. Returns the exit code."""
+    arguments = argparse.ArgumentParser()
+    for name in ("--slot", "--listener", "--channel"):
+        arguments.add_argument(name, type=int, required=True)
+    given = arguments.parse_args()
+    set_up_logs(slot=given.slot)
+    try:
+        env = read_environment()
+    except BadEnvironment as error:
+        _log.error("bad_environment", reason=str(error))
+        return EXIT_MISCONFIGURED
+    listener, channel = socket.socket(fileno=given.listener), socket.socket(fileno=given.channel)
+    threading.Thread(target=_die_with_master, args=(os.dup(given.channel),), daemon=True).start()
+
+    async def run() -> int:
+        try:
+            worker = Worker(env, slot=given.slot, listener=listener, channel=channel)
+        except OSError as error:
+            _log.error("no_ledger", directory=str(env.ledger_dir), reason=str(error))
+            return EXIT_NO_LEDGER
+        return await worker.run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        exit_code = runner.run(run())
+        # A thread that is stuck in a model must not hold up the end; everything that matters is written.
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
