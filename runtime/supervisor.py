@@ -34,6 +34,7 @@ STOP_GRACE_S = 12
 _LEFTOVER_GRACE_S = 5  # they were told to stop when their supervisor died
 _TICK_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_LATE_AFTER_S = 30
 _STABLE_AFTER_S = 20  # a process that ran this long starts with the first pause again
 _SAME_SIGNAL_S = 0.5
 _CHECKED = {"web": ("console_port", "/accounts/login/"), "gateway": ("gateway_port", "/readyz")}
@@ -273,25 +274,35 @@ class Supervisor:
             raise StartRefused(f"the preparation failed ({_ending(release.poll() or 0)}); its words are above")
 
     def _watch(self, began: float) -> None:
-        is_announced = False
+        is_announced = is_late = False
         while not self._asked_to_stop:
             self._pause(_TICK_S)
-            for managed in self._managed:
-                managed.keep_running()
-            if self._servers.restart_dead():
-                self.terminal.say("A server has another address now: starting everything again.")
-                for managed in self._managed:
-                    managed.ask_to_stop()
-            if not is_announced and not self._asked_to_stop and self._all_answer():
+            self._keep_running()
+            if is_announced or self._asked_to_stop:
+                continue
+            missing = [managed.name for managed in self._managed if not self._is_ready(managed)]
+            if not missing:
                 is_announced = True
                 self._announce(time.monotonic() - began)
+            elif not is_late and time.monotonic() - began > _LATE_AFTER_S:
+                is_late = True
+                self.terminal.say(
+                    f"Not ready yet: {', '.join(missing)}. Their words are above and in {self.env.log_dir}."
+                )
 
-    def _all_answer(self) -> bool:
-        listening = [managed.name for managed in self._managed if managed.name in _CHECKED]
-        return all(managed.is_running() for managed in self._managed) and all(
-            _answers(self.env.bind_address, getattr(self.env, _CHECKED[name][0]), _CHECKED[name][1])
-            for name in listening
-        )
+    def _keep_running(self) -> None:
+        for managed in self._managed:
+            managed.keep_running()
+        if self._servers.restart_dead():
+            self.terminal.say("A server has another address now: starting everything again.")
+            for managed in self._managed:
+                managed.ask_to_stop()
+
+    def _is_ready(self, managed: Managed) -> bool:
+        if not managed.is_running() or managed.name not in _CHECKED:
+            return managed.is_running()
+        port, path = _CHECKED[managed.name]
+        return _answers(self.env.bind_address, getattr(self.env, port), path)
 
     def _announce(self, seconds: float) -> None:
         rows = [("Console", self.env.console_url), ("Gateway", self.env.gateway_url)]

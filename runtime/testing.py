@@ -63,6 +63,7 @@ def _servers(run_dir: Path) -> Iterator[dict[str, str]]:
         yield os.environ | {
             "DATABASE_URL": database_url(env),
             "REDIS_URL": broker_url(env),
+            "VAR_DIR": str(run_dir / "var"),
             RUN_VARIABLE: str(run_dir),
             "ENV_FILE": os.devnull,
         }
