@@ -44,7 +44,14 @@ def request_count_figure(counts: list[DayCount]) -> dict[str, Any]:
             "hovermode": "x unified",
             "dragmode": False,
             "showlegend": True,
-            "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.04, "yanchor": "bottom", "traceorder": "normal"},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.04,
+                "yanchor": "bottom",
+                "traceorder": "normal",
+            },
             "margin": {"l": 44, "r": 4, "t": 34, "b": 28},
             "xaxis": {
                 "type": "date",

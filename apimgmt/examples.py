@@ -7,20 +7,26 @@ import shlex
 from typing import Any
 
 from gateway.modelspec import ModelSpec
+from gateway.problems import PROBLEM_TYPES
 
 KEY_PLACEHOLDER = "$API_KEY"
 MAX_INLINE_COLUMNS = 12
+
+
+def ordered_sample(spec: ModelSpec) -> dict[str, Any]:
+    """The sample row in the order of the columns; the database keeps no order of keys."""
+    return {column.name: spec.sample[column.name] for column in spec.columns if column.name in spec.sample}
 
 
 def sample_json(spec: ModelSpec, *, indent: int | None = None) -> str:
     """The request body with the sample row. Indented by itself when the row is too wide for one line."""
     if indent is None and len(spec.sample) > MAX_INLINE_COLUMNS:
         indent = 1
-    return json.dumps({"rows": [spec.sample]}, ensure_ascii=False, indent=indent)
+    return json.dumps({"rows": [ordered_sample(spec)]}, ensure_ascii=False, indent=indent)
 
 
 def sample_row(spec: ModelSpec) -> str:
-    return json.dumps(spec.sample, ensure_ascii=False, indent=2)
+    return json.dumps(ordered_sample(spec), ensure_ascii=False, indent=2)
 
 
 def _key_header(key: str | None) -> str:
@@ -55,7 +61,7 @@ def python_call(url: str, spec: ModelSpec) -> str:
         [
             "import json, os, urllib.request",
             "",
-            f"rows = [{_python_literal(spec.sample)}]",
+            f"rows = [{_python_literal(ordered_sample(spec))}]",
             "request = urllib.request.Request(",
             f"    {json.dumps(url)},",
             '    data=json.dumps({"rows": rows}).encode(),',
@@ -72,3 +78,46 @@ def _python_literal(row: dict[str, Any]) -> str:
         return repr(row)
     inner = ",\n     ".join(f"{name!r}: {value!r}" for name, value in row.items())
     return "{" + inner + "}"
+
+
+def reply_json(spec: ModelSpec) -> str:
+    """The shape of an answer for one row, with made-up numbers."""
+    prediction: dict[str, Any]
+    if spec.task == "regression":
+        prediction = {"value": 152.1}
+    else:
+        prediction = {"class": spec.classes[0], "probabilities": dict(_shares(spec.classes))}
+    document = {"model_version": "1", "predictions": [prediction]}
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def reply_csv(spec: ModelSpec) -> str:
+    """The same as CSV."""
+    if spec.task == "regression":
+        return "prediction\n152.1"
+    shares = _shares(spec.classes)
+    header = ",".join(["prediction", *(f"probability_{name}" for name, _share in shares)])
+    return f"{header}\n{','.join([spec.classes[0], *(str(share) for _name, share in shares)])}"
+
+
+def _shares(classes: tuple[str, ...]) -> list[tuple[str, float]]:
+    """Probabilities that sum to 1, the first class ahead."""
+    rest = round(0.06 / max(1, len(classes) - 1), 4)
+    first = round(1 - rest * (len(classes) - 1), 4)
+    return [(name, first if index == 0 else rest) for index, name in enumerate(classes)]
+
+
+def problem_json() -> str:
+    """The body of a refusal, one with a list of faults."""
+    kind = PROBLEM_TYPES["invalid_rows"]
+    fault = {"row": 1, "column": "bil_length_mm", "expected": "a known column", "received": "bil_length_mm"}
+    document = {
+        "type": "about:blank",
+        "title": kind.title,
+        "status": kind.status,
+        "code": kind.code,
+        "detail": kind.when,
+        "request_id": "0191b2c4d5e6",
+        "errors": [{**fault, "nearest": "bill_length_mm"}],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)

@@ -48,11 +48,11 @@ def count(value: int | None) -> str:
 
 @register.filter
 def figure(value: float | int | None) -> str:
-    """A number of a model's description as a person writes it: 44.45, 0.985, 1,200, without float noise."""
+    """A number of a model's description as a person writes it: 44.45, 2007, 12,000, without float noise."""
     if value is None:
         return ""
-    if isinstance(value, bool) or float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
+    if isinstance(value, bool) or (float(value).is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
     return f"{value:.6g}"
 
 

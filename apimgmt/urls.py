@@ -1,0 +1,38 @@
+"""The console's addresses. Each answers GET with a complete page and POST with the deed."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+from django.views.generic import RedirectView
+
+from apimgmt.views import accounts, api, deeds, docs, history, models, registration, whitelist
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="model-list"), name="home"),
+    path("accounts/login/", accounts.SignInView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("models/", models.model_list, name="model-list"),
+    path("models/register/", registration.register, name="model-register"),
+    path("models/register/export_sklearn.py", registration.export_script, name="model-register-script"),
+    path("models/register/<str:token>/", registration.review, name="model-register-review"),
+    path("models/<int:model_id>/", models.model_detail, name="model-detail"),
+    path("models/<int:model_id>/versions/", models.model_versions, name="model-versions"),
+    path("models/<int:model_id>/api/", api.model_api, name="model-api"),
+    path("models/<int:model_id>/api/status/", api.api_status, name="api-status"),
+    path("models/<int:model_id>/api/launch/", api.launch, name="api-launch"),
+    path("models/<int:model_id>/api/send-row/", api.send_row, name="api-send-row"),
+    path("models/<int:model_id>/api/whitelist/", whitelist.whitelist, name="api-whitelist"),
+    path("models/<int:model_id>/api/key/", deeds.key, name="api-key"),
+    path("models/<int:model_id>/api/key/roll/", deeds.roll, name="api-roll"),
+    path("models/<int:model_id>/api/stop/", deeds.stop, name="api-stop"),
+    path("models/<int:model_id>/api/start/", deeds.start, name="api-start"),
+    path("models/<int:model_id>/api/cancel/", deeds.cancel, name="api-cancel"),
+    path("models/<int:model_id>/api/update/", deeds.update, name="api-update"),
+    path("models/<int:model_id>/api/upgrade/", deeds.upgrade, name="api-upgrade"),
+    path("models/<int:model_id>/api/lock/", deeds.lock, name="api-lock"),
+    path("models/<int:model_id>/api/delete/", deeds.delete, name="api-delete"),
+    path("models/<int:model_id>/api/history/", history.api_history, name="api-history"),
+    path("models/<int:model_id>/api/workers/<str:worker_id>/dismiss/", deeds.dismiss, name="worker-dismiss"),
+    path("docs/inference-api/", docs.inference_docs, name="inference-docs"),
+]

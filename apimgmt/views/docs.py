@@ -1,0 +1,66 @@
+"""Inference API Specifications: made from the gateway's table of refusals and the models' own columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from apimgmt import examples
+from apimgmt.addresses import api_url
+from apimgmt.models import Model
+from apimgmt.selectors import models_visible_to, workspaces_visible_to
+from apimgmt.views.models import TASK_WORDS, column_rows
+from apimgmt.views.shell import Crumb, chosen_workspace, render_page, signed_in
+from gateway.dialects import sample_csv
+from gateway.modelspec import spec_from_json
+from gateway.problems import PROBLEM_TYPES
+
+
+@signed_in
+@require_safe
+def inference_docs(request: HttpRequest) -> HttpResponse:
+    """How to call any API, with the examples of one model."""
+    chosen = chosen_workspace(request, list(workspaces_visible_to(request.user)))
+    visible = models_visible_to(request.user).order_by("name")
+    models = list(visible if chosen is None else visible.filter(workspace=chosen))
+    wanted = request.GET.get("model", "")
+    model = next((model for model in list(visible) if str(model.pk) == wanted), models[0] if models else None)
+    context: dict[str, Any] = {
+        "section": "docs",
+        "crumbs": [Crumb(_("Inference API Specifications"))],
+        "models": models,
+        "chosen_model": model,
+        "problems": list(PROBLEM_TYPES.values()),
+        "problem_example": examples.problem_json(),
+        "base": f"{settings.ENVIRONMENT.gateway_url}/apis/{{api_id}}",
+        "max_body_bytes": settings.ENVIRONMENT.max_body_bytes,
+        "trial_limit": settings.ENVIRONMENT.trial_request_limit,
+        "trial_max_rows": settings.ENVIRONMENT.trial_max_rows,
+    }
+    return render_page(request, "apimgmt/inference_docs.html", context | _example(model))
+
+
+def _example(model: Model | None) -> dict[str, Any]:
+    version = model.versions.first() if model is not None else None
+    if model is None or version is None:
+        return {}
+    spec = spec_from_json(version.spec)
+    api = model.current_apis[0] if model.current_apis else None  # type: ignore[attr-defined]  # from models_visible_to
+    url = api_url(api) if api else f"{settings.ENVIRONMENT.gateway_url}/apis/API_ID/predict"
+    return {
+        "spec": spec,
+        "task": TASK_WORDS[spec.task],
+        "has_api": api is not None,
+        "columns": column_rows(spec),
+        "url": url,
+        "curl": examples.curl_json(url, spec),
+        "curl_csv": examples.curl_csv(url),
+        "csv": sample_csv(spec).decode(),
+        "python": examples.python_call(url, spec),
+        "reply": examples.reply_json(spec),
+        "reply_csv": examples.reply_csv(spec),
+    }

@@ -1,0 +1,257 @@
+"""Register model: upload, look at what was found, correct it, save it. Both steps are plain forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from apimgmt import drafts, registration
+from apimgmt.actors import Actor, actor_of
+from apimgmt.corrections import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
+from apimgmt.drafts import Draft, Found
+from apimgmt.errors import NotAllowed, Refused
+from apimgmt.file_kinds import EXPORT_SCRIPT, PickleRefused, export_lines
+from apimgmt.metadata import DescriptionRefused, parse_metadata
+from apimgmt.models import Model, Workspace
+from apimgmt.registration import Prepared
+from apimgmt.registration_forms import RegisterForm
+from apimgmt.roles import REGISTER
+from apimgmt.selectors import models_visible_to, workspaces_visible_to
+from apimgmt.views.models import TASK_WORDS, TYPE_WORDS
+from apimgmt.views.shell import Crumb, chosen_workspace, render_page, signed_in
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+
+def _permitted(request: HttpRequest) -> Actor:
+    """The actor, if he may register models; else the 403 page that says who may."""
+    actor = actor_of(request)
+    try:
+        actor.require(REGISTER)
+    except NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    return actor
+
+
+@signed_in
+@get_or_post
+def register(request: HttpRequest) -> HttpResponse:
+    """The upload. What was found is the next page."""
+    actor = _permitted(request)
+    workspaces = workspaces_visible_to(request.user)
+    if request.method != "POST":
+        return _upload_page(request, RegisterForm(workspaces=workspaces, initial=_initial(request, list(workspaces))))
+    kept = drafts.load_draft(request.POST.get("kept", ""), request.user.pk)
+    form = RegisterForm(request.POST, request.FILES, workspaces=workspaces, kept=kept)
+    if not form.is_valid():
+        return _upload_page(request, form, kept=kept, status=422)
+    try:
+        draft = _inspected(form, kept, actor)
+    except _NotInspected as failure:
+        form.add_error(failure.error.field, failure.error.faults)
+        pickle = failure.error if isinstance(failure.error, PickleRefused) else None
+        return _upload_page(request, form, kept=failure.kept, pickle=pickle, status=422)
+    return redirect("model-register-review", token=draft.token)
+
+
+class _NotInspected(Exception):
+    """What was refused, and the upload that need not be repeated, if that was not the reason."""
+
+    def __init__(self, error: DescriptionRefused, kept: Draft | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.kept = kept
+
+
+def _inspected(form: RegisterForm, kept: Draft | None, actor: Actor) -> Draft:
+    """Take the upload in, inspect it, and keep what was found. Raises `_NotInspected`."""
+    values = form.cleaned_data
+    draft = _taken_in(values, kept, actor)
+    try:
+        registration.checked_name(values["name"])
+        metadata = parse_metadata(values["metadata"]) if values["metadata"] is not None else None
+        prepared = registration.prepare(
+            draft.staged,
+            draft.filename,
+            metadata=metadata,
+            sample_csv=values["sample"],
+            target=values["target"] or None,
+        )
+    except DescriptionRefused as error:
+        if error.field == "file":
+            drafts.forget_draft(draft)
+            raise _NotInspected(error, None) from None
+        drafts.save_draft(draft)
+        raise _NotInspected(error, draft) from None
+    return _with_found(draft, prepared)
+
+
+def _taken_in(values: dict[str, Any], kept: Draft | None, actor: Actor) -> Draft:
+    """A draft of what was just uploaded, or of what an earlier try has brought. Raises `_NotInspected`."""
+    upload = values["file"]
+    staged, filename = (kept.staged, kept.filename) if kept is not None else (None, "")
+    if upload:
+        if kept is not None:
+            drafts.forget_draft(kept)
+        try:
+            staged, filename = registration.stage(upload.chunks()), upload.name
+        except Refused as error:
+            raise _NotInspected(DescriptionRefused("file", [str(error)]), None) from None
+    if staged is None or actor.user is None:
+        raise TypeError("the form lets nobody through without a file")
+    return Draft(
+        token=staged.token,
+        sha256=staged.sha256,
+        size_bytes=staged.size_bytes,
+        filename=filename,
+        user_id=actor.user.pk,
+        workspace_id=values["workspace"].pk,
+        name=values["name"],
+    )
+
+
+def _with_found(draft: Draft, prepared: Prepared) -> Draft:
+    found = Found(
+        prepared.description.spec,
+        prepared.signature,
+        prepared.description.sources,
+        prepared.self_test.prediction,
+        prepared.self_test.row_us,
+    )
+    fields = {name: getattr(draft, name) for name in draft.__struct_fields__}
+    draft = Draft(**(fields | {"found": found}))
+    drafts.save_draft(draft)
+    return draft
+
+
+def _initial(request: HttpRequest, workspaces: list[Workspace]) -> dict[str, Any]:
+    """`?model=ID` asks for that model's next version."""
+    wanted = request.GET.get("model", "")
+    model = (
+        models_visible_to(request.user).filter(pk=int(wanted)).first()
+        if wanted.isascii() and wanted.isdigit()
+        else None
+    )
+    if model is not None:
+        return {"name": model.name, "workspace": model.workspace}
+    return {"workspace": chosen_workspace(request, workspaces) or next(iter(workspaces), None)}
+
+
+def _upload_page(
+    request: HttpRequest,
+    form: RegisterForm,
+    *,
+    kept: Draft | None = None,
+    pickle: PickleRefused | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "section": "models",
+        "crumbs": [Crumb(_("Models"), reverse("model-list")), Crumb(_("Register model"))],
+        "form": form,
+        "kept": kept,
+        "pickle": pickle,
+        "export_lines": export_lines(pickle.filename, script="export_sklearn.py") if pickle else (),
+        "known_names": models_visible_to(request.user).values_list("name", flat=True).distinct().order_by("name"),
+        "has_one_workspace": workspaces_visible_to(request.user).count() == 1,
+    }
+    return render_page(request, "apimgmt/register.html", context, status=status)
+
+
+@signed_in
+@get_or_post
+def review(request: HttpRequest, token: str) -> HttpResponse:
+    """What was found, for correction; POST saves it."""
+    actor = _permitted(request)
+    draft = drafts.load_draft(token, request.user.pk)
+    workspace = workspaces_visible_to(request.user).filter(pk=draft.workspace_id).first() if draft else None
+    if draft is None or draft.found is None or workspace is None:
+        messages.warning(request, _("The upload is no longer there. Choose the file again."))
+        return redirect("model-register")
+    if request.method != "POST":
+        return _review_page(request, draft, draft.found, workspace, correction_of(draft.found))
+    if "discard" in request.POST:
+        drafts.forget_draft(draft)
+        return redirect("model-list")
+    correction = correction_of(draft.found, request.POST)
+    name = request.POST.get("name", draft.name)
+    try:
+        model = _saved(draft, draft.found, correction, workspace, name, actor=actor)
+    except DescriptionRefused as error:
+        correction.errors["name" if error.field == "name" else "form"] = str(error)
+    except Refused as error:
+        correction.errors["form"] = str(error)
+    else:
+        if model is not None:
+            number = model.versions.first().number  # type: ignore[union-attr]  # it was just made
+            messages.success(request, _("%(name)s v%(number)d is registered.") % {"name": model.name, "number": number})
+            return redirect("model-api", model_id=model.pk)
+    return _review_page(request, draft, draft.found, workspace, correction, name=name, status=422)
+
+
+def _saved(
+    draft: Draft, found: Found, correction: Correction, workspace: Workspace, name: str, *, actor: Actor
+) -> Model | None:
+    """The model, or None if cells of the form are wrong. Raises `Refused`."""
+    metadata = metadata_of(correction, found)
+    name = registration.checked_name(name)
+    if metadata is None:
+        return None
+    prepared = registration.prepare(draft.staged, draft.filename, metadata=metadata)
+    registered = registration.save(workspace, name, prepared, actor=actor)
+    drafts.forget_draft(draft)
+    return registered.model
+
+
+def _review_page(
+    request: HttpRequest,
+    draft: Draft,
+    found: Found,
+    workspace: Workspace,
+    correction: Correction,
+    *,
+    name: str | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    name = draft.name if name is None else name
+    known = Model.objects.filter(workspace=workspace, name=name).first()
+    context = {
+        "section": "models",
+        "crumbs": [
+            Crumb(_("Models"), reverse("model-list")),
+            Crumb(_("Register model"), reverse("model-register")),
+            Crumb(draft.filename),
+        ],
+        "draft": draft,
+        "found": found,
+        "workspace": workspace,
+        "correction": correction,
+        "name": name,
+        "known": known,
+        "next_number": known.versions.first().number + 1 if known and known.versions.exists() else 1,
+        "task": TASK_WORDS[found.spec.task],
+        "rows": [
+            (row, [(kind, TYPE_WORDS[kind]) for kind in row.types], TYPE_WORDS[row.type]) for row in correction.rows
+        ],
+        "is_editable": len(correction.rows) <= MOST_EDITABLE_COLUMNS,
+        "probabilities": list(found.prediction.get("probabilities", {}).items())[:20],
+        "has_errors": bool(correction.errors) or any(row.errors for row in correction.rows),
+    }
+    return render_page(request, "apimgmt/register_review.html", context, status=status)
+
+
+@signed_in
+@require_safe
+def export_script(request: HttpRequest) -> HttpResponseBase:
+    """The script that an owner runs on his own machine, for those who have no checkout of this project."""
+    path = settings.BASE_DIR / EXPORT_SCRIPT
+    return FileResponse(path.open("rb"), as_attachment=True, filename=path.name, content_type="text/x-python")
