@@ -23,8 +23,8 @@ _COMPARED_NAMES = 50  # names beside the model's that are looked through for a t
 
 EXPECTED: Final = {"float": "a number", "int": "a whole number", "string": "text", "bool": "true or false"}
 TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
-_NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?P<rest>\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_WHOLE_CHARACTERS = 40  # longer ones are beyond 64 bits anyway, and Python refuses to read very long ones
+_NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_WHOLE: Final = re.compile(r"[-+]?[0-9]{1,40}")  # longer ones are beyond 64 bits, and Python refuses very long ones
 
 
 class Bad:
@@ -62,11 +62,9 @@ def read_text(rule: ColumnRule, cell: str, *, has_decimal_comma: bool) -> object
 
 def parsed_number(text: str) -> int | float | None:
     """Decimal notation only; Python itself would also read nan, 1_000 and other scripts' digits."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return None
-    is_whole = match["rest"] is None and len(text) <= _WHOLE_CHARACTERS
-    return int(text) if is_whole else float(text)  # a float would round a whole number beyond 2**53
+    if _WHOLE.fullmatch(text):
+        return int(text)  # a float would round it beyond 2**53
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _number(rule: ColumnRule, value: int | float) -> object:

@@ -18,10 +18,11 @@ from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
 from gateway.table import TEXT, Array, ColumnRule, Layout, Table, joined
 
+_BOM = b"\xef\xbb\xbf"
 _PIECE_ROWS = 4096
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _FEW_ROWS = 16  # up to here cell by cell is quicker
-_EXACT_FLOAT = 2.0**53  # whole numbers up to here survive a float
+_EXACT_FLOAT = 2.0**53  # whole numbers below survive a float
 
 _Row = list[str]
 
@@ -35,13 +36,13 @@ class CsvIntake:
 
     def table(self, body: bytes, charset: str) -> tuple[Table, str]:
         """The rows and what was recognised. Raises `Problem("malformed_body" | "invalid_rows")`."""
-        if not body.strip():
+        if not body.removeprefix(_BOM).strip():
             raise Problem("malformed_body", "The body is empty.")
         encoding = "utf-8-sig" if charset == "utf-8" else charset
         try:
             return self._read(body, encoding, charset)
-        except UnicodeDecodeError as error:
-            start = _first_undecodable(body, encoding, error)
+        except UnicodeError:  # its own position is counted from the piece it was found in
+            start = _first_undecodable(body, encoding)
             raise Problem("malformed_body", f"The body is not {charset}: invalid byte at position {start}.") from None
 
     def _read(self, body: bytes, encoding: str, charset: str) -> tuple[Table, str]:
@@ -82,7 +83,7 @@ class CsvIntake:
 
 
 def _records(body: bytes, encoding: str, separator: str) -> Iterator[_Row]:
-    """The records of a body. Raises UnicodeDecodeError, and `Problem("malformed_body")` with the line."""
+    """The records of a body. Raises UnicodeError, and `Problem("malformed_body")` with the line."""
     text = io.TextIOWrapper(io.BytesIO(body), encoding, newline="")
     reader = csv.reader(text, delimiter=separator, strict=True)
     try:
@@ -91,13 +92,14 @@ def _records(body: bytes, encoding: str, separator: str) -> Iterator[_Row]:
         raise Problem("malformed_body", f"The body is not valid CSV: line {reader.line_num}: {error}.") from None
 
 
-def _first_undecodable(body: bytes, encoding: str, error: UnicodeDecodeError) -> int:
-    """The position in the whole body: while reading in pieces it is counted from the piece's start."""
+def _first_undecodable(body: bytes, encoding: str) -> int:
+    """The position in the whole body; 0 where it lacks the mark that UTF-16 begins with."""
+    is_marked = encoding == "utf-8-sig" and body.startswith(_BOM)
     try:
-        body.decode(encoding)
-    except UnicodeDecodeError as whole:
-        return whole.start + (3 if body.startswith(b"\xef\xbb\xbf") and encoding == "utf-8-sig" else 0)
-    return error.start
+        body.decode("utf-8" if is_marked else encoding)
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
 
 
 class _Pieces:
@@ -207,7 +209,7 @@ def _numbers(rule: ColumnRule, cells: Sequence[str], *, has_decimal_comma: bool)
         return None  # out of range, or the text nan, which is not how a missing value is written
     if rule.type == "int":
         given = values[is_in_range]
-        if (given != np.floor(given)).any() or (np.abs(given) > _EXACT_FLOAT).any():
+        if (given != np.floor(given)).any() or (np.abs(given) >= _EXACT_FLOAT).any():
             return None
     return values.astype(rule.dtype)
 
