@@ -86,7 +86,7 @@ def describe(
 def with_nullable(description: Description, names: tuple[str, ...]) -> Description:
     """The description after trying out which columns may be missing. Raises `DescriptionRefused`."""
     if wrong := [name for name in description.stated_nullable if name not in names]:
-        words = _("column %s: nullable is true, but the model gives no usable prediction without it.")
+        words = _("column %s: it can't be missing (nullable), the model gives no usable prediction without it.")
         raise DescriptionRefused("metadata", [words % name for name in wrong])
     columns = tuple(
         msgspec.structs.replace(c, nullable=True) if c.name in names else c for c in description.spec.columns
@@ -101,15 +101,15 @@ def with_nullable(description: Description, names: tuple[str, ...]) -> Descripti
 
 # Each word of origin is looked up when it is used, so that it is in the reader's language.
 def _metadata_file() -> str:
-    return _("the metadata file")
+    return _("metadata file")
 
 
 def _sample_csv() -> str:
-    return _("the sample CSV")
+    return _("sample CSV")
 
 
 def _model_file() -> str:
-    return _("the model file")
+    return _("model file")
 
 
 def _layout(signature: Signature, stated: Metadata) -> InputLayout:
@@ -217,7 +217,7 @@ def _matrix_names(made: _Maker) -> list[str]:
         made.sources["columns"] = _sample_csv()
         _check_sample_width(made, len(learnt.columns), width)
         return [column.name for column in learnt.columns]
-    made.sources["columns"] = _("numbered")
+    made.sources["columns"] = _("numbered") if width else _("counted in the graph: check that none is lacking")
     count = width or made.signature.likely_width
     if count is None:
         raise DescriptionRefused(

@@ -17,7 +17,10 @@ from typing import IO
 
 from django.utils.translation import gettext as _
 
+from apimgmt.metadata import DescriptionRefused
+
 HEAD_BYTES = 4096
+EXPORT_SCRIPT = "demo/export_sklearn.py"
 EXPORT_PACKAGES = "pip install scikit-learn skl2onnx onnxruntime pandas"
 
 # Protocols 2 to 5 begin with a byte 128 and their number; 0 and 1 are text that names a class in its first lines.
@@ -33,31 +36,33 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
 _LZ4 = b"\x04\x22\x4d\x18"
 
 
-def export_lines(filename: str) -> tuple[str, str]:
+class PickleRefused(DescriptionRefused):
+    """The file is a pickle, or holds one. `str()` has the two lines that export it; `filename` is its own name."""
+
+    def __init__(self, filename: str, reason: str = "") -> None:
+        self.filename = filename
+        self.reason = reason or _("This is a pickle. Loading one runs code from the file, so this console takes none.")
+        self.advice = _("sample.csv holds a few dozen real rows with a header. Register the two files that it writes.")
+        lines = "\n".join(export_lines(filename, script=EXPORT_SCRIPT))
+        super().__init__("file", ["\n".join([self.reason, _("Export it to ONNX:"), lines, self.advice])])
+
+
+def export_lines(filename: str, *, script: str) -> tuple[str, str]:
     """The two lines that turn the owner's own pickle into ONNX and metadata, on his own machine."""
-    return EXPORT_PACKAGES, f"python demo/export_sklearn.py {_as_argument(filename)} sample.csv"
+    return EXPORT_PACKAGES, f"python {script} {_as_argument(filename)} sample.csv"
 
 
-def refusal_of(path: Path, filename: str) -> str | None:
-    """Why this file is no ONNX model, in words for its owner; None if it may be one."""
+def check_kind(path: Path, filename: str) -> None:
+    """Raises `PickleRefused` or `DescriptionRefused` for a file that is no ONNX model."""
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     if not head:
-        return _("The file is empty.")
+        raise DescriptionRefused("file", [_("The file is empty.")])
     if is_pickle(head) or is_compressed_pickle(path, head):
-        return pickle_refusal(filename)
-    if head.startswith(b"PK\x03\x04"):
-        return _archive_words(path, filename)
-    return _other_words(head)
-
-
-def pickle_refusal(filename: str) -> str:
-    first, second = export_lines(filename)
-    return (
-        _("This is a pickle. Loading one runs code from the file, so this console takes none. Export it to ONNX:")
-        + f"\n{first}\n{second}\n"
-        + _("sample.csv holds a few dozen real rows with a header. Then register the two files that it writes.")
-    )
+        raise PickleRefused(filename)
+    words = _archive_words(path, filename) if head.startswith(b"PK\x03\x04") else _other_words(head)
+    if words is not None:
+        raise DescriptionRefused("file", [words])
 
 
 def is_pickle(head: bytes) -> bool:
@@ -93,9 +98,9 @@ def _archive_words(path: Path, filename: str) -> str:
     if any(name.endswith("data.pkl") for name in names):
         return _("This is a PyTorch file. Export the model with torch.onnx.export and an open number of rows.")
     if "schema.json" in names:
-        return _(
-            "This is a skops file. Load it with skops, save the model with joblib, and export that:"
-        ) + "\n{}\n{}".format(*export_lines("model.joblib"))
+        raise PickleRefused(
+            "model.joblib", _("This is a skops file. Load it with skops.io.load and save the model with joblib.dump.")
+        )
     if "config.json" in names or any(name.endswith(".weights.h5") for name in names):
         return _("This is a Keras file. Convert the model with tf2onnx, with an open number of rows.")
     if onnx_names := [name for name in names if name.endswith(".onnx")]:

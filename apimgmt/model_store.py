@@ -46,7 +46,7 @@ class Staged:
 
     @property
     def path(self) -> Path:
-        return _staging_dir() / self.token
+        return staging_dir() / self.token
 
 
 def path_of(sha256: str) -> Path:
@@ -70,7 +70,7 @@ def stage(chunks: Iterable[bytes]) -> Staged:
     """Copy a file in. Raises `FileTooLarge`, and leaves nothing behind if anything goes wrong."""
     forget_old_stagings()
     token = secrets.token_urlsafe(24)
-    path = _staging_dir() / token
+    path = staging_dir() / token
     digest, size = hashlib.sha256(), 0
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -114,7 +114,7 @@ def discard(staged: Staged) -> None:
 def forget_old_stagings() -> None:
     """Remove what somebody uploaded and never saved."""
     limit = time.time() - STAGED_FOR_S
-    for path in _staging_dir().iterdir():
+    for path in staging_dir().iterdir():
         try:
             if path.stat().st_mtime < limit:
                 path.unlink()
@@ -122,7 +122,7 @@ def forget_old_stagings() -> None:
             continue  # kept or discarded meanwhile
 
 
-def _staging_dir() -> Path:
+def staging_dir() -> Path:
     store: Path = settings.ENVIRONMENT.model_store_dir
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = store / "staging"

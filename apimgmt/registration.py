@@ -20,14 +20,14 @@ from apimgmt import model_store
 from apimgmt.actors import Actor
 from apimgmt.describing import Description, describe, with_nullable
 from apimgmt.errors import Refused
-from apimgmt.file_kinds import refusal_of
+from apimgmt.file_kinds import check_kind
 from apimgmt.metadata import DescriptionRefused, Metadata, parse_metadata
 from apimgmt.model_store import Staged
 from apimgmt.models import Model, ModelVersion, Workspace
 from apimgmt.roles import REGISTER
 from gateway.inspection import InspectionChild, InspectionRefused, SelfTest, SelfTestFailed
 from gateway.modelspec import spec_to_json
-from gateway.signature import NotServable
+from gateway.signature import NotServable, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Prepared:
     """A staged file that was found servable, and what it is. Save or discard it."""
 
     staged: Staged
+    signature: Signature
     description: Description
     self_test: SelfTest
 
@@ -105,8 +106,7 @@ def prepare(
     target: str | None = None,
 ) -> Prepared:
     """Inspect, describe and try out a staged file. Raises `DescriptionRefused`; the file stays staged."""
-    if (words := refusal_of(staged.path, filename)) is not None:
-        raise DescriptionRefused("file", [words])
+    check_kind(staged.path, filename)
     with InspectionChild() as child:
         try:
             signature = child.read(staged.path)
@@ -114,7 +114,7 @@ def prepare(
             child.check(staged.path, description.spec)
             tried = description.unproven + description.stated_nullable
             description = with_nullable(description, child.nullable(staged.path, description.spec, tried))
-            return Prepared(staged, description, child.self_test(staged.path, description.spec))
+            return Prepared(staged, signature, description, child.self_test(staged.path, description.spec))
         except NotServable as error:
             raise DescriptionRefused("file", [str(error)]) from None
         except InspectionRefused as error:

@@ -7,9 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
@@ -42,6 +41,13 @@ def _permitted(request: HttpRequest) -> Actor:
     return actor
 
 
+def _see_other(name: str, **arguments: Any) -> HttpResponse:
+    """303: the deed is done, look there."""
+    response = HttpResponseRedirect(reverse(name, kwargs=arguments))
+    response.status_code = 303
+    return response
+
+
 @signed_in
 @get_or_post
 def register(request: HttpRequest) -> HttpResponse:
@@ -60,7 +66,7 @@ def register(request: HttpRequest) -> HttpResponse:
         form.add_error(failure.error.field, failure.error.faults)
         pickle = failure.error if isinstance(failure.error, PickleRefused) else None
         return _upload_page(request, form, kept=failure.kept, pickle=pickle, status=422)
-    return redirect("model-register-review", token=draft.token)
+    return _see_other("model-register-review", token=draft.token)
 
 
 class _NotInspected(Exception):
@@ -176,12 +182,12 @@ def review(request: HttpRequest, token: str) -> HttpResponse:
     workspace = workspaces_visible_to(request.user).filter(pk=draft.workspace_id).first() if draft else None
     if draft is None or draft.found is None or workspace is None:
         messages.warning(request, _("The upload is no longer there. Choose the file again."))
-        return redirect("model-register")
+        return _see_other("model-register")
     if request.method != "POST":
         return _review_page(request, draft, draft.found, workspace, correction_of(draft.found))
     if "discard" in request.POST:
         drafts.forget_draft(draft)
-        return redirect("model-list")
+        return _see_other("model-list")
     correction = correction_of(draft.found, request.POST)
     name = request.POST.get("name", draft.name)
     try:
@@ -194,7 +200,7 @@ def review(request: HttpRequest, token: str) -> HttpResponse:
         if model is not None:
             number = model.versions.first().number  # type: ignore[union-attr]  # it was just made
             messages.success(request, _("%(name)s v%(number)d is registered.") % {"name": model.name, "number": number})
-            return redirect("model-api", model_id=model.pk)
+            return _see_other("model-api", model_id=model.pk)
     return _review_page(request, draft, draft.found, workspace, correction, name=name, status=422)
 
 
