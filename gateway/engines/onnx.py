@@ -32,7 +32,7 @@ _DTYPES: dict[str, Type] = {
 }
 _SILENT = 4  # fatal only: what goes wrong in a run is raised, and printing it too would put payloads in the log
 # Sums of many float32 leaves end a little outside 0..1; scores that are no probabilities end far outside.
-_PROBABILITY_SLACK = 1e-4
+_LOWEST, _HIGHEST = -1e-4, 1 + 1e-4
 _FEW = 64  # below this a Python loop is faster than two numpy reductions
 _MESSAGE_CHARACTERS = 200
 
@@ -232,12 +232,12 @@ class _TensorReader:
     def read(self, outputs: list[Any], n_rows: int) -> Prediction:
         probabilities = _checked_probabilities(self._matrix(outputs[0], n_rows))
         labels = outputs[1] if len(outputs) > 1 else None
-        if labels is not None and np.size(labels) != n_rows:
-            raise ModelFailed(f"The model gave {np.size(labels)} labels for {n_rows} rows.")
+        if labels is not None and labels.size != n_rows:
+            raise ModelFailed(f"The model gave {labels.size} labels for {n_rows} rows.")
         return Classification(self._indexes(labels, probabilities), probabilities)
 
     def _matrix(self, scores: Array, n_rows: int) -> Array:
-        shape = np.shape(scores)
+        shape = scores.shape
         if shape == (n_rows, self._n_classes):
             return scores
         if self._n_classes == 2 and shape in {(n_rows,), (n_rows, 1)}:
@@ -251,7 +251,7 @@ class _TensorReader:
         if labels.dtype.kind not in "iub":
             return _looked_up(labels, self._by_text)
         try:
-            return [self._by_number[label] for label in labels.ravel().tolist()]
+            return [self._by_number[label] for label in _flat(labels)]
         except KeyError:
             return _most_likely(probabilities)
 
@@ -305,18 +305,20 @@ def _most_likely(probabilities: Array) -> list[int]:
 
 def _looked_up(labels: Array, known: dict[Any, int]) -> list[int]:
     try:
-        return [known[label] for label in labels.ravel().tolist()]
+        return [known[label] for label in _flat(labels)]
     except KeyError:
         raise ModelFailed("The model answered with a class that is not in its description.") from None
 
 
+def _flat(labels: Array) -> list[Any]:
+    values: list[Any] = (labels if labels.ndim == 1 else labels.ravel()).tolist()
+    return values
+
+
 def _checked_probabilities(scores: Array) -> Array:
     """Not finite, or scores that are no probabilities, are refused: shown as probabilities they would be a lie."""
-    low, high = -_PROBABILITY_SLACK, 1 + _PROBABILITY_SLACK
-    if scores.size <= _FEW:
-        is_sound = all(low <= value <= high for row in scores.tolist() for value in row)
-    else:
-        is_sound = bool(scores.min() >= low and scores.max() <= high)  # False for NaN as well
-    if not is_sound:
-        raise ModelFailed("The model gave probabilities that are not between 0 and 1.")
+    is_short = scores.size <= _FEW
+    for value in scores.ravel().tolist() if is_short else (scores.min(), scores.max()):  # both NaN if any is
+        if not _LOWEST <= value <= _HIGHEST:  # True for NaN
+            raise ModelFailed("The model gave probabilities that are not between 0 and 1.")
     return scores
