@@ -160,6 +160,7 @@ class Stack:
         for name in names or tuple(self.services):
             service = self.services[name]
             if service.is_running:
+                service.wait_ready()
                 continue
             if service.pids:  # its main process was killed by the test before
                 service.kill_all()
