@@ -12,10 +12,14 @@ nothing is written, because conversions can be wrong without any error.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import pickle
+import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +44,9 @@ try:
     import skl2onnx.common.data_types as onnx_types
     from sklearn.base import is_classifier, is_regressor
     from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 except ModuleNotFoundError as missing:
     sys.exit(f"The package {missing.name} is missing here. Install what the export needs:\n    {PACKAGES}")
 
@@ -117,10 +123,14 @@ def features_of(model: Any, table: pd.DataFrame, target: str | None) -> tuple[pd
 
 
 def named_features(model: Any, features: pd.DataFrame, target: str | None) -> tuple[pd.DataFrame, str]:
-    names = [str(name) for name in model.feature_names_in_]
-    missing = [name for name in names if name not in features.columns]
-    if missing:
+    # LightGBM keeps names with underscores for spaces: what the owner's own table says is the name.
+    spelt = {re.sub(r"\s", "_", str(name)): name for name in features.columns} | {
+        name: name for name in features.columns
+    }
+    wanted = [str(name) for name in model.feature_names_in_]
+    if missing := [name for name in wanted if name not in spelt]:
         raise ExportError(f"The model takes columns that the sample lacks: {', '.join(missing)}")
+    names = [spelt[name] for name in wanted]
     others = [name for name in features.columns if name not in names]
     if target is None and len(others) == 1:
         target = others[0]
@@ -185,6 +195,41 @@ def steps_of(model: Any) -> list[Any]:
     return [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
 
 
+def parts_of(model: Any) -> Iterator[Any]:
+    """The model and all fitted estimators inside its pipelines and column transformers."""
+    yield model
+    inner: list[Any] = []
+    if isinstance(model, Pipeline):
+        inner = [step for _, step in model.steps]
+    elif isinstance(model, ColumnTransformer):
+        inner = [step for _, step, _ in model.transformers_]
+    for part in inner:
+        yield from parts_of(part)
+
+
+def with_empty_text_for_missing(model: Any) -> Any:
+    """A copy in which missing text is empty text, because ONNX has no other: in imputers and in encoders' categories.
+
+    Only the conversion uses it. What comes out is compared with the model as it was.
+    """
+    changed = copy.deepcopy(model)
+    for part in parts_of(changed):
+        if isinstance(part, SimpleImputer) and is_missing(part.missing_values) and part.statistics_.dtype == object:
+            part.missing_values = ""
+        if isinstance(part, OneHotEncoder | OrdinalEncoder):
+            part.categories_ = [
+                np.array(["" if is_missing(value) else value for value in values], dtype=object)
+                if values.dtype == object
+                else values
+                for values in part.categories_
+            ]
+    return changed
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+
+
 # --- converting and comparing -----------------------------------------------------------------------------------
 
 
@@ -198,14 +243,41 @@ def convert(model: Any, columns: list[dict[str, Any]], layout: str, name: str) -
         # Whole numbers travel as floats too: a missing one is NaN, and transformers join columns of one type only.
         kinds = {True: onnx_types.StringTensorType, False: onnx_types.FloatTensorType}
         inputs = [(column["name"], kinds[column["type"] == "string"]([rows, 1])) for column in columns]
+    model = with_empty_text_for_missing(model)
     options = {id(model): {"zipmap": False}} if is_classifier(model) else None
     try:
-        converted = skl2onnx.convert_sklearn(
-            model, name=name, initial_types=inputs, options=options, target_opset={"": 18, "ai.onnx.ml": 3}
-        )
+        with plain_feature_names(model):
+            converted = skl2onnx.convert_sklearn(
+                model, name=name, initial_types=inputs, options=options, target_opset={"": 18, "ai.onnx.ml": 3}
+            )
     except Exception as error:  # noqa: BLE001 - converters of many packages raise what they like
-        raise ExportError(f"skl2onnx can't convert this {described(model)}: {first_line(error)}") from None
+        raise ExportError(
+            f"skl2onnx can't convert this {described(model)}: {first_line(error)}{hint_for(error)}"
+        ) from None
     return bytes(converted.SerializeToString())
+
+
+@contextmanager
+def plain_feature_names(model: Any) -> Iterator[None]:
+    """XGBoost's converter reads columns by the names f0, f1 ... only; the model gets its own names back."""
+    boosters = [step.get_booster() for step in steps_of(model) if type(step).__module__.startswith("xgboost")]
+    names = [booster.feature_names for booster in boosters]
+    for booster in boosters:
+        booster.feature_names = None
+    try:
+        yield
+    finally:
+        for booster, kept in zip(boosters, names, strict=True):
+            booster.feature_names = kept
+
+
+def hint_for(error: Exception) -> str:
+    """What cures a conversion that fails for a reason outside the model."""
+    import google.protobuf
+
+    if "Unable to create node" in str(error) and int(google.protobuf.__version__.partition(".")[0]) >= 7:
+        return '\nThe converter needs an older protobuf:\n    pip install "protobuf<7"\nThen run this again.'
+    return ""
 
 
 def register_boosters(model: Any) -> None:
@@ -235,7 +307,7 @@ def register_boosters(model: Any) -> None:
 
 def first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def feed(table: pd.DataFrame, columns: list[dict[str, Any]], layout: str) -> dict[str, Any]:
@@ -325,10 +397,9 @@ def nullable_columns(
     few = table.head(20)
     found = set()
     for column in columns:
-        gap: Any = None if column["type"] == "string" else np.nan
-        holed = few.assign(
-            **{column["name"]: pd.Series([gap] * len(few), index=few.index, dtype=object if gap is None else float)}
-        )
+        kept = few[column["name"]].dtype if column["type"] == "string" else float
+        gaps = pd.Series([np.nan] * len(few), index=few.index, dtype=kept)
+        holed = few.assign(**{column["name"]: gaps})
         try:
             difference = compare(model, content, holed, columns=columns, layout=layout)
         except ExportError:
