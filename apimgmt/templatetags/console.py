@@ -61,6 +61,8 @@ def seconds(value: float | None) -> str:
     """0.0834 → "0.08 s"; 75 → "1 min 15 s"."""
     if value is None:
         return ""
+    if value < 0.01:
+        return _("< 0.01 s")
     if value < 60:
         return _("%(number)s s") % {"number": f"{value:.2f}" if value < 10 else f"{value:.1f}"}
     minutes, rest = divmod(round(value), 60)

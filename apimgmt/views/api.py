@@ -114,7 +114,7 @@ def launch(request: HttpRequest, model_id: int) -> HttpResponse:
     except Refused as error:
         return _launch_window(request, model, actor, form, callout=str(error), status=error.status)
     grant_key(request, launched.api, for_s=SHOWN_AFTER_LAUNCH_S)
-    return done(request, model, Notice(_("Building has begun. The key is shown below: copy it now."), "info"))
+    return done(request, model, Notice())
 
 
 def _first_error(form: LaunchForm) -> str:

@@ -110,7 +110,7 @@ def start(request: HttpRequest, model_id: int) -> HttpResponse:
 
     def carry(actor: Actor) -> Notice:
         services.start_api(api.pk, actor=actor)
-        return Notice(_("Building has begun."), "info")
+        return Notice()
 
     return _deed(request, Subject(model, api), "start", window, carry)
 
@@ -193,7 +193,7 @@ def lock(request: HttpRequest, model_id: int) -> HttpResponse:
     def carry(actor: Actor) -> Notice:
         if wanted:
             services.lock_api(api.pk, actor=actor)
-            return Notice(_("Locked: it can't be stopped or deleted."))
+            return Notice(_("Locked: it can't be stopped or deleted until an administrator unlocks it."))
         services.unlock_api(api.pk, actor=actor)
         return Notice(_("Unlocked."))
 
@@ -225,7 +225,7 @@ def update(request: HttpRequest, model_id: int) -> HttpResponse:
 
     def carry(actor: Actor) -> Notice:
         services.update_api(api.pk, number, actor=actor, sure="sure" in request.POST)
-        return Notice(_("Updating to version %(number)d has begun.") % {"number": number}, "info")
+        return Notice()
 
     return _deed(request, Subject(model, api), "update", window, carry)
 
@@ -270,10 +270,10 @@ def key(request: HttpRequest, model_id: int) -> HttpResponse:
     def carry(actor: Actor) -> Notice:
         if request.POST.get("action") == "hide":
             withdraw_key(request, api)
-            return Notice(_("The key is hidden."), "info")
+            return Notice()
         services.reveal_key(api.pk, actor=actor)
         grant_key(request, api)
-        return Notice(_("The key is shown for a minute. The history records that you looked."), "info")
+        return Notice()
 
     return _deed(request, Subject(model, api), "key", window, carry)
 

@@ -25,9 +25,12 @@ DIALOG = "dialog-body"
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence above the panels. Tones: success, info, warning, error (as of Django's messages)."""
+    """A sentence above the panels. Tones: success, info, warning, error (as of Django's messages).
 
-    text: str
+    No text: the panels say it all already.
+    """
+
+    text: str = ""
     tone: str = "success"
 
 
@@ -76,13 +79,19 @@ def live_reply(
 def done(request: HttpRequest, model: Model, notice: Notice) -> HttpResponse:
     """A deed was done: back to the tab, which shows its new state."""
     if not wants_fragment(request):
-        messages.add_message(request, messages.constants.DEFAULT_LEVELS[notice.tone.upper()], notice.text)
+        keep_notice(request, notice)
         return redirect("model-api", model.pk)
     if not is_on_tab(request, model):
-        messages.add_message(request, messages.constants.DEFAULT_LEVELS[notice.tone.upper()], notice.text)
+        keep_notice(request, notice)
         return HttpResponseClientRedirect(redirect("model-api", model.pk).url)
     response = live_reply(request, ApiPage(request, model), notice=notice)
     return trigger_client_event(reswap(retarget(response, "#notices"), "innerHTML"), "dialog-close", after="swap")
+
+
+def keep_notice(request: HttpRequest, notice: Notice) -> None:
+    """For the page that the browser is sent to."""
+    if notice.text:
+        messages.add_message(request, messages.constants.DEFAULT_LEVELS[notice.tone.upper()], notice.text)
 
 
 def is_on_tab(request: HttpRequest, model: Model) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,7 +18,7 @@ from apimgmt.models import Model, PredictionAPI
 from apimgmt.views.api import my_networks
 from apimgmt.views.deeds import get_or_post
 from apimgmt.views.live import ApiPage, render_parts, tokens
-from apimgmt.views.replies import Notice, Window, is_on_tab, refused, settled_notice, show_window
+from apimgmt.views.replies import Notice, Window, is_on_tab, keep_notice, refused, settled_notice, show_window
 from apimgmt.views.shell import found_model, signed_in, wants_fragment
 
 SHOWN_ENTRIES = 20
@@ -56,7 +55,7 @@ def _change(request: HttpRequest, model: Model, api: PredictionAPI) -> HttpRespo
     except Refused as error:
         return _window(request, model, api, form, notice=Notice(str(error), "error"), status=error.status)
     if not wants_fragment(request):
-        messages.add_message(request, messages.constants.DEFAULT_LEVELS[notice.tone.upper()], notice.text)
+        keep_notice(request, notice)
         return redirect(request.path)
     return _window(request, model, api, WhitelistForm(), notice=notice)
 

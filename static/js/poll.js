@@ -1,21 +1,25 @@
 // Keeps the Create API tab true: asks for changes each data-every ms, not on hidden tabs, and says so when nobody answers.
 (() => {
+  const TICK_MS = 100;
+  const SOON_MS = 1400;
   const SILENT_AFTER_MS = 15000;
+  const LOST_AFTER_MS = 25000; // longer than htmx's own timeout
   const notice = document.querySelector("#last-checked");
-  let timer = null;
-  let isAsking = false;
+  let asked = null; // the poller that asks now; an answer puts another one in its place
+  let askedAt = 0;
   let answeredAt = Date.now();
+  let soonAt = Infinity; // counts of a request just sent reach the database within about a second
+  let deedAt = 0; // when a deed was sent that is not answered yet
 
   const poller = () => document.querySelector("#api-poll");
-  const plan = (ms) => {
-    clearTimeout(timer);
-    timer = setTimeout(ask, ms);
-  };
+  const isAsking = () => asked !== null && asked === poller() && Date.now() - askedAt < LOST_AFTER_MS;
+  const isDue = () => Date.now() >= soonAt || Date.now() - Math.max(askedAt, answeredAt) >= Number(poller().dataset.every);
   const ask = () => {
-    const element = poller();
-    if (!element || document.hidden || isAsking) return;
-    isAsking = true;
-    htmx.trigger(element, "poll");
+    if (!poller() || document.hidden || Date.now() - deedAt < LOST_AFTER_MS || isAsking()) return;
+    asked = poller();
+    askedAt = Date.now();
+    if (askedAt >= soonAt) soonAt = Infinity;
+    htmx.trigger(asked, "poll");
   };
   const showSilence = () => {
     const isSilent = !document.hidden && Date.now() - answeredAt > SILENT_AFTER_MS;
@@ -26,24 +30,27 @@
     notice.hidden = !isSilent;
   };
 
+  // A deed comes between: the answer to an older question would show an older state.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.requestConfig.verb === "get") return;
+    deedAt = Date.now();
+    if (poller()) htmx.trigger(poller(), "htmx:abort");
+  });
   document.addEventListener("htmx:afterRequest", (event) => {
-    const isPoll = event.detail.requestConfig?.path.startsWith(poller()?.getAttribute("hx-get") ?? " ");
     const status = event.detail.xhr?.status ?? 0;
     if (status > 0 && status < 500) answeredAt = Date.now();
-    if (isPoll) isAsking = false;
-    if (poller()) plan(Number(poller().dataset.every));
-  });
-  // A deed came between: an answer to an older question would show an older state.
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.requestConfig.verb !== "get" && poller()) htmx.trigger(poller(), "htmx:abort");
+    if (event.detail.requestConfig?.verb !== "get") {
+      deedAt = 0;
+      soonAt = Date.now() + SOON_MS;
+    } else if (event.detail.requestConfig.triggeringEvent?.type === "poll") asked = null;
   });
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) clearTimeout(timer);
-    else {
-      answeredAt = Math.max(answeredAt, Date.now() - SILENT_AFTER_MS / 2);
-      ask();
-    }
+    if (document.hidden) return;
+    answeredAt = Math.max(answeredAt, Date.now() - SILENT_AFTER_MS / 2); // nobody asked meanwhile
+    ask();
   });
-  document.addEventListener("DOMContentLoaded", () => plan(Number(poller().dataset.every)));
-  setInterval(showSilence, 1000);
+  setInterval(() => {
+    if (poller() && isDue()) ask();
+    showSilence();
+  }, TICK_MS);
 })();
