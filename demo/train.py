@@ -8,6 +8,7 @@ differs, nothing is written. Same packages, same bytes.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,13 @@ def score(model: Any, table: pd.DataFrame, target: pd.Series, *, is_regression: 
     return {"name": name, "value": round(float(measure(target, model.predict(table))), 4), "rows": len(table)}
 
 
+def with_fixed_hashes() -> None:
+    """Start again with fixed string hashes: the converter orders the graph by sets, and the bytes must not vary."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - this very program
+
+
 def main() -> int:
     OUT.mkdir(exist_ok=True)
     trainers: tuple[Callable[[], None], ...] = (penguins, breast_cancer, diabetes)
@@ -141,4 +149,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    with_fixed_hashes()
     sys.exit(main())
