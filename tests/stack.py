@@ -268,7 +268,7 @@ class Stack:
 
     def collect_static(self) -> None:
         """The console's static files, as the release step collects them; once."""
-        if not (self.environment.var_dir / "static").exists():
+        if not (self.environment.var_dir / "static" / "staticfiles.json").exists():
             self.manage("collectstatic", "--no-input", "--verbosity", "0")
 
     def _create_database(self, template: str | None) -> None:

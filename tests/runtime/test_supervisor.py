@@ -17,8 +17,9 @@ import pytest
 
 from runtime import processes
 from runtime.connections import database_url
-from runtime.environment import PROJECT_DIR, read_environment
+from runtime.environment import PROJECT_DIR
 from tests.environment import clean_variables, unused_port
+from tests.runtime.running import Run
 
 PROCFILE = """
 release: echo "prepared $VAR_DIR"
@@ -26,65 +27,6 @@ web: python -m http.server --bind "$BIND_ADDRESS" "$CONSOLE_PORT"
 gateway: python -m http.server --bind "$BIND_ADDRESS" "$GATEWAY_PORT"
 worker: python -c 'import subprocess; child = subprocess.Popen(["sleep", "500"]); print("child made"); child.wait()'
 """
-
-
-class Run:
-    """One `python -m runtime`, with all that it writes."""
-
-    def __init__(self, folder: Path, procfile: str, **variables: str) -> None:
-        folder.mkdir(exist_ok=True)
-        (folder / "Procfile").write_text(procfile)
-        settings = {
-            "CONSOLE_PORT": str(unused_port()),
-            "GATEWAY_PORT": str(unused_port()),
-            "VAR_DIR": str(folder / "var"),
-        }
-        base = {name: value for name, value in clean_variables().items() if name not in {"DATABASE_URL", "REDIS_URL"}}
-        self.variables = settings | variables
-        self.env = read_environment(self.variables)
-        self._output_path = folder / f"output-{time.monotonic_ns()}"
-        with self._output_path.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "runtime", "--procfile", str(folder / "Procfile")],
-                cwd=PROJECT_DIR,
-                env=base | self.variables,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=processes.die_with_parent(signal.SIGTERM),
-            )
-
-    @property
-    def output(self) -> str:
-        return self._output_path.read_text()
-
-    @property
-    def instance(self) -> str:
-        return str(self.env.var_dir.resolve())
-
-    def wait_for(self, words: str, timeout_s: float = 20) -> Run:
-        found = processes.wait_until(
-            lambda: re.search(words, self.output) is not None or self.process.poll() is not None, timeout_s
-        )
-        assert found, f"no {words!r} in:\n{self.output}"
-        assert re.search(words, self.output), self.output
-        return self
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(20)
-
-    def server_pids(self) -> list[int]:
-        files = (self.env.var_dir / "postgres" / "postmaster.pid", self.env.var_dir / "run" / "valkey.pid")
-        return [int(path.read_text().split()[0]) for path in files]
-
-    def pids(self) -> list[int]:
-        return [*processes.instance_members(self.instance), *self.server_pids()]
-
-    def kill_everything(self) -> None:
-        pids = [self.process.pid, *self.pids()]
-        processes.signal_all(pids, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture
