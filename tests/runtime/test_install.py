@@ -1,0 +1,74 @@
+"""The environment is made once, whole, and again only when what it is made from changed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.environment import PROJECT_DIR
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Make's part of a checkout, with requirements that need no download."""
+    (tmp_path / "runtime").mkdir()
+    shutil.copy(PROJECT_DIR / "Makefile", tmp_path)
+    shutil.copy(PROJECT_DIR / "runtime" / "install.py", tmp_path / "runtime")
+    for name in ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"):
+        (tmp_path / name).write_text("# nothing\n")
+    return tmp_path
+
+
+def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments], cwd=checkout, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_second_call_does_nothing_and_a_changed_file_is_installed_again(checkout: Path):
+    first = make(checkout, "environment", f"PYTHON={sys.executable}")
+    second = make(checkout, "environment")
+    (checkout / "requirements.txt").write_text("# still nothing\n")
+    third = make(checkout, "environment")
+
+    assert [call.returncode for call in (first, second, third)] == [0, 0, 0], first.stdout + first.stderr
+    assert "Making .venv" in first.stdout
+    assert "requirements-dev" not in first.stdout
+    assert second.stdout == ""
+    assert third.stdout.startswith("Installing requirements.txt")
+    assert "requirements-embedded" not in third.stdout
+    assert "requirements-dev" in make(checkout, "environment-dev").stdout
+
+
+def test_what_was_interrupted_or_broken_is_made_again(checkout: Path):
+    venv = checkout / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to("/no/such/python")
+    (checkout / "requirements.txt").write_text("no-such-package-of-ours @ file:///no/such/place\n")
+
+    failed = make(checkout, "environment", f"PYTHON={sys.executable}")
+    (checkout / "requirements.txt").write_text("# nothing\n")
+    again = make(checkout, "environment")
+
+    assert failed.returncode != 0
+    assert "Making .venv" in failed.stdout
+    assert "requirements.txt can't be installed" in failed.stdout
+    assert again.returncode == 0
+    assert "Installing requirements.txt" in again.stdout
+
+
+def test_a_python_that_is_none_is_named(checkout: Path):
+    said = make(checkout, "environment", "PYTHON=/no/such/python")
+
+    assert said.returncode != 0
+    assert "Python 3.11 or newer is needed, and PYTHON=/no/such/python is not one" in said.stderr
+
+
+def test_help_lists_the_commands(checkout: Path):
+    said = make(checkout).stdout
+
+    assert {line.split()[1] for line in said.splitlines()} == {"help", "run", "test", "lint", "fmt", "check"}
