@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from runtime.embedded import EmbeddedError
 from runtime.environment import BadEnvironment, read_environment
 from runtime.procfile import PROCFILE, BadProcfile, read_procfile
+from runtime.programs import EmbeddedError
 from runtime.supervisor import StartRefused, Supervisor
 
 

@@ -18,8 +18,9 @@ from types import FrameType
 
 from runtime import processes
 from runtime.connections import broker_url, database_url
-from runtime.embedded import EmbeddedError, EmbeddedServers, Tuning
+from runtime.embedded import EmbeddedServers, Tuning
 from runtime.environment import BadEnvironment, read_environment
+from runtime.programs import EmbeddedError
 
 RUN_VARIABLE = "TEST_RUN_DIR"
 """The folder of one test run, and the mark of every process that descends from it."""

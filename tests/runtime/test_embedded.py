@@ -205,7 +205,7 @@ def test_a_damaged_broker_file_is_put_aside(env: Environment, servers: EmbeddedS
 
 
 def test_data_of_another_postgresql_version_is_refused_in_words(env: Environment, servers: EmbeddedServers):
-    from runtime.embedded import EmbeddedError
+    from runtime.programs import EmbeddedError
 
     servers.start()
     servers.stop()
