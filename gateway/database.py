@@ -261,9 +261,9 @@ WHERE l.worker_id = %(id)s AND l.api_id = gone.api_id AND l.version_id = gone.ve
 
 _NOTE_LOADS = """
 INSERT INTO apimgmt_modelload (worker_id, api_id, version_id, is_loaded, error, loaded_at)
-SELECT %(id)s, api_id, version_id, error IS NULL, coalesce(error, ''), clock_timestamp()
+SELECT %(id)s::text, api_id, version_id, error IS NULL, coalesce(error, ''), clock_timestamp()
 FROM unnest(%(apis)s::text[], %(versions)s::bigint[], %(errors)s::text[]) AS loads (api_id, version_id, error)
-WHERE EXISTS (SELECT FROM apimgmt_gatewayworker WHERE id = %(id)s AND gone_at IS NULL)
+WHERE EXISTS (SELECT FROM apimgmt_gatewayworker WHERE id = %(id)s::text AND gone_at IS NULL)
 ON CONFLICT (worker_id, api_id, version_id) DO UPDATE
 SET is_loaded = EXCLUDED.is_loaded, error = EXCLUDED.error, loaded_at = EXCLUDED.loaded_at
 """

@@ -113,15 +113,13 @@ class Follower:
             self._news.clear()
             await self._step(connection)
             self._report("")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), HEARTBEAT_S)
+            await _wait(self._news, HEARTBEAT_S)
 
     async def _join(self, connection: Connection) -> None:
         """LISTEN first, then the row, then the routes: no change can fall between them."""
         if self._has_joined:
             return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._listening.wait(), LISTEN_WAIT_S)
+        await _wait(self._listening, LISTEN_WAIT_S)
         await insert_worker(connection, self._worker, self._lease_s)
         self._has_joined = True
 
@@ -198,3 +196,10 @@ class Follower:
             else:
                 _log.info("database_back")
             self._obstacle = obstacle
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    """Until the event or the end of the time. (Python 3.11's `wait_for` can lose a cancellation.)"""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

@@ -117,6 +117,11 @@ class ModelLoader:
         self._loads.pop(key, None)
         self._dropped[key] = None
 
+    def close(self) -> None:
+        """Load nothing more; a load in progress ends in its thread."""
+        self._queue.clear()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     # --- telling the database ---
 
     def news(self) -> tuple[list[ModelLoad], list[tuple[str, int]]]:

@@ -38,6 +38,10 @@ class Runner:
         except TimeoutError:
             raise Problem("model_timeout", f"No answer within {self._timeout_s:g} seconds.") from None
 
+    def close(self) -> None:
+        """Take no more work; what is in progress ends in its thread."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
 
 def _leave(state: ApiState, done: asyncio.Future[T]) -> None:
     state.thread_room.release()

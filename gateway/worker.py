@@ -83,11 +83,12 @@ class Worker:
             lease_s=env.gateway_lease_s,
             time_zone=env.time_zone,
         )
+        self.runner = Runner()
         self.app = Gateway(
             table=self.table,
             book=self.book,
             pulse=self.pulse,
-            runner=Runner(),
+            runner=self.runner,
             addresses=ClientAddresses(env.trusted_proxies),
             limits=Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows),
             types_url=f"{env.console_url}/docs/inference-api/",

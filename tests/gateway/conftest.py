@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from gateway.predictor import Predictor
+from gateway.worker import Worker
+from runtime.environment import Environment, read_environment
 from tests.gateway.model_files import Made
+from tests.gateway.serving import Caller, Rows, running_worker
 
 Load = Callable[[Made], Predictor]
 
@@ -30,3 +37,34 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         return loaded[key]
 
     return load_made
+
+
+@pytest.fixture
+def rows(stack_template: str, tmp_path: Path) -> Iterator[Rows]:
+    """A migrated database of the test's own and a model store beside it."""
+    server_url = os.environ["DATABASE_URL"]
+    name = f"gateway_{secrets.token_hex(6)}"
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{stack_template}"')
+    yield Rows(urlsplit(server_url)._replace(path=f"/{name}").geturl(), tmp_path / "models")
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def gateway_env(rows: Rows, tmp_path: Path) -> Environment:
+    """Variables of a worker over that database; change them with `dataclasses.replace`."""
+    return read_environment({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "10.0.0.0/8"})
+
+
+@pytest.fixture
+async def worker(gateway_env: Environment) -> AsyncIterator[Worker]:
+    """One worker in this process, in step."""
+    async with running_worker(gateway_env) as running:
+        yield running
+
+
+@pytest.fixture
+def call(worker: Worker) -> Caller:
+    """Calls that worker."""
+    return Caller(worker)
