@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,20 @@ def browser_type_launch_args() -> dict[str, Any]:
         pytest.fail("no Chromium or Chrome found: install the package `chromium`, or name a program in CHROMIUM")
     quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
     return {"executable_path": path, "args": ["--no-sandbox", "--disable-sync", *quiet.split()]}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Playwright leaves its event loop marked as running in this thread: hidden from tests that have no browser,
+    else asyncio refuses to run theirs, and Django its database."""
+    loop = asyncio._get_running_loop()
+    if "playwright" in getattr(item, "fixturenames", ()):
+        return (yield)
+    asyncio._set_running_loop(None)
+    try:
+        return (yield)
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -243,6 +243,7 @@ class Stack:
         assert self.env["VAR_DIR"] == os.environ["VAR_DIR"], "orm() is for the shared stack"
         assert pytest_config is not None
         with pytest_config.stash[blocking_manager_key].unblock():
+            os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # the event loop that Django would see is Playwright's
             connection.close()
             before = connection.settings_dict["NAME"]
             connection.settings_dict["NAME"] = self.database
@@ -251,6 +252,7 @@ class Stack:
             finally:
                 connection.close()
                 connection.settings_dict["NAME"] = before
+                del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
     def answers(self, name: str) -> bool:
         """Whether that service is ready for work."""
