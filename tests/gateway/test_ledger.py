@@ -1,0 +1,485 @@
+"""Counting: the file, its lock, its way into the database, and who takes it over."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.adoption import adopt_ownerless
+from gateway.database import Database, DatabaseAway, DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
+from gateway.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
+from tests.gateway.serving import Rows
+
+API, OTHER = "a" * 16, "b" * 16
+DAY = date(2026, 11, 23)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "ledgers"
+    made.mkdir()
+    return made
+
+
+class Clock:
+    """The wall clock of a book."""
+
+    def __init__(self, text: str) -> None:
+        self.set(text)
+
+    def set(self, text: str) -> None:
+        self.now = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock("2026-11-23T12:00:00")
+
+
+@pytest.fixture
+def book(folder: Path, clock: Clock) -> Book:
+    return Book(folder, "w" * 32, ZoneInfo("Europe/Berlin"), now=clock)
+
+
+@pytest.fixture
+async def database(rows: Rows) -> AsyncIterator[Database]:
+    made = Database(lambda: rows.url)
+    yield made
+    await made.close()
+
+
+def count(book: Book, api_id: str = API, kind: int = COUNT_200, times: int = 1) -> Cell:
+    cell = book.cell(api_id)
+    assert cell is not None
+    cell.counts[cell.index + kind] += times
+    return cell
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def states(rows: Rows) -> list[str]:
+    return [row[0] for row in rows.sql("SELECT state FROM apimgmt_ledger ORDER BY id")]
+
+
+# --- the file ---
+
+
+def test_a_file_is_allocated_and_locked_and_tells_its_counts(folder: Path) -> None:
+    ledger = LedgerFile(folder, "w" * 32)
+    cell = ledger.add_cell(API, DAY)
+    assert cell is not None
+    ledger.counts[cell + COUNT_200] += 3
+    ledger.counts[cell + COUNT_5XX] += 1
+
+    assert [path.name for path in folder.iterdir()] == [f"{ledger.name}.ledger"]
+    assert ledger.path.stat().st_blocks * 512 >= FILE_BYTES
+    assert take_ownerless(ledger.path) is None
+    ledger.release()
+    found = take_ownerless(ledger.path)
+    assert found is not None
+    assert found.read() == ("w" * 32, [DayCount(API, DAY, 3, 0, 1)])
+    found.close()
+
+
+def test_a_full_file_has_no_cell(folder: Path) -> None:
+    ledger = LedgerFile(folder, "w")
+
+    cells = [ledger.add_cell(API, DAY) for _ in range(CELLS + 1)]
+
+    assert cells[-1] is None
+    assert len(set(cells[:-1])) == CELLS
+    ledger.release()
+
+
+def test_the_lock_does_not_outlive_its_owner_in_a_child(folder: Path) -> None:
+    """A child that inherited the file descriptor would keep the lock, and the ledger would never be adopted."""
+    program = (
+        "import subprocess, sys, pathlib; from gateway.ledger_file import LedgerFile;"
+        f"ledger = LedgerFile(pathlib.Path({str(folder)!r}), 'w' * 32);"
+        "child = subprocess.Popen(['sleep', '60'], stdin=-3, stdout=-3); print(ledger.name, child.pid, flush=True);"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        name, child = owner.stdout.readline().split()
+        owner.kill()
+
+    found = take_ownerless(folder / f"{name}.ledger")
+
+    os.kill(int(child), 9)
+    assert found is not None
+    found.close()
+
+
+def test_a_path_that_names_another_file_by_now_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between an adopter's open and its lock another one has finished the file."""
+    ledger = LedgerFile(folder, "w")
+    path = ledger.path
+    ledger.release()
+    lock = fcntl.flock
+
+    def finish_first(fd: int, how: int) -> None:
+        path.unlink()
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", finish_first)
+
+    assert take_ownerless(path) is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "reason"),
+    [
+        (0, b"OTHER", "does not begin"),
+        (8, b"\x02", "format 2"),
+        (30, b"x", "checksum"),
+        (HEADER_BYTES, b"????", "readable label"),
+        (HEADER_BYTES + 16, b"\xff" * 8, "readable label"),
+        (HEADER_BYTES + 31, b"\xff", "impossible"),
+        (HEADER_BYTES + CELL_BYTES + 24, b"\x01", "without a day"),
+    ],
+)
+def test_damage_is_noticed_and_the_rest_is_read(folder: Path, offset: int, data: bytes, reason: str) -> None:
+    ledger = LedgerFile(folder, "w" * 32)
+    ledger.add_cell(API, DAY)
+    path = ledger.path
+    ledger.release()
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+    found = take_ownerless(path)
+    assert found is not None
+    with pytest.raises(Damaged, match=reason):
+        found.read()
+
+    found.close()
+
+
+@pytest.mark.parametrize("size", [0, 50, HEADER_BYTES, HEADER_BYTES + CELL_BYTES + 7, FILE_BYTES - 1, FILE_BYTES + 1])
+def test_a_file_of_another_size_is_damaged(folder: Path, size: int) -> None:
+    ledger = LedgerFile(folder, "w" * 32)
+    ledger.add_cell(API, DAY)
+    path = ledger.path
+    ledger.release()
+    os.truncate(path, size)
+
+    found = take_ownerless(path)
+    assert found is not None
+    with pytest.raises(Damaged) as damage:
+        found.read()
+
+    found.close()
+    assert len(damage.value.counts) == (1 if size > HEADER_BYTES else 0)
+
+
+def test_a_label_without_a_day_was_never_counted_in(folder: Path) -> None:
+    """Killed between the two parts of a label: the cell does not exist yet."""
+    ledger = LedgerFile(folder, "w" * 32)
+    path = ledger.path
+    ledger.release()
+    with path.open("r+b") as file:
+        file.seek(HEADER_BYTES)
+        file.write(API.encode())
+
+    found = take_ownerless(path)
+    assert found is not None
+    assert found.read() == ("w" * 32, [])
+    found.close()
+
+
+# --- the book ---
+
+
+async def test_write_outs_are_absolute_and_may_be_repeated(book: Book, database: Database, rows: Rows) -> None:
+    count(book, times=2)
+    count(book, kind=COUNT_4XX)
+    count(book, OTHER, COUNT_5XX)
+
+    await book.write_out(database)
+    book._written.clear()  # as if the answer to the commit had been lost
+    await book.write_out(database)
+    count(book)
+    await book.write_out(database)
+
+    assert rows.counts(API) == (3, 1, 0)
+    assert rows.counts(OTHER) == (0, 0, 1)
+    assert rows.one("SELECT count(*) FROM apimgmt_requeststat") == 2
+    assert rows.one("SELECT day FROM apimgmt_requeststat LIMIT 1") == DAY
+    book.release()
+
+
+async def test_days_are_those_of_the_installation(book: Book, database: Database, rows: Rows, clock: Clock) -> None:
+    clock.set("2026-11-23T22:59:59")
+    count(book)
+    clock.set("2026-11-23T23:00:00")  # midnight in Berlin
+    count(book)
+
+    await book.write_out(database)
+
+    assert rows.sql("SELECT day, count_200 FROM apimgmt_requeststat ORDER BY day") == [
+        (date(2026, 11, 23), 1),
+        (date(2026, 11, 24), 1),
+    ]
+    book.release()
+
+
+async def test_yesterdays_ledger_is_closed_once_no_request_will_count_in_it(
+    book: Book, database: Database, rows: Rows, clock: Clock, folder: Path
+) -> None:
+    yesterday = count(book)
+    yesterday.ledger.in_use = 1
+    clock.set("2026-11-24T12:00:00")
+    count(book)
+
+    await book.write_out(database)
+    still_open = states(rows)
+    yesterday.counts[yesterday.index] += 1
+    yesterday.ledger.in_use = 0
+    await book.write_out(database)
+
+    assert still_open == ["open", "open"]
+    assert states(rows) == ["closed", "open"]
+    assert rows.counts(API) == (3, 0, 0)
+    assert len(files(folder)) == 1
+    book.release()
+
+
+def test_a_full_ledger_is_followed_by_another(book: Book, folder: Path) -> None:
+    for number in range(CELLS + 5):
+        assert book.cell(f"{number:016d}") is not None
+
+    assert len(list(folder.iterdir())) == 2
+    book.release()
+
+
+def test_without_room_for_a_file_there_is_no_cell(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(CELLS):
+        book.cell(f"{number:016d}")
+    known = book.cell("0" * 16)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+
+    assert book.cell(API) is None
+    assert book.cell("0" * 16) is known
+    assert not list(book.directory.glob("*.draft"))
+    monkeypatch.undo()
+    assert book.cell(API) is not None
+    book.release()
+
+
+def test_at_midnight_on_a_full_disk_the_old_file_takes_the_new_day(
+    book: Book, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yesterday = count(book)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    clock.set("2026-11-24T12:00:00")
+    today = book.cell(API)
+
+    assert today is not None
+    assert today.ledger is yesterday.ledger
+    assert today.index != yesterday.index
+    book.release()
+
+
+async def test_leaving_closes_everything_in_one_transaction(book: Book, database: Database, rows: Rows) -> None:
+    rows.sql(
+        "INSERT INTO apimgmt_gatewayworker (id, host, pid, slot, port, state, applied_revision, started_at,"
+        " heartbeat_at, gone_reason, dismissed_by) VALUES (%s, 'h', 1, 0, 1, 'serving', 0, now(), now(), '', '')",
+        "w" * 32,
+    )
+    count(book, times=7)
+
+    await book.leave(database)
+
+    assert rows.counts(API) == (7, 0, 0)
+    assert states(rows) == ["closed"]
+    assert rows.workers()["w" * 32][2] == "left"
+    assert list(book.directory.iterdir()) == []
+
+
+async def test_without_the_database_nothing_is_lost(book: Book, database: Database, rows: Rows) -> None:
+    away = Database(lambda: "postgresql://127.0.0.1:1/nothing")
+    count(book, times=5)
+
+    with pytest.raises(DatabaseAway):
+        await book.write_out(away)
+    with pytest.raises(DatabaseAway):
+        await book.leave(away)
+    book.release()
+
+    assert await adopt_ownerless(book.directory, set(), database) == 1
+    assert rows.counts(API) == (5, 0, 0)
+
+
+async def test_a_ledger_that_others_closed_is_left_alone(book: Book, database: Database, rows: Rows) -> None:
+    """A restored database may say so of a ledger in use: what would be written there could be counted twice."""
+    count(book, times=5)
+    await book.write_out(database)
+    rows.sql("UPDATE apimgmt_ledger SET state = 'folded'")
+    count(book, times=2)
+
+    await book.write_out(database)
+    count(book)
+    await book.write_out(database)
+
+    assert rows.counts(API) == (6, 0, 0)
+    assert [path.suffix for path in sorted(book.directory.iterdir(), key=lambda path: path.suffix)] == [
+        ".ledger",
+        ".quarantine",
+    ]
+    book.release()
+
+
+# --- adoption ---
+
+
+async def test_adoption_writes_out_closes_and_removes(book: Book, database: Database, rows: Rows) -> None:
+    count(book, times=4)
+    await book.write_out(database)
+    count(book, times=3)
+    book.release()
+
+    adopted = await adopt_ownerless(book.directory, set(), database)
+
+    assert adopted == 1
+    assert rows.counts(API) == (7, 0, 0)
+    assert states(rows) == ["closed"]
+    assert list(book.directory.iterdir()) == []
+
+
+async def test_a_living_owner_and_own_files_are_left_alone(book: Book, database: Database) -> None:
+    count(book)
+
+    assert await adopt_ownerless(book.directory, set(), database) == 0
+    assert await adopt_ownerless(book.directory, book.names, database) == 0
+    book.release()
+
+
+async def test_two_adopters_count_once(folder: Path, database: Database, rows: Rows, clock: Clock) -> None:
+    for number in range(8):
+        book = Book(folder, f"{number:032d}", ZoneInfo("UTC"), now=clock)
+        count(book, times=10)
+        book.release()
+    adopters = [Database(lambda: rows.url) for _ in range(3)]
+
+    adopted = await asyncio.gather(*(adopt_ownerless(folder, set(), adopter) for adopter in adopters))
+
+    assert sum(adopted) == 8
+    assert rows.counts(API) == (80, 0, 0)
+    for adopter in adopters:
+        await adopter.close()
+
+
+async def test_killed_between_closing_and_removing(book: Book, database: Database, rows: Rows) -> None:
+    """The next adopter finds a closed, perhaps folded, ledger with a file: it only removes the file."""
+    count(book, times=4)
+    name = next(iter(book.names))
+    async with database.transaction() as connection:
+        await close_ledger(connection, name, "w" * 32, [DayCount(API, DAY, 4, 0, 0)])
+    rows.sql("UPDATE apimgmt_requeststat SET ledger = 0")
+    rows.sql("UPDATE apimgmt_ledger SET state = 'folded'")
+    book.release()
+
+    assert await adopt_ownerless(book.directory, set(), database) == 1
+    assert rows.counts(API) == (4, 0, 0)
+    assert list(book.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [20, FILE_BYTES - CELL_BYTES])
+async def test_a_damaged_ledger_is_kept_and_gives_nothing_back(
+    book: Book, database: Database, rows: Rows, size: int
+) -> None:
+    count(book, times=4)
+    await book.write_out(database)
+    ledger = rows.one("SELECT id FROM apimgmt_ledger")
+    rows.sql("INSERT INTO apimgmt_trialquota (api_id, request_limit, used) VALUES (%s, 10, 6)", API)
+    rows.sql("INSERT INTO apimgmt_trialuse (api_id, ledger, reserved, returned) VALUES (%s, %s, 6, 0)", API, ledger)
+    count(book, times=1)
+    path = book.directory / f"{next(iter(book.names))}.ledger"
+    book.release()
+    os.truncate(path, size)
+
+    await adopt_ownerless(book.directory, set(), database)
+
+    assert rows.counts(API)[0] == (4 if size == 20 else 5)
+    assert states(rows) == ["closed"]
+    assert rows.used(API) == 6
+    assert [kept.suffix for kept in book.directory.iterdir()] == [".quarantine"]
+    assert await adopt_ownerless(book.directory, set(), database) == 0
+
+
+async def test_adoption_gives_back_what_was_never_answered(book: Book, database: Database, rows: Rows) -> None:
+    count(book, times=3)
+    await book.write_out(database)
+    ledger = rows.one("SELECT id FROM apimgmt_ledger")
+    rows.sql("INSERT INTO apimgmt_trialquota (api_id, request_limit, used) VALUES (%s, 10, 9)", API)
+    rows.sql("INSERT INTO apimgmt_trialuse (api_id, ledger, reserved, returned) VALUES (%s, %s, 7, 1)", API, ledger)
+    count(book)
+    book.release()
+
+    await adopt_ownerless(book.directory, set(), database)
+
+    assert rows.used(API) == 9 - (7 - 1 - 4)
+    assert rows.sql("SELECT reserved, returned FROM apimgmt_trialuse") == [(7, 3)]
+
+
+async def test_old_drafts_go_and_young_ones_stay(folder: Path, database: Database) -> None:
+    old, young = folder / f"{'0' * 32}.draft", folder / f"{'1' * 32}.draft"
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+
+    await adopt_ownerless(folder, set(), database)
+
+    assert files(folder) == [young]
+
+
+async def test_a_late_write_out_waits_for_a_fold_and_finds_the_ledger_closed(
+    book: Book, database: Database, rows: Rows
+) -> None:
+    """Without the open state, read FOR SHARE, the late upsert would bring the folded rows back: 200 instead of 100."""
+    count(book, times=100)
+    await book.write_out(database)
+    name = next(iter(book.names))
+    async with database.transaction() as folding:
+        await folding.execute("SELECT 1 FROM apimgmt_ledger WHERE name = %s FOR UPDATE", [name])
+
+        async def write_late() -> None:
+            async with database.transaction() as late:
+                await write_counts(late, name, "w" * 32, [DayCount(API, DAY, 100, 0, 0)])
+
+        writing = asyncio.create_task(write_late())
+        await asyncio.sleep(0.1)
+        assert not writing.done()
+        await folding.execute("UPDATE apimgmt_requeststat SET ledger = 0")
+        await folding.execute("UPDATE apimgmt_ledger SET state = 'folded'")
+
+    with pytest.raises(LedgerClosed):
+        await writing
+    assert rows.counts(API) == (100, 0, 0)
+    book.release()
