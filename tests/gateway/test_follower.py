@@ -1,0 +1,286 @@
+"""Keeping in step: starting, changes, restores, dismissal, and what is confirmed when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from gateway import loading
+from gateway.database import RouteRead
+from gateway.routes import RouteTable
+from gateway.worker import EXIT_MISCONFIGURED, Worker
+from runtime.environment import Environment
+from tests.gateway.model_files import cancer, penguins
+from tests.gateway.serving import Caller, Rows, loaded, running_worker, until
+
+
+async def test_a_worker_counts_from_its_row_on_and_has_applied_before_it_serves(
+    gateway_env: Environment, rows: Rows
+) -> None:
+    api = rows.api(cancer())
+    async with running_worker(gateway_env) as worker:
+        assert rows.workers()[worker.identity.id][1] == rows.revision
+        assert worker.pulse.is_valid
+        await until(lambda: rows.workers()[worker.identity.id][0] == "serving")
+        assert worker.table.get(api.id) is not None
+
+
+async def test_a_change_is_applied_and_acknowledged_at_once(rows: Rows, worker: Worker) -> None:
+    api = rows.api(cancer())
+    await loaded(worker, api)
+    slowest = 0.0
+
+    for target in ("stopped", "operating") * 5:
+        started = time.perf_counter()
+        revision = api.set(target=target)
+        await until(lambda: rows.workers()[worker.identity.id][1] >= revision)  # noqa: B023
+        slowest = max(slowest, time.perf_counter() - started)
+
+    assert slowest < 0.9  # by NOTIFY; a heartbeat alone would take up to 1 s
+
+
+async def test_without_notify_a_heartbeat_finds_the_change(rows: Rows, worker: Worker) -> None:
+    api = rows.api(cancer())
+    await loaded(worker, api)
+    rows.sql(
+        "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('apimgmt_next_revision'::regproc),"
+        " 'PERFORM pg_notify(''gateway_route'', '''');', ''); END $$"
+    )
+
+    revision = api.set(target="stopped")
+
+    await until(lambda: worker.table.revision >= revision, timeout_s=3)
+
+
+async def test_applying_never_waits_for_loading(rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that takes its time holds up no Stop, and is not said to be loaded before it is."""
+    load = loading._loaded
+
+    def slowly(*arguments: object) -> object:
+        time.sleep(1.0)
+        return load(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loading, "_loaded", slowly)
+    started = time.perf_counter()
+    api = rows.api(cancer())
+    revision = rows.revision
+    await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
+    applied_after = time.perf_counter() - started
+    is_told_early = rows.sql("SELECT 1 FROM apimgmt_modelload") != []
+    await until(lambda: rows.sql("SELECT is_loaded FROM apimgmt_modelload WHERE api_id = %s", api.id) == [(True,)])
+
+    assert applied_after < 0.9
+    assert not is_told_early
+
+
+async def test_a_candidate_is_loaded_beside_the_served_version(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = rows.api(cancer())
+    await loaded(worker, api)
+    model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
+    _, candidate = rows.version(cancer("columns"), model_id=model_id, number=2)
+
+    api.set(candidate_id=candidate)
+    await until(
+        lambda: rows.sql("SELECT is_loaded FROM apimgmt_modelload WHERE version_id = %s", candidate) == [(True,)]
+    )
+    before = await call(api)
+    revision = api.set(version_id=candidate, candidate_id=None)
+    await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
+    after = await call(api)
+
+    assert (before.headers["x-model-version"], after.headers["x-model-version"]) == ("1", "2")
+    assert rows.sql("SELECT version_id FROM apimgmt_modelload") == [(candidate,)]
+
+
+async def test_a_stop_takes_the_word_loaded_back_together_with_its_revision(rows: Rows, worker: Worker) -> None:
+    """Else a later Start would be confirmed by what was loaded before the Stop."""
+    api = rows.api(cancer())
+    await until(lambda: rows.sql("SELECT 1 FROM apimgmt_modelload") != [])
+
+    revision = api.set(target="stopped")
+    await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
+
+    assert rows.sql("SELECT 1 FROM apimgmt_modelload") == []
+    route = worker.table.get(api.id)
+    assert route is not None
+    assert route.state.models == {}
+
+
+async def test_a_failed_load_is_told_and_a_repaired_description_is_tried(
+    rows: Rows, worker: Worker, call: Caller
+) -> None:
+    spec, content = cancer()
+    api = rows.api((spec, content))
+    await loaded(worker, api)
+    good = rows.one("SELECT spec::text FROM apimgmt_modelversion WHERE id = %s", api.version_id)
+    rows.sql("UPDATE apimgmt_modelversion SET spec = '{}' WHERE id = %s", api.version_id)
+    await until(lambda: rows.sql("SELECT is_loaded FROM apimgmt_modelload") == [(False,)])
+
+    broken = await call(api)
+    rows.sql("UPDATE apimgmt_modelversion SET spec = %s::jsonb WHERE id = %s", good, api.version_id)
+    await until(lambda: rows.sql("SELECT is_loaded FROM apimgmt_modelload") == [(True,)])
+
+    assert broken.code == "model_failed"
+    assert (await call(api)).status == 200
+
+
+async def test_a_restored_database_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
+    """A backup with a lower revision and another epoch, in which an API was still stopped and another did not exist."""
+    old = rows.api(cancer())
+    await loaded(worker, old)
+    backup_revision = rows.revision
+    new = rows.api(penguins())
+    await loaded(worker, new)
+    assert worker.table.revision > backup_revision
+
+    rows.sql("ALTER TABLE apimgmt_predictionapi DISABLE TRIGGER USER")
+    rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped' WHERE id = %s", old.id)
+    rows.sql("DELETE FROM apimgmt_whitelistentry WHERE api_id = %s", new.id)
+    rows.sql("DELETE FROM apimgmt_predictionapi WHERE id = %s", new.id)
+    rows.sql("UPDATE apimgmt_installation SET epoch = gen_random_uuid(), revision = %s", backup_revision)
+    await until(lambda: worker.table.revision == backup_revision, timeout_s=3)
+
+    assert (await call(old)).code == "api_stopped"
+    assert (await call(new)).code == "unknown_api"
+    epoch = rows.one("SELECT epoch FROM apimgmt_installation")
+    await until(lambda: rows.one("SELECT epoch FROM apimgmt_gatewayworker") == epoch)
+
+
+async def test_a_lower_revision_alone_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = rows.api(cancer())
+    await loaded(worker, api)
+
+    rows.sql("ALTER TABLE apimgmt_predictionapi DISABLE TRIGGER USER")
+    rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped', revision = 1")
+    rows.sql("UPDATE apimgmt_installation SET revision = 1")
+    await until(lambda: worker.table.revision == 1, timeout_s=3)
+
+    assert (await call(api)).code == "api_stopped"
+
+
+async def test_a_dismissed_worker_stops_serving_and_ends(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = rows.api(cancer())
+    await loaded(worker, api)
+
+    rows.sql("UPDATE apimgmt_gatewayworker SET gone_at = now(), gone_reason = 'dismissed'")
+    await until(worker._stopping.is_set, timeout_s=3)
+
+    assert (await call(api)).code == "catching_up"
+
+
+async def test_another_time_zone_refuses_to_start(gateway_env: Environment, rows: Rows) -> None:
+    async with running_worker(replace(gateway_env, time_zone="Asia/Tokyo"), in_step=False) as worker:
+        await until(worker._stopping.is_set)
+
+        assert worker._exit_code == EXIT_MISCONFIGURED
+        assert not worker.pulse.is_valid
+
+
+async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Rows) -> None:
+    view = rows.one("SELECT pg_get_viewdef('gateway_route_v1'::regclass)")
+    rows.sql("DROP VIEW gateway_route_v1")
+    async with running_worker(gateway_env, in_step=False) as worker:
+        await asyncio.sleep(0.5)
+        refused = await Caller(worker)("/readyz", method="GET")
+        rows.sql(f"CREATE VIEW gateway_route_v1 AS {view}")
+        await until(lambda: worker.pulse.is_valid)
+
+    assert refused.status == 503
+
+
+async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Environment, rows: Rows) -> None:
+    api = rows.api(cancer())
+    async with running_worker(replace(gateway_env, database_url="postgresql://127.0.0.1:1/x"), in_step=False) as worker:
+        await asyncio.sleep(0.3)
+        refused = await Caller(worker)(api)
+        worker.database._find_url = lambda: rows.url
+        await until(lambda: worker.pulse.is_valid)
+        answered = await Caller(worker)(api)
+
+    assert (refused.status, refused.code) == (503, "catching_up")
+    assert answered.status == 200
+
+
+async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, rows: Rows) -> None:
+    async with running_worker(replace(gateway_env, gateway_lease_s=2)) as worker:
+        api = rows.api(cancer())
+        await loaded(worker, api)
+        call = Caller(worker)
+        assert (await call(api)).status == 200
+        leased = rows.one("SELECT extract(epoch FROM lease_until - heartbeat_at) FROM apimgmt_gatewayworker")
+        worker.database._find_url = lambda: "postgresql://127.0.0.1:1/nothing"
+        rows.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+        still = await call(api)
+        await until(lambda: not worker.pulse.is_valid, timeout_s=4)
+        ended = await call(api)
+        worker.database._find_url = lambda: rows.url
+        await until(lambda: worker.pulse.is_valid, timeout_s=4)
+
+        assert float(leased) == pytest.approx(2.0, abs=0.01)
+        assert still.status == 200
+        assert ended.code == "catching_up"
+        assert (await call(api)).status == 200
+
+
+async def test_without_a_lease_the_last_rules_stay_in_force_while_the_database_is_away(
+    rows: Rows, worker: Worker, call: Caller
+) -> None:
+    api = rows.api(cancer())
+    await loaded(worker, api)
+    worker.database._find_url = lambda: "postgresql://127.0.0.1:1/nothing"
+    rows.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await asyncio.sleep(2.5)
+
+    answers = [await call(api) for _ in range(5)]
+    worker.database._find_url = lambda: rows.url
+    await until(lambda: rows.counts(api.id) == (5, 0, 0))
+    revision = api.set(target="stopped")
+    await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
+
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_thousand_apis_are_applied_in_time(rows: Rows, worker: Worker) -> None:
+    template = rows.api(cancer())
+    rows.sql(
+        "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by)"
+        " SELECT (SELECT min(id) FROM apimgmt_workspace), 'm' || n, now(), 't' FROM generate_series(1, 1000) n"
+    )
+    rows.sql(
+        "INSERT INTO apimgmt_predictionapi (id, model_id, type, status, target, is_locked, version_id, key_digest,"
+        " revision, status_since, created_at, created_by)"
+        " SELECT substr(md5(m.id::text), 1, 16), m.id, 'official', 'stopped', 'stopped', false, %s, %s,"
+        " 0, now(), now(), 't' FROM apimgmt_model m WHERE m.name <> 'm'",
+        *(template.version_id, b"\1" * 32),
+    )
+    await until(lambda: worker.table.revision >= rows.revision)
+
+    started = time.perf_counter()
+    worker.pulse.lose_step()
+    await until(lambda: worker.pulse.is_valid)
+
+    assert len(worker.table) == 1001
+    assert time.perf_counter() - started < 2.0
+
+
+def test_what_asks_for_a_read_and_for_a_full_one() -> None:
+    table = RouteTable(lambda *_: pytest.fail("no trial here"))
+    epoch = uuid.uuid4()
+    table.apply(RouteRead(epoch, 3, "UTC", []), is_full=True)
+
+    assert not table.is_behind(epoch, 3)
+    assert table.is_behind(epoch, 4)
+    assert not table.needs_full_read(epoch, 4)
+    assert table.needs_full_read(epoch, 2)
+    assert table.needs_full_read(uuid.uuid4(), 4)
