@@ -6,7 +6,7 @@ import getpass
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 
 from apimgmt.errors import NotAllowed, Refused
@@ -16,7 +16,7 @@ from gateway.client_address import BadForwardedFor, ClientAddresses
 
 @dataclass(frozen=True)
 class Actor:
-    """The doer of one deed, as events record it. Without a user it is the installer at the shell, who may everything."""
+    """The doer of one deed, as events record it. Without a user: the installer at the shell, who may everything."""
 
     name: str
     role: str
@@ -35,8 +35,8 @@ class Actor:
 SYSTEM = Actor(name="console", role="system", address="", user=None)
 
 
-def role_of(user: User) -> str:
-    """The user's one role; the installer is Django's superuser; "" for a user without a role."""
+def role_of(user: User | AnonymousUser) -> str:
+    """The user's one role; the installer is Django's superuser; "" for somebody without a role."""
     if user.is_superuser:
         return INSTALLER
     group = user.groups.order_by("id").first()

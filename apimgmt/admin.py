@@ -134,8 +134,11 @@ class PortalUserAdmin(UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # events name people; an account is switched off, not removed
 
-    def get_form(self, request: HttpRequest, obj: User | None = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
+    ) -> type[forms.ModelForm]:
+        """The form, told who stands at it: that bounds the roles and workspaces it gives."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.giver = person(request)
         return form
 

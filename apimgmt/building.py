@@ -209,9 +209,7 @@ class _Run:
         started = time.monotonic()
         shown = ""
         while True:
-            seen = confirmation_of(
-                self.revision, api_id=self.build.api_id, loaded_version_id=self.build.version_id
-            )
+            seen = confirmation_of(self.revision, api_id=self.build.api_id, loaded_version_id=self.build.version_id)
             if seen.is_confirmed:
                 return seen
             reason = self._hopeless(seen, time.monotonic() - started)

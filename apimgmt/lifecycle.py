@@ -15,8 +15,7 @@ from django.db.models import DateTimeField, Func
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from apimgmt.actors import Actor
 from apimgmt.errors import MoveRefused
@@ -175,7 +174,9 @@ def locked_api(api_id: str) -> PredictionAPI:
     return PredictionAPI.objects.select_for_update(no_key=True).get(pk=api_id)
 
 
-def record(api: PredictionAPI, verb: str, actor: Actor, *, before: str = "", after: str = "", **detail: Any) -> ApiEvent:
+def record(
+    api: PredictionAPI, verb: str, actor: Actor, *, before: str = "", after: str = "", **detail: Any
+) -> ApiEvent:
     """Write the event of one deed."""
     return ApiEvent.objects.create(
         api=api,
@@ -190,7 +191,9 @@ def record(api: PredictionAPI, verb: str, actor: Actor, *, before: str = "", aft
     )
 
 
-def write(api: PredictionAPI, verb: str, actor: Actor, *, detail: dict[str, Any] | None = None, **fields: Any) -> ApiEvent:
+def write(
+    api: PredictionAPI, verb: str, actor: Actor, *, detail: dict[str, Any] | None = None, **fields: Any
+) -> ApiEvent:
     """Set fields of a locked row, record it, and open a receipt if gateways must obey the change."""
     before_status, before_revision = api.status, api.revision
     if "status" in fields and fields["status"] != api.status:
@@ -202,7 +205,13 @@ def write(api: PredictionAPI, verb: str, actor: Actor, *, detail: dict[str, Any]
 
 
 def record_change(
-    api: PredictionAPI, verb: str, actor: Actor, *, before_revision: int, before: str, detail: dict[str, Any] | None = None
+    api: PredictionAPI,
+    verb: str,
+    actor: Actor,
+    *,
+    before_revision: int,
+    before: str,
+    detail: dict[str, Any] | None = None,
 ) -> ApiEvent:
     """Record a change already written to the API or its whitelist; triggers have numbered it."""
     api.refresh_from_db(fields=["revision"])

@@ -85,7 +85,9 @@ class Workspace(models.Model):
 class Model(models.Model):
     """A prediction model; its artefacts are ModelVersions."""
 
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="models", verbose_name=_("workspace"))
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.PROTECT, related_name="models", verbose_name=_("workspace")
+    )
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     created_by = models.CharField(_("created by"), max_length=200, editable=False)
@@ -225,7 +227,7 @@ class Build(models.Model):
     """One run through the five build stages. Unfinished ones are the queue: work is found again here, not in Redis.
 
     `stages` is a list of `{"name", "state": waiting|running|done|failed, "seconds", "detail"}` in running order.
-    Who runs it holds an advisory lock on its id, so a killed worker's build is free at once; `claimed_at` is for people.
+    Who runs it holds an advisory lock on its id, so a killed worker's build is free at once; `claimed_at` tells people.
     """
 
     api = models.ForeignKey(PredictionAPI, on_delete=models.CASCADE, related_name="builds", verbose_name="API")
@@ -287,7 +289,7 @@ class ApiEvent(models.Model):
 
 
 class Receipt(models.Model):
-    """The proof of one change that gateways must obey: asked for at `requested_at`, in force everywhere at `confirmed_at`.
+    """The proof of one change that gateways must obey: asked for at `requested_at`, in force since `confirmed_at`.
 
     Times are the database's clock. `workers` is how many gateway workers counted when it was confirmed.
     """
@@ -385,9 +387,12 @@ class ModelLoad(models.Model):
             models.UniqueConstraint(fields=["worker", "api_id", "version_id"], name="one_load_per_worker_and_version")
         ]
 
+    def __str__(self) -> str:
+        return f"{self.api_id} v{self.version_id} on {self.worker_id}"
+
 
 class Ledger(models.Model):
-    """One ledger file of one gateway worker for one day (docs/gateway.md). Id 0 is never a file: it is the folded sum."""
+    """One ledger file of one gateway worker for one day (docs/gateway.md). Id 0 is no file: it is the folded sum."""
 
     class State(models.TextChoices):
         OPEN = "open", "open"
@@ -399,6 +404,9 @@ class Ledger(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RequestStat(models.Model):
@@ -415,6 +423,9 @@ class RequestStat(models.Model):
         constraints = [models.UniqueConstraint(fields=["api_id", "day", "ledger"], name="one_stat_per_day_and_ledger")]
         indexes = [models.Index(fields=["ledger"], condition=~Q(ledger=0), name="requeststat_unfolded")]
 
+    def __str__(self) -> str:
+        return f"{self.api_id} {self.day} #{self.ledger}"
+
 
 class TrialQuota(models.Model):
     """A trial's quota. `used` counts reservations in flight too, so it never passes `request_limit`."""
@@ -425,6 +436,9 @@ class TrialQuota(models.Model):
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(used__lte=F("request_limit")), name="quota_never_overdrawn")]
+
+    def __str__(self) -> str:
+        return f"{self.api_id} {self.used}/{self.request_limit}"
 
 
 class TrialUse(models.Model):
@@ -440,3 +454,6 @@ class TrialUse(models.Model):
             models.UniqueConstraint(fields=["api_id", "ledger"], name="one_trialuse_per_ledger"),
             models.CheckConstraint(condition=Q(returned__lte=F("reserved")), name="never_returned_more_than_reserved"),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.api_id} #{self.ledger}"

@@ -72,9 +72,9 @@ def _trial_refusal(model: Model) -> str | None:
     ).count()
     if launched < limit:
         return None
-    return ngettext(
-        "The one trial of this model was used.", "All %(count)d trials of this model were used.", limit
-    ) % {"count": limit}
+    return ngettext("The one trial of this model was used.", "All %(count)d trials of this model were used.", limit) % {
+        "count": limit
+    }
 
 
 def launch_choices(model: Model) -> list[LaunchChoice]:
@@ -88,9 +88,7 @@ def launch_choices(model: Model) -> list[LaunchChoice]:
 
 def _choice(model: Model, workspace: Workspace, api_type: ApiType, consequence: str) -> LaunchChoice:
     reason = launch_refusal(model, workspace, api_type)
-    return LaunchChoice(
-        type=api_type.value, is_available=reason is None, consequence=consequence, reason=reason or ""
-    )
+    return LaunchChoice(type=api_type.value, is_available=reason is None, consequence=consequence, reason=reason or "")
 
 
 def _official_consequence(workspace: Workspace) -> str:

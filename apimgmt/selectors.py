@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Max, Prefetch, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -28,6 +28,8 @@ from apimgmt.models import (
 )
 from apimgmt.options import launch_refusal
 from apimgmt.roles import HOLDERS
+
+Person = User | AnonymousUser
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,15 @@ class GatewaySummary:
     counted: int
 
 
-def workspaces_visible_to(user: User) -> QuerySet[Workspace]:
+def workspaces_visible_to(user: Person) -> QuerySet[Workspace]:
+    """A person's workspaces; all for the installer, none for somebody not signed in."""
+    if not isinstance(user, User):
+        return Workspace.objects.none()
     return Workspace.objects.all() if user.is_superuser else Workspace.objects.filter(members=user)
 
 
-def models_visible_to(user: User) -> QuerySet[Model]:
-    """The models of a person's workspaces, with `current_apis` (a list of at most one) and `latest_version` (number)."""
+def models_visible_to(user: Person) -> QuerySet[Model]:
+    """The models of a person's workspaces, with `current_apis` (at most one) and `latest_version` (its number)."""
     return (
         Model.objects.filter(workspace__in=workspaces_visible_to(user))
         .select_related("workspace")
@@ -81,7 +86,7 @@ def models_visible_to(user: User) -> QuerySet[Model]:
     )
 
 
-def apis_visible_to(user: User) -> QuerySet[PredictionAPI]:
+def apis_visible_to(user: Person) -> QuerySet[PredictionAPI]:
     """Every API, deleted ones too, of a person's workspaces."""
     return PredictionAPI.objects.filter(model__workspace__in=workspaces_visible_to(user)).select_related(
         "model__workspace", "version", "candidate"

@@ -26,6 +26,8 @@ from apimgmt.models import (
     ModelVersion,
     Outcome,
     PredictionAPI,
+    Status,
+    Target,
     TrialQuota,
     WhitelistEntry,
     Workspace,
@@ -84,12 +86,11 @@ def launch_api(model: Model, api_type: str, *, networks: list[str], actor: Actor
 def _create_api(
     model: Model, api_type: str, version: ModelVersion, key_fields: dict[str, bytes], actor: Actor
 ) -> PredictionAPI:
-    rule = lifecycle.MOVES["launch"]
     api = PredictionAPI.objects.create(
         model=model,
         type=api_type,
-        status=rule.status,
-        target=rule.target,
+        status=Status.BUILDING,
+        target=Target.BUILDING,
         version=version,
         created_by=actor.name,
         **key_fields,
@@ -239,7 +240,13 @@ def roll_key(api_id: str, *, actor: Actor, sure: bool = False) -> str:
     api = _changeable(api_id, "roll-key", actor)
     _ask_if_locked(api, sure, _("The API is locked. Callers with the old key would be refused at once. Roll the key?"))
     key, key_fields = fresh_key()
-    lifecycle.write(api, "roll key", actor, **key_fields)
+    lifecycle.write(
+        api,
+        "roll key",
+        actor,
+        key_digest=key_fields["key_digest"],
+        key_encrypted=key_fields["key_encrypted"],
+    )
     enqueue_on_commit(tasks.settle, api_id)
     return key
 

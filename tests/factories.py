@@ -39,7 +39,9 @@ SPEC = ModelSpec(
 )
 
 
-def make_workspace(*, edition: str = Edition.STANDARD, api_options: int = 3, members: list[User] | None = None) -> Workspace:
+def make_workspace(
+    *, edition: str = Edition.STANDARD, api_options: int = 3, members: list[User] | None = None
+) -> Workspace:
     workspace = Workspace.objects.create(name=f"Workspace {next(_numbers)}", edition=edition, api_options=api_options)
     workspace.members.set(members or [])
     return workspace
@@ -97,7 +99,11 @@ def make_api(
         fields.setdefault("deleted_at", timezone.now())
     else:
         fields = {**fresh_key()[1], **fields}
-    defaults = {"target": _TARGETS[status], "version": model.versions.order_by("-number").first(), "created_by": "tests"}
+    defaults = {
+        "target": _TARGETS[status],
+        "version": model.versions.order_by("-number").first(),
+        "created_by": "tests",
+    }
     api = PredictionAPI.objects.create(model=model, type=type, status=status, **(defaults | fields))
     if type == ApiType.TRIAL:
         TrialQuota.objects.create(api_id=api.pk, request_limit=100)

@@ -81,7 +81,9 @@ class Command(ActorCommand):
         super().add_arguments(parser)
         parser.add_argument("action", choices=sorted(DEEDS))
         parser.add_argument("api_id")
-        parser.add_argument("argument", nargs="?", default="", help="a CIDR for allow and disallow, a version for update")
+        parser.add_argument(
+            "argument", nargs="?", default="", help="a CIDR for allow and disallow, a version for update"
+        )
         parser.add_argument("--wait", action="store_true", help="return once confirmed; fail with the reason if not")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
