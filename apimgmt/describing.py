@@ -295,13 +295,15 @@ def _may_be_nullable(
 ) -> bool:
     """Whether it is worth trying out: nobody said, and the sample has gaps or the graph treats missing numbers.
 
-    A graph that does not treat them may still answer, by accident of how it compares; that is no permission.
+    A graph that does not treat them may still answer, by accident of how it compares; that is no permission. A text
+    of which nothing is known is tried too: empty text is all there is to predict with, and it means missing.
     """
     kind = port_of(made.signature, layout, column.name).kind
     if (stated is not None and stated.nullable is not None) or kind not in {"float", "string"}:
         return False
     has_gaps = learnt is not None and bool(learnt.nullable)
-    return has_gaps or (kind == "float" and made.signature.treats_missing)
+    is_unknown_text = kind == "string" and column.baseline == ""
+    return has_gaps or is_unknown_text or (kind == "float" and made.signature.treats_missing)
 
 
 # --- the sample row ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from gateway.inspection_messages import Answer, Ask
 from gateway.modelspec import ModelSpec
 from gateway.predictor import ModelFailed, ModelLoadError, Predictor
+from gateway.problems import Problem
 from gateway.signature import NotServable, Signature, is_zipmap, read_ports, table_layout
 from gateway.table import Prediction, Regression
 
@@ -38,6 +39,12 @@ class Inspector:
             return Answer(refused=str(refusal))
         except (ModelLoadError, ModelFailed) as refusal:
             return Answer(refused=TOO_LARGE if is_out_of_memory(str(refusal)) else str(refusal))
+        except Problem as problem:
+            fault = problem.errors[0] if problem.errors else None
+            words = (
+                f"{fault.column}: expected {fault.expected}, received {fault.received}." if fault else problem.detail
+            )
+            return Answer(refused=f"The sample row can't be sent as a caller would send it: {words}")
         except MemoryError:
             return Answer(refused=TOO_LARGE)
 

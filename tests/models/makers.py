@@ -1,4 +1,4 @@
-"""Real models as other people make them: fitted with scikit-learn, converted with or without ZipMap, or drawn by hand."""
+"""Models as other people make them: fitted with scikit-learn, converted with or without ZipMap, or drawn by hand."""
 
 from __future__ import annotations
 

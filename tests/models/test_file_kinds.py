@@ -1,4 +1,4 @@
-"""Files that are no ONNX model are known by their first bytes, and a pickle's owner gets the two lines that export it."""
+"""Other files are known by their first bytes, and a pickle's owner gets the two lines that export it."""
 
 from __future__ import annotations
 

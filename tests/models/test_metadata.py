@@ -71,18 +71,27 @@ def test_unknown_keys_are_refused_by_name() -> None:
         ({"columns": []}, "columns: expected a list of columns, found []."),
         ({"columns": ["age"]}, 'columns[0]: expected an object, found "age".'),
         ({"columns": [{"type": "int"}]}, "columns[0]: the name is missing."),
-        ({"columns": [{**COLUMN, "type": "number"}]}, 'columns[0].type: expected one of float, int, string, bool, found "number".'),
+        (
+            {"columns": [{**COLUMN, "type": "number"}]},
+            'columns[0].type: expected one of float, int, string, bool, found "number".',
+        ),
         ({"columns": [{**COLUMN, "min": "low"}]}, 'columns[0].min: expected a number, found "low".'),
         ({"columns": [{**COLUMN, "max": True}]}, "columns[0].max: expected a number, found true."),
         ({"columns": [{**COLUMN, "nullable": "yes"}]}, 'columns[0].nullable: expected true or false, found "yes".'),
         ({"columns": [{**COLUMN, "categories": [1]}]}, "columns[0].categories: expected a list of texts, found [1]."),
         ({"columns": [{**COLUMN, "unit": 5}]}, "columns[0].unit: expected text, found 5."),
-        ({"columns": [{**COLUMN, "baseline": []}]}, "columns[0].baseline: expected a number, text, true, false or null, found []."),
+        (
+            {"columns": [{**COLUMN, "baseline": []}]},
+            "columns[0].baseline: expected a number, text, true, false or null, found [].",
+        ),
         ({"columns": [COLUMN, COLUMN]}, "columns: age is there twice."),
         ({"columns": [{**COLUMN, "min": 2, "max": 1}]}, "column age: min 2 is above max 1."),
         ({"columns": [{**COLUMN, "baseline": "old"}]}, 'column age: the baseline must be float, found "old".'),
         ({"columns": [{**COLUMN, "type": "int", "baseline": 1.5}]}, "column age: the baseline must be int, found 1.5."),
-        ({"columns": [{**COLUMN, "type": "bool", "min": 0}]}, "column age: min and max are for numbers, the type is bool."),
+        (
+            {"columns": [{**COLUMN, "type": "bool", "min": 0}]},
+            "column age: min and max are for numbers, the type is bool.",
+        ),
         ({"columns": [{**COLUMN, "categories": ["a"]}]}, "column age: categories are for text, the type is float."),
         ({"sample": [1]}, "sample: expected an object: column name to value, found [1]."),
         ({"sample": {"age": [1]}}, "sample.age: expected a number, text, true, false or null, found [1]."),
@@ -92,7 +101,7 @@ def test_unknown_keys_are_refused_by_name() -> None:
         ({"task": "regression", "classes": ["a", "b"]}, "classes: a regression has none."),
         ({"task": "binary", "classes": ["a", "b", "c"]}, "classes: binary means two classes, found 3."),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_says_what_was_expected(document: Any, fault: str) -> None:
     assert fault in refused(document)
 
