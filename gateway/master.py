@@ -116,7 +116,8 @@ class Slot:
         if code == EXIT_MISCONFIGURED:
             raise StartRefused("a worker says that it is misconfigured")
         lived_s = time.monotonic() - worker.started_at
-        self._pause_s = 0.0 if lived_s > _STABLE_AFTER_S else min(self._pause_s * 2 + _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        is_stable = worker.is_ready.is_set() or lived_s > _STABLE_AFTER_S
+        self._pause_s = 0.0 if is_stable else min(self._pause_s * 2 + _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         if not self._is_stopping:
             _log.warning("worker_ended", slot=self.number, exit=code, lived_s=round(lived_s, 1), pause_s=self._pause_s)
 

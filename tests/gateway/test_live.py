@@ -1,0 +1,320 @@
+"""The real master with real workers: killed, frozen, stopped and replaced under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import psutil
+import pytest
+
+from tests.environment import unused_port
+from tests.gateway.hammer import hammering
+from tests.gateway.model_files import cancer, penguins
+from tests.gateway.serving import Api, Rows, until
+from tests.stack import Stack
+
+EXIT_MISCONFIGURED = 78
+
+
+@pytest.fixture
+def live(own_stack: Stack) -> Stack:
+    """Two workers of the test's own, serving."""
+    return own_stack.start("gateway")
+
+
+@pytest.fixture
+def tables(own_stack: Stack) -> Rows:
+    return Rows(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
+
+
+@pytest.fixture
+def api(live: Stack, tables: Rows) -> Api:
+    """An operating API that both workers have loaded."""
+    made = tables.api(cancer())
+    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    return made
+
+
+def wait(condition, timeout_s: float = 10.0):  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def worker_pids(stack: Stack) -> list[int]:
+    """In the order of their slots."""
+    children = psutil.Process(stack.gateway.pid).children()
+    return [child.pid for child in sorted(children, key=lambda child: int(child.cmdline()[4]))]
+
+
+def post(stack: Stack, api: Api, **headers: str) -> httpx.Response:
+    return httpx.post(f"{stack.gateway_url}{api.path}", content=api.body, headers=api.headers | headers, timeout=10)
+
+
+def counted(tables: Rows, api: Api) -> int:
+    return sum(tables.counts(api.id))
+
+
+def no_ledger_is_open(tables: Rows) -> bool:
+    return tables.one("SELECT count(*) FROM apimgmt_ledger WHERE state = 'open'") == 0
+
+
+# --- answering ---
+
+
+def test_a_call_over_the_wire(live: Stack, tables: Rows, api: Api) -> None:
+    answer = post(live, api)
+
+    assert answer.status_code == 200
+    assert "server" not in answer.headers
+    assert answer.headers["date"]
+    wait(lambda: tables.counts(api.id) == (1, 0, 0))
+
+
+def test_a_forged_address_is_believed_nowhere(own_stack: Stack, tables: Rows) -> None:
+    """uvicorn's own default, and its FORWARDED_ALLOW_IPS, would take this header from any local peer."""
+    own_stack.gateway.start(FORWARDED_ALLOW_IPS="*")
+    api = tables.api(penguins(), networks=["192.0.2.7/32"])
+    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+
+    answer = post(own_stack, api, **{"x-forwarded-for": "192.0.2.7", "forwarded": "for=192.0.2.7"})
+
+    assert answer.status_code == 403
+    assert "127.0.0.1" in answer.json()["detail"]
+
+
+def test_head_has_no_body(live: Stack, api: Api) -> None:
+    answer = httpx.head(f"{live.gateway_url}{api.path}", headers=api.headers)
+
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+
+
+def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: Rows) -> None:
+    port = unused_port()
+    own_stack.gateway.start(METRICS_BIND=f"127.0.0.1:{port}")
+    api = tables.api(cancer())
+    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    for _ in range(5):
+        post(own_stack, api)
+
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+    requests = [line for line in page.splitlines() if line.startswith("gateway_requests_total{")]
+    assert sum(float(line.split()[-1]) for line in requests) == 5
+    assert all(f'api_id="{api.id}"' in line and 'status="200"' in line for line in requests)
+    assert 'gateway_models_loaded{slot="0"} 1.0' in page
+    assert f'gateway_applied_revision{{slot="1"}} {float(tables.revision)}' in page
+    assert httpx.get(f"{own_stack.gateway_url}/metrics").status_code == 404
+
+
+async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) -> None:
+    async with hammering(live.gateway_url, api, connections=40) as hammer:
+        await until(lambda: hammer.answered > 400)
+        held = [
+            sum(
+                one.status == psutil.CONN_ESTABLISHED
+                for one in psutil.Process(pid).net_connections("tcp4")
+                if one.laddr and one.laddr.port == live.environment.gateway_port
+            )
+            for pid in worker_pids(live)
+        ]
+
+    assert min(held) >= 8, held
+
+
+# --- stopping and replacing ---
+
+
+async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: Rows, api: Api) -> None:
+    async with hammering(live.gateway_url, api) as hammer:
+        await until(lambda: hammer.answered > 200)
+        started = time.monotonic()
+        code = await asyncio.to_thread(live.gateway.stop)
+        took_s = time.monotonic() - started
+
+    assert code == 0
+    assert took_s < 10
+    assert set(hammer.answers) == {200}
+    assert tables.counts(api.id)[0] == hammer.answered
+    assert no_ledger_is_open(tables)
+    assert {reason for *_, reason in tables.workers().values()} == {"left"}
+    assert list(live.environment.ledger_dir.iterdir()) == []
+
+
+async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Rows, api: Api) -> None:
+    before = worker_pids(live)
+    async with hammering(live.gateway_url, api) as hammer:
+        await until(lambda: hammer.answered > 100)
+        os.kill(live.gateway.pid, signal.SIGHUP)
+        await until(lambda: "rolling_restart_ended" in live.gateway.log(), timeout_s=30)
+        answered = hammer.answered
+        await until(lambda: hammer.answered > answered + 100)
+
+    assert not set(before) & set(worker_pids(live))
+    assert set(hammer.answers) == {200}
+    assert hammer.cut == 0
+    await until(lambda: counted(tables, api) == hammer.answered)
+
+
+def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Rows, api: Api) -> None:
+    head = f"POST {api.path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", live.environment.gateway_port)) as client:
+        client.sendall(f"{head}content-length: {len(api.body)}\r\n\r\n".encode() + api.body[:10])
+        time.sleep(0.2)
+        os.kill(live.gateway.pid, signal.SIGTERM)
+        time.sleep(1.5)
+        client.sendall(api.body[10:])
+        answer = client.recv(65_536).lower()
+
+    assert answer.startswith(b"http/1.1 200")
+    assert b"connection: close" in answer
+    live.gateway.stop()
+    assert tables.counts(api.id) == (1, 0, 0)
+
+
+def test_the_port_taken_is_one_clear_line(own_stack: Stack) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", own_stack.environment.gateway_port))
+        other.listen()
+        refused = own_stack.run(sys.executable, "-m", "gateway", check=False)
+
+    assert refused.returncode == EXIT_MISCONFIGURED
+    assert f"GATEWAY_PORT {own_stack.environment.gateway_port}" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_second_gateway_of_the_same_installation_is_refused(live: Stack) -> None:
+    refused = live.run(sys.executable, "-m", "gateway", check=False)
+
+    assert refused.returncode == EXIT_MISCONFIGURED
+    assert "is running already" in refused.stderr
+    assert live.answers("gateway")
+
+
+def test_another_time_zone_than_the_installations(own_stack: Stack) -> None:
+    refused = own_stack.run(sys.executable, "-m", "gateway", check=False, TIME_ZONE="Asia/Tokyo")
+
+    assert refused.returncode == EXIT_MISCONFIGURED
+    assert "counts its days in UTC" in refused.stderr
+
+
+def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack, tables: Rows, api: Api) -> None:
+    pids = worker_pids(live)
+    for _ in range(10):
+        post(live, api)
+
+    live.gateway.kill()
+    wait(lambda: not any(psutil.pid_exists(pid) for pid in pids), timeout_s=12)
+    live.gateway.start()
+
+    wait(lambda: tables.counts(api.id) == (10, 0, 0))
+    gone = [reason for _, _, reason in tables.workers().values() if reason]
+    assert len(gone) == 2
+
+
+# --- killed and frozen ---
+
+
+async def test_killed_workers_lose_no_count_and_are_back_within_a_second(live: Stack, tables: Rows, api: Api) -> None:
+    connections, kills = 8, 4
+    async with hammering(live.gateway_url, api, connections=connections) as hammer:
+        for number in range(kills):
+            answered = hammer.answered
+            await until(lambda: hammer.answered > answered + 50)  # noqa: B023
+            victim = worker_pids(live)[number % 2]
+            os.kill(victim, signal.SIGKILL)
+            killed = time.monotonic()
+            await until(lambda: live.gateway.log().count("worker_serving") == 3 + number)  # noqa: B023
+            assert time.monotonic() - killed < 3.0  # 0.4 s on a machine with nothing else to do
+
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL") == 2)
+    await asyncio.to_thread(live.gateway.stop)
+    total = counted(tables, api)
+    assert set(hammer.answers) == {200}
+    assert hammer.answered <= total <= hammer.answered + hammer.cut
+    assert hammer.cut <= kills * connections
+    reasons = sorted(reason for *_, reason in tables.workers().values())
+    assert reasons == ["adopted"] * kills + ["left"] * 2
+
+
+async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Rows) -> None:
+    trial = tables.api(cancer(), trial_of=100)
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    async with hammering(live.gateway_url, trial, connections=16) as hammer:
+        await until(lambda: hammer.answered > 20)
+        os.kill(worker_pids(live)[0], signal.SIGKILL)
+        await until(lambda: any(b"has used all" in body for _, _, body in hammer.bodies), timeout_s=15)
+
+    assert 100 - hammer.cut <= hammer.answers[200] <= 100
+    assert tables.used(trial.id) == 100
+
+
+async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: Stack, tables: Rows, api: Api) -> None:
+    frozen = worker_pids(live)[0]
+    port = live.environment.gateway_port
+    head = f"POST {api.path} HTTP/1.1\r\nhost: g\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
+    request = f"{head}content-length: {len(api.body)}\r\n\r\n".encode() + api.body
+    clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
+    for _, writer in clients:
+        writer.write(request[:-5])
+    await asyncio.sleep(0.3)
+
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(2.2)
+        revision = api.set(target="stopped")
+        await asyncio.sleep(1.0)
+        applied = sorted(worker[1] >= revision for worker in tables.workers().values())
+        for _, writer in clients:
+            writer.write(request[-5:])
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    answers = [(await reader.readuntil(b"}")).decode() for reader, _ in clients]
+    for _, writer in clients:
+        writer.close()
+
+    assert applied == [False, True]
+    assert not [answer for answer in answers if " 200 " in answer.splitlines()[0]]
+    codes = {code for answer in answers for code in ("catching_up", "api_stopped") if f'"code":"{code}"' in answer}
+    assert codes == {"catching_up", "api_stopped"}
+    await until(lambda: all(worker[1] >= revision for worker in tables.workers().values()))
+
+
+async def test_official_apis_are_served_and_counted_while_the_database_is_away(
+    live: Stack, tables: Rows, api: Api
+) -> None:
+    async with hammering(live.gateway_url, api) as hammer:
+        await until(lambda: hammer.answered > 50)
+        with live.database_away():
+            during = hammer.answered
+            await asyncio.sleep(2.5)
+            assert hammer.answered > during + 50
+        await asyncio.sleep(1.5)
+
+    assert set(hammer.answers) == {200}
+    assert hammer.cut == 0
+    await until(lambda: counted(tables, api) == hammer.answered)
+
+
+def test_no_part_of_the_gateway_loads_django() -> None:
+    program = (
+        "import gateway, importlib, pkgutil, sys\n"
+        "for module in pkgutil.walk_packages(gateway.__path__, 'gateway.'):\n"
+        "    if not module.name.endswith('__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'django', 'apimgmt', 'console', 'celery'}))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.strip() == "[]"
