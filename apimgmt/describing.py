@@ -257,13 +257,14 @@ def _column(
     made.sources[f"column {name}"] = _metadata_file() if stated else _sample_csv() if learnt else _model_file()
     is_number = column_type in {"float", "int"}
     categories = said.categories or (seen.categories if column_type == "string" else None)
+    known: Cell = said.baseline if said.baseline is not None else seen.baseline
     column = Column(
         name=name,
         type=column_type,
         categories=categories,
         min=_first(said.min, seen.min) if is_number else None,
         max=_first(said.max, seen.max) if is_number else None,
-        baseline=_baseline(column_type, categories, _first(said.baseline, seen.baseline)),
+        baseline=_baseline(column_type, categories, known),
         nullable=bool(said.nullable),
         unit=said.unit or None,
     )
@@ -277,7 +278,7 @@ def _fits(seen: ColumnType, wanted: ColumnType) -> bool:
     return seen == wanted or (seen == "int" and wanted == "float")
 
 
-def _first(*values: Cell) -> Cell:
+def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 

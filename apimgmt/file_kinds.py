@@ -12,12 +12,18 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from django.utils.translation import gettext as _
 
 from apimgmt.metadata import DescriptionRefused
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
 
 HEAD_BYTES = 4096
 EXPORT_SCRIPT = "demo/export_sklearn.py"
@@ -27,7 +33,7 @@ EXPORT_PACKAGES = "pip install scikit-learn skl2onnx onnxruntime pandas"
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _OLD_PICKLE = re.compile(rb"[(\]}]?[\]}l(dp0-9\n]*c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n")
 # joblib's compressors: what opens them, by their first bytes.
-_COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
+_COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], AbstractContextManager[_Readable]]], ...] = (
     (b"\x1f\x8b", lambda stream: gzip.GzipFile(fileobj=stream)),
     (b"BZh", bz2.BZ2File),
     (b"\xfd7zXZ", lzma.LZMAFile),

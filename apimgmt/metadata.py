@@ -87,7 +87,7 @@ def parse_metadata(content: bytes) -> Metadata:
 def metadata_from(document: object) -> Metadata:
     """As `parse_metadata`, from parsed JSON."""
     reading = _Reading()
-    values = reading.object(document, "", _METADATA_KEYS)
+    values = reading.members(document, "", _METADATA_KEYS)
     metadata = Metadata(
         task=values.get("task"),
         target=values.get("target"),
@@ -125,7 +125,7 @@ class _Reading:
     def __init__(self) -> None:
         self.faults: list[str] = []
 
-    def object(
+    def members(
         self, document: object, path: str, keys: dict[str, Callable[[_Reading, object, str], Any]]
     ) -> dict[str, Any]:
         if not isinstance(document, dict):
@@ -223,7 +223,7 @@ def _columns(reading: _Reading, value: object, place: str) -> tuple[StatedColumn
     columns = []
     for index, item in enumerate(value):
         here = f"{place}[{index}]"
-        values = reading.object(item, here, _COLUMN_KEYS)
+        values = reading.members(item, here, _COLUMN_KEYS)
         if "name" not in values and isinstance(item, dict) and "name" not in item:
             reading.faults.append(_("%s: the name is missing.") % here)
         columns.append(StatedColumn(**{"name": "", **values}))
@@ -243,7 +243,7 @@ def _row(reading: _Reading, value: object, place: str) -> dict[str, Cell]:
 
 
 def _score(reading: _Reading, value: object, place: str) -> Score | None:
-    values = reading.object(value, place, _SCORE_KEYS)
+    values = reading.members(value, place, _SCORE_KEYS)
     if isinstance(value, dict) and not {"name", "value"} <= value.keys():
         raise _Wrong(_("an object with name and value"))
     return Score(values["name"], values["value"], values.get("rows")) if {"name", "value"} <= values.keys() else None

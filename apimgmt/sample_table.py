@@ -53,7 +53,7 @@ class _Seen:
 
     def column(self, comma_is_point: bool, is_text: bool) -> StatedColumn:
         """What was learnt. Raises nothing: what is neither yes/no nor a number is text."""
-        values, kind = (list(self.cells), "string") if is_text else _typed(self.cells, comma_is_point)
+        values, kind = _texts(self.cells) if is_text else _typed(self.cells, comma_is_point)
         nullable = True if self.gaps else None
         if kind is None or not values:
             return StatedColumn(self.name, nullable=nullable)
@@ -154,13 +154,19 @@ def _table(text: str, delimiter: str) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def _texts(cells: list[str]) -> tuple[list[Cell], ColumnType | None]:
+    return list(cells), "string"
+
+
 def _typed(cells: list[str], comma_is_point: bool) -> tuple[list[Cell], ColumnType | None]:
-    for kind in ("bool", "int", "float"):
+    """The cells as values of the narrowest type that all of them fit; no type without any cell."""
+    kinds: tuple[ColumnType, ...] = ("bool", "int", "float")
+    for kind in kinds:
         try:
             return [_typed_cell(cell, kind, comma_is_point) for cell in cells], kind if cells else None
         except ValueError:
             continue
-    return list(cells), "string"
+    return _texts(cells)
 
 
 def _typed_cell(cell: str, kind: ColumnType | None, comma_is_point: bool) -> Cell:

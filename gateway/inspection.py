@@ -6,7 +6,7 @@
         child.self_test(path, spec)
 
 The first call starts the child, later ones use it again. A child that crashes, hangs or grows too large is a refusal
-in words. docs/decisions/0031 says what the limits are and what happens where the kernel refuses one.
+in words. docs/decisions/0031-inspection-child.md says what the limits are, and what happens where one is refused.
 """
 
 from __future__ import annotations

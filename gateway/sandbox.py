@@ -1,7 +1,7 @@
 """What a process takes from itself before it opens a file that a stranger made: memory, time, network, other files.
 
-Linux only, through plain system calls, so that it needs no rights and no package. Each protection says whether the
-kernel gave it; what is missing is reported by the caller, never assumed (docs/decisions/0031).
+Through plain Linux system calls, so that it needs no rights and no package. Each protection says whether the kernel
+gave it; what is missing is reported by the caller, never assumed (docs/decisions/0031-inspection-child.md).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -25,6 +26,7 @@ NET_TCP = 0b11  # bind and connect, version 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_IS_LINUX = sys.platform == "linux"
 
 
 class _Ruleset(ctypes.Structure):
@@ -39,12 +41,14 @@ class _PathBeneath(ctypes.Structure):
 
 def die_with_parent() -> None:
     """Be killed when the starting thread ends, so that no inspection outlives the one who asked for it."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if _IS_LINUX:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def limit_resources(*, memory_bytes: int, cpu_s: int) -> None:
     """Address space and CPU time; no byte written to a file; no core dump. Soft and hard alike."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    if _IS_LINUX:  # elsewhere the address space has nothing to do with the memory that is used
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -52,6 +56,8 @@ def limit_resources(*, memory_bytes: int, cpu_s: int) -> None:
 
 def leave_network() -> bool:
     """Move into an empty network namespace. False where the kernel or a container forbids it."""
+    if not _IS_LINUX:
+        return False
     if _libc.unshare(CLONE_NEWNET) == 0:
         return True
     return bool(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0)
@@ -59,7 +65,7 @@ def leave_network() -> bool:
 
 def landlock_version() -> int:
     """0 where the kernel has no Landlock or has it switched off."""
-    return max(0, _call(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION_FLAG))
+    return max(0, _call(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION_FLAG)) if _IS_LINUX else 0
 
 
 def _call(number: int, *arguments: ctypes.Structure | int | None) -> int:

@@ -7,8 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
@@ -21,7 +20,7 @@ from apimgmt.errors import NotAllowed, Refused
 from apimgmt.file_kinds import EXPORT_SCRIPT, PickleRefused, export_lines
 from apimgmt.metadata import DescriptionRefused, parse_metadata
 from apimgmt.models import Model, Workspace
-from apimgmt.registration import Prepared
+from apimgmt.registration import Prepared, Registered
 from apimgmt.registration_forms import RegisterForm
 from apimgmt.roles import REGISTER
 from apimgmt.selectors import models_visible_to, workspaces_visible_to
@@ -29,6 +28,12 @@ from apimgmt.views.models import TASK_WORDS, TYPE_WORDS
 from apimgmt.views.shell import Crumb, chosen_workspace, render_page, signed_in
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+
+def _draft(request: HttpRequest, token: str) -> Draft | None:
+    """The person's own upload of this token, if it is still there."""
+    user_id = request.user.pk
+    return drafts.load_draft(token, user_id) if user_id is not None else None
 
 
 def _permitted(request: HttpRequest) -> Actor:
@@ -56,7 +61,7 @@ def register(request: HttpRequest) -> HttpResponse:
     workspaces = workspaces_visible_to(request.user)
     if request.method != "POST":
         return _upload_page(request, RegisterForm(workspaces=workspaces, initial=_initial(request, list(workspaces))))
-    kept = drafts.load_draft(request.POST.get("kept", ""), request.user.pk)
+    kept = _draft(request, request.POST.get("kept", ""))
     form = RegisterForm(request.POST, request.FILES, workspaces=workspaces, kept=kept)
     if not form.is_valid():
         return _upload_page(request, form, kept=kept, status=422)
@@ -178,7 +183,7 @@ def _upload_page(
 def review(request: HttpRequest, token: str) -> HttpResponse:
     """What was found, for correction; POST saves it."""
     actor = _permitted(request)
-    draft = drafts.load_draft(token, request.user.pk)
+    draft = _draft(request, token)
     workspace = workspaces_visible_to(request.user).filter(pk=draft.workspace_id).first() if draft else None
     if draft is None or draft.found is None or workspace is None:
         messages.warning(request, _("The upload is no longer there. Choose the file again."))
@@ -191,23 +196,23 @@ def review(request: HttpRequest, token: str) -> HttpResponse:
     correction = correction_of(draft.found, request.POST)
     name = request.POST.get("name", draft.name)
     try:
-        model = _saved(draft, draft.found, correction, workspace, name, actor=actor)
+        registered = _saved(draft, draft.found, correction, workspace, name, actor=actor)
     except DescriptionRefused as error:
         correction.errors["name" if error.field == "name" else "form"] = str(error)
     except Refused as error:
         correction.errors["form"] = str(error)
     else:
-        if model is not None:
-            number = model.versions.first().number  # type: ignore[union-attr]  # it was just made
-            messages.success(request, _("%(name)s v%(number)d is registered.") % {"name": model.name, "number": number})
-            return _see_other("model-api", model_id=model.pk)
+        if registered is not None:
+            words = {"name": registered.model.name, "number": registered.version.number}
+            messages.success(request, _("%(name)s v%(number)d is registered.") % words)
+            return _see_other("model-api", model_id=registered.model.pk)
     return _review_page(request, draft, draft.found, workspace, correction, name=name, status=422)
 
 
 def _saved(
     draft: Draft, found: Found, correction: Correction, workspace: Workspace, name: str, *, actor: Actor
-) -> Model | None:
-    """The model, or None if cells of the form are wrong. Raises `Refused`."""
+) -> Registered | None:
+    """None if cells of the form are wrong. Raises `Refused`."""
     metadata = metadata_of(correction, found)
     name = registration.checked_name(name)
     if metadata is None:
@@ -215,7 +220,7 @@ def _saved(
     prepared = registration.prepare(draft.staged, draft.filename, metadata=metadata)
     registered = registration.save(workspace, name, prepared, actor=actor)
     drafts.forget_draft(draft)
-    return registered.model
+    return registered
 
 
 def _review_page(
@@ -230,6 +235,7 @@ def _review_page(
 ) -> HttpResponse:
     name = draft.name if name is None else name
     known = Model.objects.filter(workspace=workspace, name=name).first()
+    latest = known.versions.first() if known else None
     context = {
         "section": "models",
         "crumbs": [
@@ -243,7 +249,7 @@ def _review_page(
         "correction": correction,
         "name": name,
         "known": known,
-        "next_number": known.versions.first().number + 1 if known and known.versions.exists() else 1,
+        "next_number": (latest.number if latest else 0) + 1,
         "task": TASK_WORDS[found.spec.task],
         "rows": [
             (row, [(kind, TYPE_WORDS[kind]) for kind in row.types], TYPE_WORDS[row.type]) for row in correction.rows
@@ -257,7 +263,8 @@ def _review_page(
 
 @signed_in
 @require_safe
-def export_script(request: HttpRequest) -> HttpResponseBase:
+def export_script(request: HttpRequest) -> HttpResponse:
     """The script that an owner runs on his own machine, for those who have no checkout of this project."""
     path = settings.BASE_DIR / EXPORT_SCRIPT
-    return FileResponse(path.open("rb"), as_attachment=True, filename=path.name, content_type="text/x-python")
+    disposition = {"Content-Disposition": f'attachment; filename="{path.name}"'}
+    return HttpResponse(path.read_bytes(), content_type="text/x-python", headers=disposition)

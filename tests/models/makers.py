@@ -20,6 +20,11 @@ DEMO_MODELS = Path(__file__).resolve().parents[2] / "demo" / "models"
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
+def case_id(value: Any) -> str | None:
+    """The name of a test case without the bytes of its file: they vary from run to run, and are long."""
+    return "file" if isinstance(value, bytes) else None
+
+
 def converted(model: Any, inputs: list[tuple[str, Any]], *, zipmap: bool | str = False) -> bytes:
     is_classifier = hasattr(model, "predict_proba")
     options = {id(model): {"zipmap": zipmap}} if is_classifier else None

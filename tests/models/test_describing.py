@@ -10,6 +10,7 @@ from apimgmt.describing import Description, describe
 from apimgmt.metadata import DescriptionRefused, metadata_from
 from gateway.modelspec import Column
 from gateway.signature import NotServable, Port, Signature
+from tests.models import makers
 
 MATRIX = Signature(
     inputs=(Port("X", "tensor(float)", (None, 3)),),
@@ -185,6 +186,7 @@ def test_metadata_that_contradicts_the_graph_is_refused(signature: Signature, do
             "column visits: the sample holds float, the model takes int or bool",
         ),
     ],
+    ids=makers.case_id,
 )
 def test_a_sample_that_contradicts_the_graph_is_refused(signature: Signature, sample: bytes, words: str) -> None:
     assert words in refused(signature, sample=sample)

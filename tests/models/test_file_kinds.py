@@ -93,12 +93,15 @@ def test_a_file_name_with_spaces_stays_one_word(tmp_path: Path) -> None:
         (zipped("readme.txt"), "This is a zip archive (model.onnx)"),
         (zipped("readme.txt")[:20], "damaged zip archive"),
     ],
+    ids=makers.case_id,
 )
 def test_other_files_are_named_for_what_they_are(tmp_path: Path, content: bytes, words: str) -> None:
     assert words in str(refused(tmp_path, content))
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"no pickle"), b"\x78\x9cbroken", b"\x1f\x8bbroken", bytes(100)])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b"no pickle"), b"\x78\x9cbroken", b"\x1f\x8bbroken", bytes(100)], ids=makers.case_id
+)
 def test_what_only_looks_compressed_is_left_to_the_inspection(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "upload"
     path.write_bytes(content)

@@ -95,6 +95,7 @@ def test_an_open_width_is_counted_in_the_graph(tmp_path: Path, kind: str) -> Non
         (b"\x08\x0a" + bytes(range(256)), "damaged or cut off"),
         (b"\x12\x03abc", "not an ONNX model"),
     ],
+    ids=makers.case_id,
 )
 def test_what_is_no_table_model_is_refused_in_words(tmp_path: Path, content: bytes, words: str) -> None:
     path = saved(tmp_path, content)

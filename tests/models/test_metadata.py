@@ -118,6 +118,7 @@ def test_a_wrong_value_says_what_was_expected(document: Any, fault: str) -> None
         (b"[" * 100_000, "not JSON"),
         (b" " * 5_000_000, "larger than a metadata file can be"),
     ],
+    ids=makers.case_id,
 )
 def test_what_is_no_json_is_refused(content: bytes, words: str) -> None:
     with pytest.raises(DescriptionRefused) as refusal:

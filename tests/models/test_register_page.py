@@ -196,6 +196,7 @@ def test_a_pickle_gets_the_two_lines_and_nothing_is_kept(operator: Client, works
         (makers.image(), "This console serves tables: the input image"),
         (makers.iris()[:-20], "damaged or cut off"),
     ],
+    ids=makers.case_id,
 )
 def test_a_refused_file_is_told_beside_its_field(
     operator: Client, workspace: Workspace, store: Path, content: bytes, words: str
@@ -304,9 +305,8 @@ def test_the_export_script_can_be_downloaded(operator: Client) -> None:
     response = operator.get(reverse("model-register-script"))
 
     script = Path(__file__).resolve().parents[2] / "demo" / "export_sklearn.py"
-    assert b"".join(response.streaming_content) == script.read_bytes()
+    assert response.content == script.read_bytes()
     assert "attachment" in response["Content-Disposition"]
-    response.close()
 
 
 def test_the_model_list_links_the_page_for_those_who_may(operator: Client, workspace: Workspace) -> None:

@@ -125,6 +125,7 @@ def test_the_same_name_in_another_workspace_is_another_model(store: Path, worksp
         makers.external_weights(),
         makers.not_finite(),
     ],
+    ids=makers.case_id,
 )
 def test_a_refused_file_leaves_nothing_behind(
     store: Path, workspace: Workspace, tmp_path: Path, content: bytes

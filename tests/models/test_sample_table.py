@@ -6,6 +6,7 @@ import pytest
 
 from apimgmt.metadata import DescriptionRefused
 from apimgmt.sample_table import Learnt, learn_columns
+from tests.models import makers
 
 
 def learn(text: str, *, target: str | None = None, as_text: frozenset[str] = frozenset()) -> Learnt:
@@ -92,6 +93,7 @@ def test_what_is_no_finite_number_is_text(word: str) -> None:
         (b'x,y\n"1,2\n', "The sample is not CSV"),
         (b"\n\n", "The sample is empty"),
     ],
+    ids=makers.case_id,
 )
 def test_a_bad_sample_is_refused_in_words(content: bytes, words: str) -> None:
     assert words in refused(content)
