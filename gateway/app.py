@@ -20,7 +20,7 @@ from gateway import dialects
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
 from gateway.credentials import check_key
-from gateway.dialects import Dialect, Reply
+from gateway.dialects import Reply
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.loading import LoadedModel
 from gateway.metrics import Latency
@@ -35,6 +35,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 HeaderLine = tuple[bytes, bytes]
+Answer = tuple[int, list[HeaderLine], bytes]
 
 # Bigger bodies, and more work than this, would hold up the event loop and with it all other APIs.
 INLINE_BODY_BYTES: Final = 64 * 1024
@@ -115,7 +116,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if not path.startswith(_APIS):
-            await self._own_page(scope, path, send)
+            await self._send(self._own_page(scope["method"], path), send)
             return
         started = time.perf_counter()
         request_id = f"{self._id_prefix}{next(self._numbers):08x}"
@@ -123,7 +124,7 @@ class Gateway:
         route = self._route_of(api_id)
         if route is None:
             problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
-            await self._send_problem(problem, request_id, below, None, send)
+            await self._send(self._problem_message(problem, request_id, below, None), send)
             return
         call = Call(scope, receive, route, below)
         try:
@@ -136,9 +137,10 @@ class Gateway:
         if call.is_prediction:
             self.latency.note(time.perf_counter() - started)
         if isinstance(outcome, Reply):
-            await self._send_reply(outcome, request_id, call, send)
+            message = self._reply_message(outcome, request_id, call)
         else:
-            await self._send_problem(outcome, request_id, below, call, send)
+            message = self._problem_message(outcome, request_id, below, call)
+        await self._send(message, send)
 
     # --- one request ---
 
@@ -170,19 +172,23 @@ class Gateway:
         route = call.route
         self._check_in_step()  # 503 catching_up
         self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
-        model = await self._loaded(route)  # 503 api_building: operating, but not yet in this worker
+        model = _model(route)
+        predictor = model.predictor or await self._arrived(model)  # 503 api_building: not yet in this worker
         self._check_exhausted(route)  # 429 quota_exhausted
         self._check_method(call)  # 405 method_not_allowed
         self._check_length(call)  # 413 payload_too_large
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
         body = await self._body(call)  # 413, when no length was announced
-        predictor = _predictor(model)
-        decoded = await self._decoded(dialect, body, predictor, route.state)  # 400 malformed_body, 422 invalid_rows
+        is_small = len(body) <= INLINE_BODY_BYTES
+        if is_small:
+            decoded = dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
+        else:
+            decoded = await self._runner.run(route.state, lambda: dialect.decode(body, predictor))
         n_rows = decoded.table.n_rows
         if route.is_trial:
             await self._reserve(call, n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_unavailable
-        if len(body) <= INLINE_BODY_BYTES and n_rows * model.row_s <= INLINE_WORK_S:
+        if is_small and n_rows * model.row_s <= INLINE_WORK_S:
             return dialect.encode(predictor.predict(decoded.table), decoded, predictor, route.number)
         return await self._runner.run(
             route.state,
@@ -261,17 +267,13 @@ class Gateway:
             detail = f"The proxy {peer} sent an X-Forwarded-For with “{error}”, which is no IP address."
             raise Problem("ip_not_allowed", detail) from None
 
-    async def _loaded(self, route: Route) -> LoadedModel:
-        """The served version, ready to use; waited for a little if this worker is still loading it."""
-        version = route.version
-        model = route.state.models.get(version.version_id) if version else None
-        if model is None:
-            raise Problem("model_failed", "This gateway can't read the description of the served version.")
-        if model.predictor is None and not await model.arrival(LOAD_WAIT_S):
+    async def _arrived(self, model: LoadedModel) -> Predictor:
+        """The predictor of a model that this worker is still loading; waited for a little."""
+        if not await model.arrival(LOAD_WAIT_S):
             raise Problem("api_building", "This gateway worker is still loading the model.")
         if model.predictor is None:
             raise Problem("model_failed", f"The model could not be loaded. {model.error}")
-        return model
+        return model.predictor
 
     def _check_exhausted(self, route: Route) -> None:
         account = route.state.account
@@ -316,11 +318,6 @@ class Gateway:
         if size_bytes > self._limits.max_body_bytes:
             raise self._too_large()
 
-    async def _decoded(self, dialect: Dialect, body: bytes, predictor: Predictor, state: ApiState) -> dialects.Decoded:
-        if len(body) <= INLINE_BODY_BYTES:
-            return dialect.decode(body, predictor)
-        return await self._runner.run(state, lambda: dialect.decode(body, predictor))
-
     async def _reserve(self, call: Call, n_rows: int) -> None:
         account = call.route.state.account
         if n_rows > self._limits.trial_max_rows:
@@ -330,7 +327,7 @@ class Gateway:
 
     # --- answers ---
 
-    async def _send_reply(self, reply: Reply, request_id: str, call: Call, send: Send) -> None:
+    def _reply_message(self, reply: Reply, request_id: str, call: Call) -> Answer:
         route = call.route
         headers = [
             (b"content-type", reply.content_type),
@@ -341,9 +338,9 @@ class Gateway:
         ]
         if route.is_trial:
             headers += _quota_headers(route, call.reservation)
-        await self._send(200, headers, reply.body, send)
+        return 200, headers, reply.body
 
-    async def _send_problem(self, problem: Problem, request_id: str, below: str, call: Call | None, send: Send) -> None:
+    def _problem_message(self, problem: Problem, request_id: str, below: str, call: Call | None) -> Answer:
         body = problem_body(problem, request_id, types_url=self._types_url, with_manual_members=below == "predict")
         headers = [
             (b"content-type", _JSON),
@@ -355,15 +352,16 @@ class Gateway:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))
         if call is not None and call.route.is_trial:
             headers += _quota_headers(call.route, None)
-        await self._send(problem.kind.status, headers, body, send)
+        return problem.kind.status, headers, body
 
-    async def _send(self, status: int, headers: list[HeaderLine], body: bytes, send: Send) -> None:
+    async def _send(self, answer: Answer, send: Send) -> None:
+        status, headers, body = answer
         if self.is_draining:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _own_page(self, scope: Scope, path: str, send: Send) -> None:
+    def _own_page(self, method: str, path: str) -> Answer:
         """What belongs to the gateway itself and to no API."""
         request_id = f"{self._id_prefix}{next(self._numbers):08x}"
         is_ready = self._pulse.check() and not self.is_draining
@@ -371,24 +369,26 @@ class Gateway:
         page = pages.get(path)
         if page is None:
             problem = Problem("unknown_path", "Nothing is served at this path.")
-            await self._send_problem(problem, request_id, "", None, send)
-        elif scope["method"] not in {"GET", "HEAD"}:
+            return self._problem_message(problem, request_id, "", None)
+        if method not in {"GET", "HEAD"}:
             problem = Problem("method_not_allowed", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
-            await self._send_problem(problem, request_id, "", None, send)
-        else:
-            status, text = page
-            headers = [
-                (b"content-type", _TEXT),
-                (b"content-length", b"%d" % len(text)),
-                (b"x-request-id", request_id.encode()),
-                (b"cache-control", b"no-store"),
-            ]
-            await self._send(status, headers, text, send)
+            return self._problem_message(problem, request_id, "", None)
+        status, text = page
+        headers = [
+            (b"content-type", _TEXT),
+            (b"content-length", b"%d" % len(text)),
+            (b"x-request-id", request_id.encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        return status, headers, text
 
 
-def _predictor(model: LoadedModel) -> Predictor:
-    assert model.predictor is not None  # noqa: S101  (`_loaded` returns loaded models only)
-    return model.predictor
+def _model(route: Route) -> LoadedModel:
+    """The served version, loaded or on its way."""
+    model = route.state.models.get(route.version.version_id) if route.version else None
+    if model is None:
+        raise Problem("model_failed", "This gateway can't read the description of the served version.")
+    return model
 
 
 def _quota_headers(route: Route, reservation: Reservation | None) -> list[HeaderLine]:

@@ -75,6 +75,13 @@ class WorkerProcess:
             except (TimeoutError, ConnectionError):
                 return None
 
+    async def start_or_end(self) -> None:
+        """Until the worker accepts, has ended, or takes too long."""
+        events = {asyncio.create_task(self.is_ready.wait()), asyncio.create_task(self.process.wait())}
+        _, pending = await asyncio.wait(events, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+
     def tell(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
@@ -94,6 +101,7 @@ class Slot:
     def __init__(self, number: int, listener: socket.socket) -> None:
         self.number = number
         self.worker: WorkerProcess | None = None
+        self._successor: WorkerProcess | None = None
         self._listener = listener
         self._is_stopping = False
         self._pause_s = 0.0
@@ -102,6 +110,8 @@ class Slot:
         """Run a worker, and another when it ends. Raises `StartRefused` when it is of no use to try again."""
         while not self._is_stopping:
             worker = self.worker = await self._spawn()
+            if self._is_stopping:  # told while it was being spawned
+                worker.tell(signal.SIGTERM)
             await self._watch(worker)
             if not self._is_stopping:
                 await asyncio.sleep(self._pause_s)
@@ -126,22 +136,29 @@ class Slot:
         old = self.worker
         if old is None or self._is_stopping:
             return
-        new = await self._spawn()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_S):
-                await new.is_ready.wait()
+        new = self._successor = await self._spawn()
+        await new.start_or_end()
+        self._successor = None
+        if self._is_stopping or not new.is_ready.is_set():
+            _log.warning("worker_not_replaced", slot=self.number)
+            new.tell(signal.SIGTERM)
+            await new.end()
+            return
         self.worker = new
         old.tell(signal.SIGTERM)
         await old.process.wait()
 
     def stop(self) -> None:
         self._is_stopping = True
-        if self.worker is not None:
-            self.worker.tell(signal.SIGTERM)
+        self._tell(signal.SIGTERM)
 
     def kill(self) -> None:
-        if self.worker is not None:
-            self.worker.tell(signal.SIGKILL)
+        self._tell(signal.SIGKILL)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for worker in (self.worker, self._successor):
+            if worker is not None:
+                worker.tell(number)
 
     async def _spawn(self) -> WorkerProcess:
         ours, theirs = socket.socketpair()
@@ -179,17 +196,17 @@ class Master:
         is_failed = not self._stopping.is_set()
         if page is not None:
             page.close()
-        await self._stop(keeping)
+        await self._stop([*keeping, self._rolling] if self._rolling else keeping)
         for task in keeping:
             if task.done() and (error := task.exception()) is not None:
                 _log.error("gateway_given_up", reason=str(error))
         _log.info("gateway_stopped")
         return EXIT_MISCONFIGURED if is_failed else 0
 
-    async def _stop(self, keeping: list[asyncio.Task[None]]) -> None:
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for slot in self._slots:
             slot.stop()
-        _, late = await asyncio.wait(keeping, timeout=STOP_S)
+        _, late = await asyncio.wait(tasks, timeout=STOP_S)
         for slot in self._slots:
             slot.kill()
         if late:

@@ -43,6 +43,7 @@ from runtime.connections import database_url
 from runtime.environment import BadEnvironment, Environment, read_environment
 
 EXIT_OK: Final = 0
+EXIT_CRASHED: Final = 1
 EXIT_MISCONFIGURED: Final = 78  # sysexits.h: EX_CONFIG. The master does not start such a worker again
 EXIT_NO_LEDGER: Final = 74  # EX_IOERR
 
@@ -73,7 +74,7 @@ class Worker:
         self.database = Database(lambda: database_url(env))
         self.table = RouteTable(self._make_account)
         self.loader = ModelLoader(env.model_store_dir, self._wake)
-        self.pulse = Pulse(env.gateway_lease_s, on_asleep=self._wake)
+        self.pulse = Pulse(env.gateway_lease_s, on_asleep=self._fell_asleep)
         self.follower = Follower(
             self.identity,
             database=self.database,
@@ -99,6 +100,10 @@ class Worker:
         return TrialAccount(api_id, limit, used, database=self.database, book=self.book)
 
     def _wake(self) -> None:
+        self.follower.wake()
+
+    def _fell_asleep(self) -> None:
+        _log.warning("out_of_step")
         self.follower.wake()
 
     async def run(self) -> int:
@@ -155,22 +160,27 @@ class Worker:
         except WrongTimeZone as error:
             _log.error("wrong_time_zone", reason=str(error))
             self.stop(EXIT_MISCONFIGURED)
-        except Exception:
-            # Without this task nothing is obeyed any more: better another process than an old rule.
+        except Exception:  # noqa: BLE001  (whatever it was: without this task nothing is obeyed, so the process ends)
             self.pulse.lose_step()
             _log.exception("follower_crashed")
-            self.stop(1)
-            raise
+            self.stop(EXIT_CRASHED)
 
     async def _keep_books(self) -> None:
         while True:
             await asyncio.sleep(_BOOKS_S)
-            with suppress(DatabaseAway, NoInterface):  # the follower reports it; the next round writes the same
-                await self.book.write_out(self.database)
-                for route in self.table:
-                    if route.state.account is not None:
-                        route.state.account.flush()
-                await adopt_ownerless(self.book.directory, self.book.names, self.database)
+            try:
+                await self._do_books()
+            except (DatabaseAway, NoInterface):
+                continue  # the follower reports it; the next round writes the same
+            except Exception:  # noqa: BLE001  (counts must go on being written out, whatever went wrong once)
+                _log.exception("books_not_done")
+
+    async def _do_books(self) -> None:
+        await self.book.write_out(self.database)
+        for route in self.table:
+            if route.state.account is not None:
+                route.state.account.flush()
+        await adopt_ownerless(self.book.directory, self.book.names, self.database)
 
     async def _leave(self) -> None:
         """Settle and say good-bye, if the database answers at once; else an adopter does it."""
@@ -186,8 +196,9 @@ class Worker:
 
     async def _talk_to_master(self) -> None:
         reader, writer = await asyncio.open_connection(sock=self._channel)
-        while await reader.readline() == FIGURES:
-            writer.write(msgspec.json.encode(self._figures()) + b"\n")
+        with suppress(ConnectionError):
+            while await reader.readline() == FIGURES:
+                writer.write(msgspec.json.encode(self._figures()) + b"\n")
         _log.warning("master_gone")
         self.stop()
 
@@ -221,7 +232,7 @@ def _die_with_master(channel_fd: int) -> None:
     watch.register(channel_fd, 0)  # hang-up only
     watch.poll()
     time.sleep(_ORPHAN_S)
-    os._exit(1)
+    os._exit(EXIT_CRASHED)
 
 
 def main() -> int:
