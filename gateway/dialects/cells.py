@@ -19,6 +19,8 @@ from gateway.table import ColumnRule
 
 LISTED: Final = 100
 _RECEIVED_CHARACTERS = 40
+_LIKENESS: Final = 0.7  # of two names, as difflib measures it; "bil_length" and "bill_length_mm" are 0.83 alike
+_SURE_LIKENESS: Final = 0.85
 _COMPARED_NAMES = 50  # names beside the model's that are looked through for a typo
 
 EXPECTED: Final = {"float": "a number", "int": "a whole number", "string": "text", "bool": "true or false"}
@@ -162,11 +164,21 @@ class Faults:
             else:
                 self.add(row, rule.name, EXPECTED[rule.type], "nothing: the column is missing")
 
-    def _typos(self, missing: list[ColumnRule], given: Iterable[str], known: set[str]) -> Mapping[str, str]:
+    def add_typos(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: set[str]) -> None:
+        """Columns that a row, or a header, may lack but seems to misspell; the likeness asked for is higher."""
+        if not self.is_listing:
+            return
+        lacking = list(rules)
+        for name, sent in self._typos(lacking, given, known, likeness=_SURE_LIKENESS).items():
+            self.add(row, sent, f'the column "{name}"', f'a column called "{shortened(sent)}"', name)
+
+    def _typos(
+        self, missing: list[ColumnRule], given: Iterable[str], known: set[str], *, likeness: float = _LIKENESS
+    ) -> Mapping[str, str]:
         extra = tuple(name for name in given if name not in known and len(name) <= 200)[:_COMPARED_NAMES]
-        key = (*extra, "", *(rule.name for rule in missing[:LISTED]))
+        key = (str(likeness), *extra, "", *(rule.name for rule in missing[:LISTED]))
         if key not in self._seen:  # the rows of one request mostly share their names
-            self._seen[key] = _pairs([rule.name for rule in missing[:LISTED]], list(extra))
+            self._seen[key] = _pairs([rule.name for rule in missing[:LISTED]], list(extra), likeness)
         return self._seen[key]
 
     def problem(self, n_rows: int) -> Problem:
@@ -178,12 +190,12 @@ class Faults:
         return Problem("invalid_rows", detail, errors=tuple(self.errors))
 
 
-def _pairs(missing: list[str], extra: list[str]) -> dict[str, str]:
+def _pairs(missing: list[str], extra: list[str], likeness: float) -> dict[str, str]:
     """Missing name -> the sent name that is nearest to it; each sent name stands for one missing name at most."""
     pairs: dict[str, str] = {}
     left = {name.lower(): name for name in extra}
     for name in missing:
-        if match := get_close_matches(name.lower(), left, n=1, cutoff=0.7):
+        if match := get_close_matches(name.lower(), left, n=1, cutoff=likeness):
             pairs[name] = left.pop(match[0])
     return pairs
 

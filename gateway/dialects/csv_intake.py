@@ -51,9 +51,12 @@ class CsvIntake:
         header = self._header(next(records, []))
         faults = Faults()
         pieces = _Pieces(self._layout, header, has_decimal_comma=separator == ";", faults=faults)
-        missing = [rule for rule in self._layout.rules if rule.name not in header and not rule.nullable]
-        if missing:
+        lacking = [rule for rule in self._layout.rules if rule.name not in header]
+        if missing := [rule for rule in lacking if not rule.nullable]:
             faults.add_missing(1, missing, header, known=self._names)
+        if left_out := [rule for rule in lacking if rule.nullable]:
+            faults.add_typos(1, left_out, header, known=self._names)
+        if faults:
             n_rows = sum(1 for record in records if record)
             raise faults.problem(max(n_rows, 1))
         table = pieces.table(records)

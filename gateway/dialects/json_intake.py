@@ -1,6 +1,7 @@
 """`{"rows": [{...}]}` into a table: a decoder compiled for the model's columns, and a careful reading where it refuses.
 
-Of keys that appear twice in an object the last one counts. Extra columns are skipped, whatever is in them.
+Of keys that appear twice in an object the last one counts. Extra columns are skipped, whatever is in them, unless the
+row lacks a column whose name is nearly the same: predicting without it would hide a typo.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from typing import Annotated, Any, NoReturn
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
 from gateway.dialects.cells import BAD, Faults, describe, expected, json_value, read_json, shortened
@@ -38,6 +40,7 @@ class JsonIntake:
         self._layout = layout
         self._rules = [layout.rules[index] for index in layout.field_order]
         self._names = {rule.name for rule in self._rules}
+        self._may_lack_columns = any(rule.nullable for rule in self._rules)
         row_type = _row_type(self._rules)
         self._rows = None if row_type is None else msgspec.json.Decoder(_rows_type(row_type))
         self._row = None if row_type is None else msgspec.json.Decoder(row_type)
@@ -49,9 +52,9 @@ class JsonIntake:
         rows = self._quick_rows(body)
         if rows is None:
             return self._careful_table(body)
-        return self._layout.table_from_rows([astuple(row) for row in rows])
+        return self._layout.table_from_rows(rows)
 
-    def _quick_rows(self, body: bytes) -> list[msgspec.Struct] | None:
+    def _quick_rows(self, body: bytes) -> list[tuple[Any, ...]] | None:
         """None where the body needs a closer look: to find out what is wrong, or that nothing is."""
         if self._rows is None:
             return None
@@ -59,7 +62,8 @@ class JsonIntake:
             rows: list[msgspec.Struct] = self._rows.decode(body).rows
         except (msgspec.DecodeError, RecursionError):
             return None
-        return rows
+        cells = [astuple(row) for row in rows]
+        return None if self._may_lack_columns and any(UNSET in row for row in cells) else cells
 
     def _careful_table(self, body: bytes) -> Table:
         try:
@@ -91,19 +95,20 @@ class JsonIntake:
         if self._row is None:
             return None
         try:
-            return astuple(self._row.decode(raw))
+            cells = astuple(self._row.decode(raw))
         except (msgspec.DecodeError, RecursionError):
             return None
+        return None if self._may_lack_columns and UNSET in cells else cells
 
     def _careful_cells(self, given: dict[str, msgspec.Raw], number: int, faults: Faults) -> tuple[Any, ...]:
         cells: list[Any] = []
         missing: list[ColumnRule] = []
+        left_out: list[ColumnRule] = []
         for rule in self._rules:
             raw = given.get(rule.name)
             if raw is None:
                 cells.append(None)
-                if not rule.nullable:
-                    missing.append(rule)
+                (left_out if rule.nullable else missing).append(rule)
                 continue
             value = json_value(raw)
             cell = read_json(rule, value)
@@ -114,6 +119,8 @@ class JsonIntake:
                     return ()
         if missing:
             faults.add_missing(number, missing, given, known=self._names)
+        if left_out:
+            faults.add_typos(number, left_out, given, known=self._names)
         return tuple(cells)
 
 
@@ -131,7 +138,8 @@ def _row_type(rules: list[ColumnRule]) -> type[msgspec.Struct] | None:
     fields: list[Any] = []
     for index, rule in enumerate(rules):
         kind = _field_type(rule)
-        fields.append((f"f{index}", kind | None, None) if rule.nullable else (f"f{index}", kind))
+        optional = (f"f{index}", kind | None | UnsetType, UNSET)
+        fields.append(optional if rule.nullable else (f"f{index}", kind))
     names = {f"f{index}": rule.name for index, rule in enumerate(rules)}
     try:
         # gc=False: rows hold only atoms, so the collector need not walk 100,000 of them

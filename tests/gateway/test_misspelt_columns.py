@@ -1,0 +1,54 @@
+"""A column that may be missing but was sent under a name nearly the same: a typo, not a missing value."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.dialects import choose
+from gateway.modelspec import spec_from_json
+from gateway.predictor import Predictor
+from gateway.problems import Problem
+from runtime.environment import PROJECT_DIR
+
+MODELS = PROJECT_DIR / "demo" / "models"
+
+
+@pytest.fixture(scope="module")
+def penguins() -> Predictor:
+    """All of its columns may be missing."""
+    document = json.loads((MODELS / "penguins.json").read_text())
+    return Predictor(MODELS / "penguins.onnx", spec_from_json(document), "onnx")
+
+
+def decode(predictor: Predictor, body: bytes, content_type: bytes):
+    dialect = choose("predict", {b"content-type": content_type})
+    return dialect.decode(body, predictor)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"rows": [{"island": "Dream", "bill_lenght_mm": 46.5}]}', b"application/json"),
+        (b"island,bill_lenght_mm\nDream,46.5\n", b"text/csv"),
+    ],
+)
+def test_a_misspelt_column_is_refused_though_the_model_could_do_without(penguins, body, content_type):
+    with pytest.raises(Problem) as refused:
+        decode(penguins, body, content_type)
+
+    (error,) = refused.value.errors
+    assert (error.row, error.column, error.nearest) == (1, "bill_lenght_mm", "bill_length_mm")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"rows": [{"island": "Dream", "customer": "x", "bill_length_mm": null}]}', b"application/json"),
+        (b'{"rows": [{}]}', b"application/json"),
+        (b"customer,island\nx,Dream\n", b"text/csv"),
+    ],
+)
+def test_an_extra_column_that_resembles_none_is_ignored(penguins, body, content_type):
+    assert decode(penguins, body, content_type).table.n_rows == 1
