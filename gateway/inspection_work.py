@@ -133,14 +133,16 @@ def load(path: Path) -> ort.InferenceSession:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a type of its own for every kind of failure
-        raise NotServable(load_words(error)) from None
+        raise NotServable(load_words(error, path)) from None
 
 
-def load_words(error: Exception) -> str:
-    text = runtime_words(error)
+def load_words(error: Exception, path: Path) -> str:
+    """Why ONNX Runtime can't load the file; where the file lies is nobody's business."""
+    text = runtime_words(error).replace(f"Load model from {path} failed:", "").replace(str(path), "the file")
     if is_out_of_memory(text):
         return TOO_LARGE
-    if isinstance(error, ort_errors.InvalidProtobuf):
+    # ONNX Runtime quotes names out of the file, which need not be text.
+    if isinstance(error, ort_errors.InvalidProtobuf | UnicodeDecodeError):
         return "The file is damaged or cut off: it can't be read as an ONNX model."
     if found := re.search(r"([\w.]+):(\w+)\(-?\d+\) is not a registered function/op", text):
         return f"The model uses the operator {found[2]} of {found[1]}, which is not part of ONNX."

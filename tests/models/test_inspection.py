@@ -130,6 +130,19 @@ def test_flipped_bytes_end_in_an_answer_or_a_refusal(tmp_path: Path, place: int)
     assert outcome
 
 
+def test_a_graph_that_contradicts_itself_is_refused_without_naming_a_folder(tmp_path: Path) -> None:
+    content = (makers.DEMO_MODELS / "penguins.onnx").read_bytes().replace(b"merged_columns", b"merged_colunms", 1)
+    path = saved(tmp_path, content)
+
+    with (
+        InspectionChild() as child,
+        pytest.raises(InspectionRefused, match="ONNX Runtime can't load the model") as refusal,
+    ):
+        child.read(path)
+
+    assert str(tmp_path) not in str(refusal.value)
+
+
 def test_a_description_that_does_not_fit_is_refused() -> None:
     path, spec = demo_model("diabetes")
     fewer = ModelSpec(task="regression", columns=spec.columns[:-1], input="matrix", sample=spec.sample)
