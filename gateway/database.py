@@ -368,7 +368,7 @@ FROM use WHERE q.api_id = use.api_id AND use.unanswered > 0
 _CLOSE_LEDGER = "UPDATE apimgmt_ledger SET state = 'closed', closed_at = clock_timestamp() WHERE id = %s"
 
 _MARK_GONE = """
-UPDATE apimgmt_gatewayworker SET gone_at = clock_timestamp(), gone_reason = %(reason)s, heartbeat_at = heartbeat_at
+UPDATE apimgmt_gatewayworker SET gone_at = clock_timestamp(), gone_reason = %(reason)s
 WHERE id = %(id)s AND gone_at IS NULL
 """
 

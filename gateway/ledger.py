@@ -95,6 +95,11 @@ class Book:
         if self._files[-1].used_cells:
             self._add_file()
 
+    def begin_anew(self) -> None:
+        """Requests from now on count in another file; the present one is closed once nobody counts in it."""
+        if self._add_file():
+            self._cells.clear()
+
     def _add_file(self) -> bool:
         try:
             self._files.append(LedgerFile(self.directory, self.worker_id))

@@ -132,6 +132,9 @@ class TrialAccount:
         except (DatabaseAway, NoInterface) as error:
             self._refuse_all(Problem("quota_unavailable"))
             _log.warning("quota_unavailable", api_id=self.api_id, error=str(error))
+        except Exception:  # noqa: BLE001  (whatever it was, nobody may be left waiting)
+            self._refuse_all(Problem("internal_error"))
+            _log.exception("quota_failed", api_id=self.api_id)
         finally:
             self._task = None
 

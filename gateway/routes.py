@@ -102,10 +102,12 @@ AccountMaker = Callable[[str, int, int], TrialAccount]
 class RouteTable:
     """All routes this worker obeys, and the (epoch, revision) they belong to."""
 
-    def __init__(self, make_account: AccountMaker) -> None:
+    def __init__(self, make_account: AccountMaker, on_restored: Callable[[], None] = lambda: None) -> None:
+        """`on_restored` is called before routes of another epoch are applied: the database is not the same any more."""
         self.epoch: UUID | None = None
         self.revision = -1
         self._make_account = make_account
+        self._on_restored = on_restored
         self._routes: dict[str, Route] = {}
         self.get = self._routes.get
 
@@ -129,7 +131,9 @@ class RouteTable:
             changes = [self._remove(api_id) for api_id in list(self._routes) if api_id not in present]
         else:
             changes = []
-        is_restored = read.epoch != self.epoch
+        is_restored = self.epoch is not None and read.epoch != self.epoch
+        if is_restored:
+            self._on_restored()
         for row in read.rows:
             changes += self._apply_row(row, is_restored=is_restored)
         self.epoch, self.revision = read.epoch, read.revision

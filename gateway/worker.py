@@ -72,7 +72,8 @@ class Worker:
         self._exit_code = EXIT_OK
         self.book = Book(env.ledger_dir, self.identity.id, ZoneInfo(env.time_zone))
         self.database = Database(lambda: database_url(env))
-        self.table = RouteTable(self._make_account)
+        self.table = RouteTable(self._account, self._begin_anew)
+        self._accounts: dict[str, TrialAccount] = {}
         self.loader = ModelLoader(env.model_store_dir, self._wake)
         self.pulse = Pulse(env.gateway_lease_s, on_asleep=self._fell_asleep)
         self.follower = Follower(
@@ -96,8 +97,20 @@ class Worker:
         )
         self.server = GatewayServer(self.app)
 
-    def _make_account(self, api_id: str, limit: int, used: int) -> TrialAccount:
-        return TrialAccount(api_id, limit, used, database=self.database, book=self.book)
+    def _account(self, api_id: str, limit: int, used: int) -> TrialAccount:
+        """One for each trial as long as the process lives: it knows what its ledgers have reserved."""
+        account = self._accounts.get(api_id)
+        if account is None:
+            account = TrialAccount(api_id, limit, used, database=self.database, book=self.book)
+            self._accounts[api_id] = account
+        account.limit = limit
+        return account
+
+    def _begin_anew(self) -> None:
+        """The database was restored: what it says of our ledgers and their reservations is not what we know of them."""
+        _log.warning("database_restored")
+        self._accounts.clear()
+        self.book.begin_anew()
 
     def _wake(self) -> None:
         self.follower.wake()
@@ -177,15 +190,13 @@ class Worker:
 
     async def _do_books(self) -> None:
         await self.book.write_out(self.database)
-        for route in self.table:
-            if route.state.account is not None:
-                route.state.account.flush()
+        for account in self._accounts.values():
+            account.flush()
         await adopt_ownerless(self.book.directory, self.book.names, self.database)
 
     async def _leave(self) -> None:
         """Settle and say good-bye, if the database answers at once; else an adopter does it."""
-        accounts = [route.state.account for route in self.table if route.state.account is not None]
-        settling = asyncio.gather(*(account.settled() for account in accounts))
+        settling = asyncio.gather(*(account.settled() for account in self._accounts.values()))
         await asyncio.wait({asyncio.ensure_future(settling)}, timeout=_LEAVE_S / 3)
         leaving = asyncio.create_task(self.book.leave(self.database))
         await asyncio.wait({leaving}, timeout=_LEAVE_S)
@@ -236,7 +247,7 @@ def _die_with_master(channel_fd: int) -> None:
 
 
 def main() -> int:
-    """The process's life. Returns the exit code."""
+    """The process's life. Returns the exit code if it ends before it began."""
     arguments = argparse.ArgumentParser()
     for name in ("--slot", "--listener", "--channel"):
         arguments.add_argument(name, type=int, required=True)
@@ -259,8 +270,12 @@ def main() -> int:
         return await worker.run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        exit_code = runner.run(run())
-        # A thread that is stuck in a model must not hold up the end; everything that matters is written.
+        exit_code = EXIT_CRASHED
+        try:
+            exit_code = runner.run(run())
+        except Exception:  # noqa: BLE001  (the process ends here, whatever it was)
+            _log.exception("worker_crashed")
+        # No tidy end: a thread that is stuck in a model would hold it up, and everything that matters is written.
         sys.stderr.flush()
         os._exit(exit_code)
 
