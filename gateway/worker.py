@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from importlib import import_module
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -260,6 +261,8 @@ def main() -> int:
         return EXIT_MISCONFIGURED
     listener, channel = socket.socket(fileno=given.listener), socket.socket(fileno=given.channel)
     threading.Thread(target=_die_with_master, args=(os.dup(given.channel),), daemon=True).start()
+    # Its engine's libraries take long to import and hold up everything meanwhile: now, not beside the first requests.
+    import_module("gateway.engines.onnx")
 
     async def run() -> int:
         try:

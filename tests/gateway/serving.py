@@ -244,7 +244,7 @@ async def running_worker(env: Environment, *, slot: int = 0, in_step: bool = Tru
     ]
     try:
         if in_step:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await worker.follower.is_started.wait()
         yield worker
     finally:
@@ -262,7 +262,7 @@ async def ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(condition: Callable[[], Any], *, timeout_s: float = 10.0) -> Any:
+async def until(condition: Callable[[], Any], *, timeout_s: float = 30.0) -> Any:
     """Wait for a condition that is asked in the event loop's thread; fails the test when the time is over."""
     async with asyncio.timeout(timeout_s):
         while not (found := condition()):  # noqa: ASYNC110  (most conditions are the database's)
