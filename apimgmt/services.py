@@ -186,6 +186,7 @@ def upgrade_api(api_id: str, *, actor: Actor) -> PredictionAPI:
 @transaction.atomic
 def add_networks(api_id: str, text: str, *, note: str = "", actor: Actor) -> Added:
     """Add every network of a text to the whitelist, or none. Raises WhitelistRefused with each bad line."""
+    actor.require(OPERATE)
     networks = networks_in(text)
     api = _changeable(api_id, "whitelist", actor)
     before = api.revision
