@@ -59,6 +59,7 @@ def request_count_figure(counts: list[DayCount]) -> dict[str, Any]:
                 "tickformat": "%-d %b",
                 "hoverformat": "%-d %B %Y",
                 "showgrid": False,
+                "showspikes": False,
                 "nticks": 8,
                 "ticks": "",
             },

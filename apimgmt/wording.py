@@ -31,9 +31,15 @@ CALLERS_GET: dict[str, Sentence] = {
 
 # What helps when a build failed at a stage.
 WHAT_TO_DO: dict[str, Sentence] = {
-    "verify": gettext_lazy("Register the model's file again, then launch the new version."),
-    "inspect": gettext_lazy("Register a corrected file as a new version. If memory ran out, start the API again."),
-    "self-test": gettext_lazy("Check the sample row on the Overview tab and register a corrected version."),
+    "verify": gettext_lazy(
+        "Bring the file back into the model store and start the API again; or delete the API and launch a new version."
+    ),
+    "inspect": gettext_lazy(
+        "Register a corrected file as a new version, delete this API and launch again. If memory ran out, start it again."
+    ),
+    "self-test": gettext_lazy(
+        "Check the sample row on the Overview tab, register a corrected version, delete this API and launch again."
+    ),
     "publish": gettext_lazy("Start the API again."),
     "confirm": gettext_lazy("See to the gateway named above, then start the API again."),
 }
@@ -60,6 +66,30 @@ EVENT_WORDS: dict[str, Sentence] = {
     "show key": pgettext_lazy("event", "Key shown"),
     "roll key": pgettext_lazy("event", "Key rolled"),
 }
+
+
+# The same deeds as the subject of "…, confirmed by 4 of 4 workers".
+CHANGE_WORDS: dict[str, Sentence] = {
+    "launch": pgettext_lazy("change", "Launch"),
+    "start": pgettext_lazy("change", "Start"),
+    "publish": pgettext_lazy("change", "Opened to callers"),
+    "update": pgettext_lazy("change", "Update"),
+    "take over": pgettext_lazy("change", "New version"),
+    "update failed": pgettext_lazy("change", "Fall back to the old version"),
+    "build failed": pgettext_lazy("change", "Withdrawal of the failed build"),
+    "cancel": pgettext_lazy("change", "Cancellation"),
+    "stop": pgettext_lazy("change", "Stop"),
+    "delete": pgettext_lazy("change", "Deletion"),
+    "upgrade": pgettext_lazy("change", "Upgrade to official"),
+    "allow": pgettext_lazy("change", "IP whitelist"),
+    "disallow": pgettext_lazy("change", "IP whitelist"),
+    "roll key": pgettext_lazy("change", "New key"),
+}
+
+
+def change_word(verb: str) -> str:
+    """A deed that gateways had to obey, as a noun."""
+    return str(CHANGE_WORDS.get(verb, event_word(verb)))
 
 
 def event_word(verb: str) -> str:

@@ -1,9 +1,10 @@
-"""The console's own error pages. They need neither the database nor a session."""
+"""The console's own error pages, and its icon. They need neither the database nor a session."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template import loader
+from django.templatetags.static import static
 
 
 def error_page(template: str, status: int) -> HttpResponse:
@@ -24,3 +25,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return error_page("403_csrf.html", 403)
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon on pages that name none: the User Portal's."""
+    return HttpResponseRedirect(static("favicon.svg"))

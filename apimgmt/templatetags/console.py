@@ -11,6 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from apimgmt.selectors import GatewaySummary
+
 register = template.Library()
 
 # Line icons on a 16 x 16 grid, drawn in the text's colour.
@@ -80,6 +82,14 @@ def size(value: int) -> str:
 
 
 @register.filter
+def gateways_tone(summary: GatewaySummary) -> str:
+    """Green when every worker is in step, red when there is none."""
+    if not summary.counted:
+        return "red"
+    return "green" if summary.in_step == summary.counted else "amber"
+
+
+@register.filter
 def moment(value: datetime | None) -> SafeString | str:
     """A local time, its zone on hover: <time>23 Nov 2026, 14:03:20</time>."""
     if value is None:
@@ -108,7 +118,6 @@ def since(value: datetime | None) -> SafeString | str:
 
 
 @register.filter
-def choice_sentence(values: list[str] | tuple[str, ...]) -> str:
-    """a, b or c."""
-    *most, last = [str(value) for value in values] or [""]
-    return _("%(most)s or %(last)s") % {"most": ", ".join(most), "last": last} if most else last
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

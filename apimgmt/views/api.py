@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.http import require_POST, require_safe
@@ -24,8 +24,8 @@ from apimgmt.views.deeds import get_or_post
 from apimgmt.views.key_grants import SHOWN_AFTER_LAUNCH_S, grant_key
 from apimgmt.views.live import RANGES, ApiPage, changed_parts, render_parts, tokens
 from apimgmt.views.models import model_crumbs
-from apimgmt.views.replies import Notice, done, live_reply, range_in, show_window
-from apimgmt.views.shell import Crumb, found_model, render_page, signed_in, wants_fragment
+from apimgmt.views.replies import Notice, done, live_reply, range_in, show_window, tab_address
+from apimgmt.views.shell import Crumb, found_model, render_page, see_other, signed_in, wants_fragment
 from gateway.networks import NetworkError, parse_network
 
 REPLY_KEY = "sample_reply"
@@ -202,7 +202,7 @@ def send_row(request: HttpRequest, model_id: int) -> HttpResponse:
     if wants_fragment(request):
         return render(request, "apimgmt/partials/_reply.html", {"reply": reply})
     request.session[REPLY_KEY] = [model.pk, reply.status, reply.seconds, reply.pretty]
-    return redirect(f"{redirect('model-api', model.pk).url}#send-reply")
+    return see_other(f"{tab_address(model)}#send-reply")
 
 
 def _no_reply(request: HttpRequest, model: Model, error: Refused) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_http_methods
 
-from apimgmt import selectors, services
+from apimgmt import roles, selectors, services
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused
 from apimgmt.forms import DeleteForm
@@ -322,7 +322,7 @@ def dismiss(request: HttpRequest, model_id: int, worker_id: str) -> HttpResponse
         tone="danger",
     )
     try:
-        actor.require(services.DISMISS_WORKER)
+        actor.require(roles.DISMISS_WORKER)
         if request.method != "POST":
             return ask(request, model, window)
         services.dismiss_worker(worker_id, actor=actor)

@@ -60,11 +60,12 @@ def _row(event: ApiEvent) -> EventRow:
     if receipt is not None:
         sentence = receipt_sentence(receipt) or _("not confirmed yet")
     labels = dict(PredictionAPI._meta.get_field("status").choices or [])
+    after_label = labels.get(event.after, event.after)
     change = ""
     if event.before != event.after and event.after:
-        before, after = labels.get(event.before, event.before), labels.get(event.after, event.after)
-        change = f"{before} → {after}" if event.before else str(after)
-    return EventRow(event, event_word(event.verb), _detail(event), change, sentence)
+        change = f"{labels.get(event.before, event.before)} → {after_label}" if event.before else str(after_label)
+    word = event_word(event.verb)
+    return EventRow(event, word, _detail(event), "" if str(after_label) == word else change, sentence)
 
 
 def _detail(event: ApiEvent) -> str:

@@ -26,14 +26,14 @@ from apimgmt.confirmation import Confirmation, confirmation
 from apimgmt.models import Build, BuildKind, Model, Outcome, PredictionAPI, Receipt, Status
 from apimgmt.options import OptionUse, launch_choices, option_use
 from apimgmt.roles import DISMISS_WORKER, HOLDERS, OPERATE, UNLOCK, VIEW_KEY
-from apimgmt.selectors import Action, DayCount
+from apimgmt.selectors import Action, DayCount, GatewaySummary
 from apimgmt.stages import STAGES
 from apimgmt.views.key_grants import granted_key
 from apimgmt.wording import (
     CALLERS_GET,
     STATUS_TONES,
     WHAT_TO_DO,
-    event_word,
+    change_word,
     receipt_sentence,
     unconfirmed_sentence,
     workers_sentence,
@@ -181,15 +181,16 @@ class ApiPage:
         return self.api is not None and self.api.status in {Status.STOPPED, Status.FAILED, Status.DELETING}
 
     @property
-    def is_out_of_reach(self) -> bool:
-        return any(worker.is_out_of_reach for worker in self.confirmation.missing)
+    def out_of_reach(self) -> int:
+        """How many of the missing workers are silent."""
+        return sum(worker.is_out_of_reach for worker in self.confirmation.missing)
 
     @property
     def callers_get(self) -> str:
         if self.api is None:
             return ""
         if self.is_stopping:
-            return str(CALLERS_GET[Status.STOPPED])
+            return _("Workers that have confirmed answer 503 api_stopped.")
         return str(CALLERS_GET.get(self.api.status, ""))
 
     @property
@@ -207,7 +208,7 @@ class ApiPage:
 
     @property
     def receipt_word(self) -> str:
-        return event_word(self.receipt.verb) if self.receipt else ""
+        return change_word(self.receipt.verb) if self.receipt else ""
 
     @property
     def is_waiting_for_worker(self) -> bool:
@@ -341,6 +342,10 @@ class ApiPage:
     def time_zone(self) -> str:
         return timezone.get_current_timezone_name()
 
+    @cached_property
+    def gateways(self) -> GatewaySummary:
+        return selectors.gateway_summary()
+
     # ── for those who listen ───────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -364,7 +369,7 @@ class ApiPage:
 
 
 # In the order of the page; each is `apimgmt/partials/_api_<name>.html`, in an element `#api-<name>`.
-PARTS = ("head", "banner", "before", "status", "information", "requests", "announcement")
+PARTS = ("head", "banner", "before", "status", "information", "requests", "announcement", "gateways")
 
 
 @dataclass(frozen=True)
@@ -382,7 +387,9 @@ def render_parts(page: ApiPage) -> dict[str, Part]:
 
 
 def _render_part(page: ApiPage, name: str) -> Part:
-    html = loader.render_to_string(f"apimgmt/partials/_api_{name}.html", {"page": page, "api": page.api}).strip()
+    html = loader.render_to_string(
+        f"apimgmt/partials/_api_{name}.html", {"page": page, "api": page.api, "gateways": page.gateways}
+    ).strip()
     digest = hashlib.blake2b(html.encode(), digest_size=TOKEN_LENGTH // 2).hexdigest()
     return Part(name, SafeString(html), digest)
 

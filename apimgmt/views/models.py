@@ -90,7 +90,6 @@ def model_list(request: HttpRequest) -> HttpResponse:
             "shows_workspace": chosen is None and len(workspaces) > 1,
             "has_workspace": bool(workspaces),
             "may_register": request.user.has_perm(REGISTER),
-            "register_url": reverse("model-register"),
         },
     )
 

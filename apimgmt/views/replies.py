@@ -7,15 +7,17 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
 
+from apimgmt.confirmation import Confirmation
 from apimgmt.errors import Refused
 from apimgmt.models import Model, Receipt
 from apimgmt.settling import settle_api
 from apimgmt.views.live import DEFAULT_RANGE, ApiPage, render_parts, tokens
 from apimgmt.views.models import model_crumbs
-from apimgmt.views.shell import Crumb, render_page, wants_fragment
+from apimgmt.views.shell import Crumb, render_page, see_other, wants_fragment
 from apimgmt.wording import receipt_sentence, unconfirmed_sentence
 
 # How long a reply waits for gateways, so that it mostly shows the change as confirmed already.
@@ -80,10 +82,10 @@ def done(request: HttpRequest, model: Model, notice: Notice) -> HttpResponse:
     """A deed was done: back to the tab, which shows its new state."""
     if not wants_fragment(request):
         keep_notice(request, notice)
-        return redirect("model-api", model.pk)
+        return see_other(tab_address(model))
     if not is_on_tab(request, model):
         keep_notice(request, notice)
-        return HttpResponseClientRedirect(redirect("model-api", model.pk).url)
+        return HttpResponseClientRedirect(tab_address(model))
     response = live_reply(request, ApiPage(request, model), notice=notice)
     return trigger_client_event(reswap(retarget(response, "#notices"), "innerHTML"), "dialog-close", after="swap")
 
@@ -94,19 +96,33 @@ def keep_notice(request: HttpRequest, notice: Notice) -> None:
         messages.add_message(request, messages.constants.DEFAULT_LEVELS[notice.tone.upper()], notice.text)
 
 
+def tab_address(model: Model) -> str:
+    return reverse("model-api", args=[model.pk])
+
+
 def is_on_tab(request: HttpRequest, model: Model) -> bool:
     """Whether the page that asked is the Create API tab, so that its parts can be renewed in place."""
     here = (request.htmx.current_url_abs_path or "").partition("?")[0]
-    return bool(here == redirect("model-api", model.pk).url)
+    return bool(here == tab_address(model))
 
 
 def settled_notice(api_id: str, deed: str) -> Notice:
-    """Wait a moment for gateways, then say what was done and whether every worker has confirmed it."""
+    """Wait a moment for gateways, then say what was done if all have confirmed it; else the status panel tells it."""
+    return _settled(api_id, deed)[0] or Notice()
+
+
+def settled_or_open_notice(api_id: str, deed: str) -> Notice:
+    """The same where nothing else on the screen says what is still open."""
+    notice, seen = _settled(api_id, deed)
+    return notice or Notice(f"{deed}; {unconfirmed_sentence(seen)}.", "warning")
+
+
+def _settled(api_id: str, deed: str) -> tuple[Notice | None, Confirmation]:
     seen = settle_api(api_id, SETTLE_S)
     receipt = Receipt.objects.filter(api_id=api_id).order_by("-id").first()
-    if receipt is not None and receipt.confirmed_at is not None:
-        return Notice(f"{deed}: {receipt_sentence(receipt)}.")
-    return Notice(f"{deed}: {unconfirmed_sentence(seen)}.", "info")
+    if receipt is None or receipt.confirmed_at is None:
+        return None, seen
+    return Notice(f"{deed}: {receipt_sentence(receipt)}."), seen
 
 
 def ask(request: HttpRequest, model: Model, window: Window, *, status: int = 200) -> HttpResponse:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import reverse
 from django.utils import timezone
@@ -51,8 +51,7 @@ class Shell:
     workspaces: list[Workspace]
     workspace_id: int | None
     workspace_name: str
-    gateways: str
-    gateways_tone: str
+    gateways: GatewaySummary
 
 
 def signed_in(view: View) -> View:
@@ -83,6 +82,11 @@ def found_model(request: HttpRequest, model_id: int) -> Model:
     return model
 
 
+def see_other(address: str) -> HttpResponse:
+    """303: the deed is done, look there. (`redirect` would say 302, which lets a client repeat the POST.)"""
+    return HttpResponseRedirect(address, status=303)
+
+
 def wants_fragment(request: HttpRequest) -> bool:
     """Whether htmx asks for a part of the page; a history restore wants the whole."""
     return bool(request.htmx) and not request.htmx.history_restore_request
@@ -102,7 +106,6 @@ def _shell(request: HttpRequest, workspace: Workspace | None) -> Shell:
     workspaces = list(workspaces_visible_to(request.user))
     chosen = workspace or chosen_workspace(request, workspaces)
     role = role_of(request.user)
-    summary = gateway_summary()
     return Shell(
         product=_("Prediction API Console"),
         version=VERSION,
@@ -114,8 +117,7 @@ def _shell(request: HttpRequest, workspace: Workspace | None) -> Shell:
         workspaces=workspaces if len(workspaces) > 1 else [],
         workspace_id=chosen.pk if chosen else None,
         workspace_name=chosen.name if chosen else _("All workspaces"),
-        gateways=_gateways_sentence(summary),
-        gateways_tone=_gateways_tone(summary),
+        gateways=gateway_summary(),
     )
 
 
@@ -123,18 +125,3 @@ def chosen_workspace(request: HttpRequest, workspaces: list[Workspace]) -> Works
     """The workspace that the person's list is narrowed to, if he is still a member."""
     wanted = request.session.get(WORKSPACE_KEY)
     return next((workspace for workspace in workspaces if workspace.pk == wanted), None)
-
-
-def _gateways_sentence(summary: GatewaySummary) -> str:
-    if not summary.counted:
-        return _("gateways: none is running")
-    return _("gateways: %(in_step)d of %(counted)d in step") % {
-        "in_step": summary.in_step,
-        "counted": summary.counted,
-    }
-
-
-def _gateways_tone(summary: GatewaySummary) -> str:
-    if not summary.counted:
-        return "red"
-    return "green" if summary.in_step == summary.counted else "amber"

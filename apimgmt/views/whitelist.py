@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -18,8 +18,8 @@ from apimgmt.models import Model, PredictionAPI
 from apimgmt.views.api import my_networks
 from apimgmt.views.deeds import get_or_post
 from apimgmt.views.live import ApiPage, render_parts, tokens
-from apimgmt.views.replies import Notice, Window, is_on_tab, keep_notice, refused, settled_notice, show_window
-from apimgmt.views.shell import found_model, signed_in, wants_fragment
+from apimgmt.views.replies import Notice, Window, is_on_tab, keep_notice, refused, settled_or_open_notice, show_window
+from apimgmt.views.shell import found_model, see_other, signed_in, wants_fragment
 
 SHOWN_ENTRIES = 20
 MAX_LISTED_ENTRIES = 500
@@ -56,7 +56,7 @@ def _change(request: HttpRequest, model: Model, api: PredictionAPI) -> HttpRespo
         return _window(request, model, api, form, notice=Notice(str(error), "error"), status=error.status)
     if not wants_fragment(request):
         keep_notice(request, notice)
-        return redirect(request.path)
+        return see_other(request.path)
     return _window(request, model, api, WhitelistForm(), notice=notice)
 
 
@@ -65,7 +65,7 @@ def _carry(request: HttpRequest, api: PredictionAPI, form: WhitelistForm, actor:
     entry = request.POST.get("remove", "")
     if entry.isascii() and entry.isdigit():
         network = services.remove_network(api.pk, int(entry), actor=actor, sure="sure" in request.POST)
-        return settled_notice(api.pk, _("Removed %(network)s") % {"network": network})
+        return settled_or_open_notice(api.pk, _("Removed %(network)s") % {"network": network})
     text = form.cleaned_data["text"]
     if request.POST.get("add") == "mine":
         text = "\n".join(my_networks(actor))
@@ -81,7 +81,7 @@ def _carry(request: HttpRequest, api: PredictionAPI, form: WhitelistForm, actor:
     if added.known:
         known = ngettext("%(count)d was there already", "%(count)d were there already", len(added.known))
         deed = f"{deed} ({known % {'count': len(added.known)}})"
-    return settled_notice(api.pk, deed)
+    return settled_or_open_notice(api.pk, deed)
 
 
 def _window(

@@ -34,15 +34,17 @@
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.requestConfig.verb === "get") return;
     deedAt = Date.now();
+    // Not htmx:afterRequest: it tells nobody when the window with the button was closed meanwhile.
+    event.detail.xhr.addEventListener("loadend", () => {
+      deedAt = 0;
+      soonAt = Date.now() + SOON_MS;
+    });
     if (poller()) htmx.trigger(poller(), "htmx:abort");
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     const status = event.detail.xhr?.status ?? 0;
     if (status > 0 && status < 500) answeredAt = Date.now();
-    if (event.detail.requestConfig?.verb !== "get") {
-      deedAt = 0;
-      soonAt = Date.now() + SOON_MS;
-    } else if (event.detail.requestConfig.triggeringEvent?.type === "poll") asked = null;
+    if (event.detail.requestConfig?.triggeringEvent?.type === "poll") asked = null;
   });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
