@@ -11,7 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 from apimgmt.models import ApiType
 
-_CLASSES = {
+_CLASSES: dict[type[forms.Widget], str] = {
     forms.Textarea: "textarea",
     forms.Select: "select",
     forms.RadioSelect: "",
@@ -32,7 +32,8 @@ class StyledFields:
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
-            kind = _CLASSES.get(type(field.widget), "input")
+            widget: type[forms.Widget] = type(field.widget)
+            kind = _CLASSES.get(widget, "input")
             if kind:
                 field.widget.attrs.setdefault("class", kind)
 

@@ -111,16 +111,17 @@ def _action(api: PredictionAPI, verb: str, actor: Actor) -> Action:
     permission = lifecycle.MOVES[verb].permission
     reason = None if actor.may(permission) else str(HOLDERS[permission])
     reason = lifecycle.refusal(api, verb) or reason
-    if reason is None and verb == "update" and newest_version_number(api) == api.version.number:
+    if reason is None and verb == "update" and newest_version_number(api.model) == api.version.number:
         reason = _("The newest version is served already.")
     if reason is None and verb == "upgrade":
         reason = launch_refusal(api.model, api.model.workspace, ApiType.OFFICIAL, is_upgrade=True)
     return Action(verb=verb, is_available=reason is None, reason=reason or "")
 
 
-def newest_version_number(api: PredictionAPI) -> int:
-    number: int = api.model.versions.aggregate(newest=Max("number"))["newest"]
-    return number
+def newest_version_number(model: Model) -> int:
+    """0 for a model without a version."""
+    number: int | None = model.versions.aggregate(newest=Max("number"))["newest"]
+    return number or 0
 
 
 def latest_build(api: PredictionAPI) -> Build | None:

@@ -35,7 +35,8 @@ WHAT_TO_DO: dict[str, Sentence] = {
         "Bring the file back into the model store and start the API again; or delete the API and launch a new version."
     ),
     "inspect": gettext_lazy(
-        "Register a corrected file as a new version, delete this API and launch again. If memory ran out, start it again."
+        "Register a corrected file as a new version, delete this API and launch again."
+        " If memory ran out, start it again."
     ),
     "self-test": gettext_lazy(
         "Check the sample row on the Overview tab, register a corrected version, delete this API and launch again."

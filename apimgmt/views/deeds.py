@@ -208,7 +208,7 @@ def update(request: HttpRequest, model_id: int) -> HttpResponse:
     if api is None:
         return _gone(request, model)
     text = (request.POST if request.method == "POST" else request.GET).get("version", "")
-    newest = selectors.newest_version_number(api)
+    newest = selectors.newest_version_number(model)
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else newest
     window = Window(
         title=_("Serve version %(number)d of %(name)s?") % {"number": number, "name": model.name},

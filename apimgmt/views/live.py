@@ -117,7 +117,7 @@ class ApiPage:
 
     @cached_property
     def newest_version(self) -> int:
-        return selectors.newest_version_number(self.api) if self.api else self.model.latest_version or 0
+        return selectors.newest_version_number(self.model)
 
     @property
     def has_newer_version(self) -> bool:

@@ -17,7 +17,7 @@ from apimgmt.models import Model, Receipt
 from apimgmt.settling import settle_api
 from apimgmt.views.live import DEFAULT_RANGE, ApiPage, render_parts, tokens
 from apimgmt.views.models import model_crumbs
-from apimgmt.views.shell import Crumb, render_page, see_other, wants_fragment
+from apimgmt.views.shell import Crumb, htmx_of, render_page, see_other, wants_fragment
 from apimgmt.wording import receipt_sentence, unconfirmed_sentence
 
 # How long a reply waits for gateways, so that it mostly shows the change as confirmed already.
@@ -102,7 +102,7 @@ def tab_address(model: Model) -> str:
 
 def is_on_tab(request: HttpRequest, model: Model) -> bool:
     """Whether the page that asked is the Create API tab, so that its parts can be renewed in place."""
-    here = (request.htmx.current_url_abs_path or "").partition("?")[0]
+    here = (htmx_of(request).current_url_abs_path or "").partition("?")[0]
     return bool(here == tab_address(model))
 
 
@@ -149,7 +149,7 @@ def show_window(
 
 def refused(request: HttpRequest, model: Model, error: Refused, window: Window) -> HttpResponse:
     """A deed was refused: the reason where the person is looking, and the tab's true state behind it."""
-    if wants_fragment(request) and request.htmx.target != DIALOG and is_on_tab(request, model):
+    if wants_fragment(request) and htmx_of(request).target != DIALOG and is_on_tab(request, model):
         notice = Notice(str(error), "error")
         response = live_reply(request, ApiPage(request, model), notice=notice, status=error.status)
         return reswap(retarget(response, "#notices"), "innerHTML")

@@ -17,6 +17,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
 
 from apimgmt.actors import role_of
 from apimgmt.models import Model, Workspace
@@ -68,11 +69,17 @@ def signed_in(view: View) -> View:
     return guarded
 
 
+def htmx_of(request: HttpRequest) -> HtmxDetails:
+    """What htmx says of its request; false for a browser's own."""
+    details: HtmxDetails = request.htmx  # type: ignore[attr-defined]  # HtmxMiddleware sets it
+    return details
+
+
 def _to_login(request: HttpRequest) -> HttpResponse:
-    if not request.htmx:
+    if not htmx_of(request):
         next_page = request.get_full_path() if request.method == "GET" else resolve_url("model-list")
         return redirect_to_login(next_page)
-    here = urlsplit(request.htmx.current_url or "").path or reverse("model-list")
+    here = urlsplit(htmx_of(request).current_url or "").path or reverse("model-list")
     return HttpResponseClientRedirect(redirect_to_login(here).url)
 
 
@@ -89,7 +96,8 @@ def see_other(address: str) -> HttpResponse:
 
 def wants_fragment(request: HttpRequest) -> bool:
     """Whether htmx asks for a part of the page; a history restore wants the whole."""
-    return bool(request.htmx) and not request.htmx.history_restore_request
+    htmx = htmx_of(request)
+    return bool(htmx) and not htmx.history_restore_request
 
 
 def render_page(

@@ -66,7 +66,7 @@ def test_requests_are_counted_by_the_status_they_were_answered_with(launch):
     api = launch(type="official")
     for _ in range(3):
         assert api.call().status_code == 200
-    assert api.call(json={"rows": [{}]}).status_code == 422
+    assert api.call(content=b"{", headers={"content-type": "application/json"}).status_code == 400
     assert api.call(headers={"x-api-key": "wrong"}).status_code == 401
     api.do("stop")
     assert api.call().status_code == 503
