@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import cached_property
 
 from django.conf import settings
 from django.db import connection
@@ -91,16 +92,21 @@ class _Run:
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.spec: ModelSpec = spec_from_json(build.version.spec)
         self.path = model_store.path_of(build.version.sha256)
         self.stages = waiting_stages()
-        self.deadline = build.requested_at + timedelta(seconds=settings.ENVIRONMENT.build_timeout_s)
+        # From the first time it was taken up: waiting for a build worker is not the build's fault.
+        begun_at = build.claimed_at or timezone.now()
+        self.deadline = begun_at + timedelta(seconds=settings.ENVIRONMENT.build_timeout_s)
         self.resources = ExitStack()
         self.revision = 0
 
+    @cached_property
+    def spec(self) -> ModelSpec:
+        return spec_from_json(self.build.version.spec)
+
     def run(self) -> None:
         """Run the stages in order and write down how the build ended."""
-        Build.objects.filter(pk=self.build.pk).update(claimed_at=timezone.now())
+        Build.objects.filter(pk=self.build.pk, claimed_at=None).update(claimed_at=timezone.now())
         stage = ""
         try:
             with self.resources:
@@ -194,25 +200,30 @@ class _Run:
         return _("revision %d") % api.revision
 
     def _confirm(self) -> str:
-        seen = self._wait_for_gateways()
+        seen = self._wait_for_gateways(settings.ENVIRONMENT.confirm_timeout_s)
         if self.build.kind == BuildKind.UPDATE:
             api = lifecycle.take_over(self.build.pk, SYSTEM)
             if api is None:
                 raise NoLongerWanted
             self.revision = api.revision
-            seen = self._wait_for_gateways()
+            # The new version is loaded everywhere and serves. Going back would only hurt callers, so a worker that
+            # is silent now is waited for as long as the build may take; an administrator can dismiss it.
+            seen = self._wait_for_gateways(self._remaining_s())
         confirm_receipts(self.build.api_id)
         return self._progress(seen)
 
-    def _wait_for_gateways(self) -> Confirmation:
-        """Until every counting worker has applied the revision and loaded the version. Raises StageFailed."""
+    def _wait_for_gateways(self, patience_s: float) -> Confirmation:
+        """Until every counting worker has applied the revision and loaded the version. Raises StageFailed.
+
+        `patience_s` is for applying; loading may take as long as the build may.
+        """
         started = time.monotonic()
         shown = ""
         while True:
             seen = confirmation_of(self.revision, api_id=self.build.api_id, loaded_version_id=self.build.version_id)
             if seen.is_confirmed:
                 return seen
-            reason = self._hopeless(seen, time.monotonic() - started)
+            reason = self._hopeless(seen, time.monotonic() - started, patience_s)
             if reason:
                 raise StageFailed(reason)
             if self._progress(seen) != shown:
@@ -226,14 +237,15 @@ class _Run:
     def _progress(seen: Confirmation) -> str:
         return _("%(confirmed)d of %(counted)d") % {"confirmed": seen.confirmed, "counted": seen.counted}
 
-    @staticmethod
-    def _hopeless(seen: Confirmation, waited_s: float) -> str:
+    def _hopeless(self, seen: Confirmation, waited_s: float, patience_s: float) -> str:
         """Why waiting longer is no use, or "" to go on."""
         if seen.load_error:
             return seen.load_error
         if not seen.counted:
             return _("No gateway is running.") if waited_s > NO_GATEWAY_GRACE_S else ""
-        if waited_s <= settings.ENVIRONMENT.confirm_timeout_s:
+        if all(worker.is_loading for worker in seen.missing):
+            patience_s = self._remaining_s()
+        if waited_s <= patience_s:
             return ""
         return " ".join(
             _("Not confirmed by worker %(name)s: %(reason)s.") % {"name": worker.name, "reason": worker.reason}

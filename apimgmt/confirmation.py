@@ -62,6 +62,7 @@ class MissingWorker:
     reason: str
     is_out_of_reach: bool
     is_load_error: bool
+    is_loading: bool
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _missing(worker: WorkerView, *, needs_load: bool) -> MissingWorker | None:
         reason=reason,
         is_out_of_reach=worker.is_out_of_reach,
         is_load_error=needs_load and worker.has_applied and worker.is_loaded is False,
+        is_loading=needs_load and worker.has_applied and worker.is_loaded is None and not worker.is_out_of_reach,
     )
 
 

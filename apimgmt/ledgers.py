@@ -6,9 +6,12 @@ FOR SHARE first: a late write-out and a fold can't both count.
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from datetime import timedelta
 
-from apimgmt.models import Ledger
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apimgmt.models import GatewayWorker, Ledger, ModelLoad, TrialUse
 
 # Few at a time: the rows stay locked until the transaction ends.
 BATCH = 50
@@ -41,3 +44,17 @@ def fold_closed_ledgers() -> int:
             cursor.execute(_FOLD, [ids])
         Ledger.objects.filter(id__in=ids).update(state=Ledger.State.FOLDED)
     return len(ids)
+
+
+# Long enough to look into what happened, and for a database restored from a backup to know its ledgers again.
+KEPT_DAYS = 30
+
+
+def forget_the_gone() -> None:
+    """Remove what workers that are gone for good left behind; their counts live on in the folded rows."""
+    long_ago = timezone.now() - timedelta(days=KEPT_DAYS)
+    ModelLoad.objects.filter(worker__gone_at__isnull=False).delete()
+    GatewayWorker.objects.filter(gone_at__lt=long_ago).delete()
+    folded = Ledger.objects.filter(state=Ledger.State.FOLDED, closed_at__lt=long_ago)
+    TrialUse.objects.filter(ledger__in=folded.values("id")).delete()
+    folded.delete()

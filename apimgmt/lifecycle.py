@@ -81,7 +81,7 @@ MOVES: dict[str, Move] = {
     "stop": Move(
         label=pgettext_lazy("action", "Stop"),
         permission=OPERATE,
-        sources=frozenset({Status.OPERATING}),
+        sources=frozenset({Status.OPERATING, Status.UPDATING}),
         target=Target.STOPPED,
         settled=Status.STOPPED,
         is_refused_when_locked=True,

@@ -133,7 +133,9 @@ def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -
     spec = prepared.description.spec
     with transaction.atomic():
         model, is_new = Model.objects.get_or_create(workspace=workspace, name=name, defaults={"created_by": actor.name})
-        Model.objects.select_for_update().get(pk=model.pk)  # two registering at once get numbers one after the other
+        Model.objects.select_for_update(no_key=True).get(
+            pk=model.pk
+        )  # two registering at once get numbers one after the other
         latest = model.versions.aggregate(latest=Max("number"))["latest"] or 0
         version = ModelVersion.objects.create(
             model=model,

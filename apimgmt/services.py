@@ -7,6 +7,7 @@ Work that takes time (building, waiting for gateways) is queued on commit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from apimgmt import lifecycle, tasks
 from apimgmt.actors import Actor
+from apimgmt.confirmation import OUT_OF_REACH_S
 from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused, WhitelistRefused
 from apimgmt.keys import decrypted_key, fresh_key
 from apimgmt.models import (
@@ -107,6 +109,10 @@ def _queue_build(
     enqueue_on_commit(tasks.run_build, build.pk)
 
 
+def _end_build(api: PredictionAPI) -> None:
+    Build.objects.filter(api=api, finished_at=None).update(finished_at=timezone.now(), outcome=Outcome.CANCELLED)
+
+
 @transaction.atomic
 def start_api(api_id: str, *, actor: Actor) -> PredictionAPI:
     """Build a stopped or failed API again: same ID, URL, key, whitelist and counts, and the version it had."""
@@ -119,15 +125,16 @@ def start_api(api_id: str, *, actor: Actor) -> PredictionAPI:
 def cancel_api(api_id: str, *, actor: Actor) -> PredictionAPI:
     """End a build that runs; the API is Stopped once no gateway serves it."""
     api = lifecycle.move(api_id, "cancel", actor=actor)
-    Build.objects.filter(api=api, finished_at=None).update(finished_at=timezone.now(), outcome=Outcome.CANCELLED)
+    _end_build(api)
     enqueue_on_commit(tasks.settle, api_id)
     return api
 
 
 @transaction.atomic
 def stop_api(api_id: str, *, actor: Actor) -> PredictionAPI:
-    """Gateways refuse from the commit on; Stopped is told once all have confirmed."""
-    api = lifecycle.move(api_id, "stop", actor=actor)
+    """Gateways refuse from the commit on; Stopped is told once all have confirmed. An update under way ends."""
+    api = lifecycle.move(api_id, "stop", actor=actor, candidate=None)
+    _end_build(api)
     enqueue_on_commit(tasks.settle, api_id)
     return api
 
@@ -256,13 +263,14 @@ def roll_key(api_id: str, *, actor: Actor, sure: bool = False) -> str:
 def dismiss_worker(worker_id: str, *, actor: Actor) -> None:
     """Stop counting a worker that is out of reach. It may still answer by old rules until it reads the database."""
     actor.require(DISMISS_WORKER)
-    dismissed = GatewayWorker.objects.filter(pk=worker_id, gone_at=None).update(
+    silent_since = lifecycle.ClockTimestamp() - timedelta(seconds=OUT_OF_REACH_S)
+    dismissed = GatewayWorker.objects.filter(pk=worker_id, gone_at=None, heartbeat_at__lt=silent_since).update(
         gone_at=lifecycle.ClockTimestamp(),
         gone_reason=GatewayWorker.GoneReason.DISMISSED,
         dismissed_by=actor.name,
     )
     if not dismissed:
-        raise Refused(_("That worker does not count any more."))
+        raise Refused(_("That worker is in reach, or does not count any more. Only one out of reach can be dismissed."))
     enqueue_on_commit(tasks.sweep)
 
 

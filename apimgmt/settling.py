@@ -80,11 +80,20 @@ def unsettled_api_ids() -> list[str]:
     return sorted({*waiting, *closing})
 
 
-def wait_for_build(api_id: str, timeout_s: float) -> str:
-    """Wait until no build of the API is unfinished. Returns why the last one did not succeed, or ""."""
+def latest_build_id(api_id: str) -> int:
+    """0 for an API that was never built."""
+    return Build.objects.filter(api_id=api_id).order_by("-id").values_list("id", flat=True).first() or 0
+
+
+def wait_for_build(api_id: str, timeout_s: float, *, after_build_id: int) -> str:
+    """Wait until no build of the API is unfinished. Returns why it did not succeed, or "".
+
+    Builds up to `after_build_id` that have ended are past history and say nothing about what was asked for now.
+    """
     deadline = time.monotonic() + timeout_s
+    concerning = Q(id__gt=after_build_id) | Q(finished_at=None)
     while time.monotonic() < deadline:
-        build = Build.objects.filter(api_id=api_id).order_by("-id").first()
+        build = Build.objects.filter(concerning, api_id=api_id).order_by("-id").first()
         if build is None or build.outcome in {Outcome.SUCCEEDED, Outcome.CANCELLED}:
             return ""
         if build.outcome == Outcome.FAILED:

@@ -6,13 +6,13 @@ Redis may lose every message: `sweep` runs every two seconds and finds unfinishe
 from __future__ import annotations
 
 from celery import shared_task
-from django.conf import settings
 
 from apimgmt import building, ledgers, settling
 from console.celery import app
 
 # A hint just sent is left alone for this long before the sweep queues the work again.
 SWEEP_GRACE_S = 1.5
+SETTLE_WAIT_S = 2.0
 
 
 @shared_task
@@ -23,8 +23,11 @@ def run_build(build_id: int) -> None:
 
 @shared_task
 def settle(api_id: str) -> None:
-    """Wait for gateways to confirm an API's changes; after the time-out the sweep looks again."""
-    settling.settle_api(api_id, settings.ENVIRONMENT.confirm_timeout_s)
+    """Wait a little for gateways to confirm an API's changes; what takes longer, the sweep looks after.
+
+    Not for long: a silent gateway worker must not keep every thread here from builds.
+    """
+    settling.settle_api(api_id, SETTLE_WAIT_S)
 
 
 @shared_task(expires=10)
@@ -40,7 +43,8 @@ def sweep() -> None:
 def fold_ledgers() -> None:
     """Fold what closed gateway ledgers left in RequestStat."""
     while ledgers.fold_closed_ledgers():
-        pass
+        continue
+    ledgers.forget_the_gone()
 
 
 @app.on_after_finalize.connect

@@ -16,7 +16,7 @@ MAX_LISTED_LINES = 100
 # One sentence a code of `gateway.networks.NetworkError`, in the console's language.
 _MESSAGES = {
     "host_bits": lambda: _("has host bits set"),
-    "leading_zeros": lambda: _("has leading zeros, which some systems read as octal"),
+    "leading_zero": lambda: _("has leading zeros, which some systems read as octal"),
     "empty": lambda: _("is empty"),
 }
 

@@ -23,7 +23,7 @@ STATUS_TONES: dict[str, str] = {
 
 # What a caller is answered with in each status, in the gateway's own codes.
 CALLERS_GET: dict[str, Sentence] = {
-    Status.BUILDING: gettext_lazy("Callers get 503 api_building until it operates."),
+    Status.BUILDING: gettext_lazy("Callers get 503 api_building until the gateways open it."),
     Status.STOPPED: gettext_lazy("Callers get 503 api_stopped."),
     Status.FAILED: gettext_lazy("Callers get 503 api_failed."),
     Status.DELETING: gettext_lazy("Callers get 503 api_deleting, and 404 unknown_api once it is gone."),

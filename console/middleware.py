@@ -1,52 +1,56 @@
-"""Small middleware of the console: what a page says when the database is away, and what browsers may keep."""
+"""Small middleware of the console: bodies too large, a database that is away, and what browsers may keep."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from console.views import error_page
-
-logger = logging.getLogger(__name__)
+from console.views import DATABASE_AWAY, database_away, error_page
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
-class DatabaseAwayMiddleware:
-    """Turns "the database can't be reached" into one plain page (503) instead of a traceback."""
+class BodyLimitMiddleware:
+    """Refuses a body larger than any upload may be, before a single byte of it is spooled to the disk."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        try:
-            return self.get_response(request)
-        except (OperationalError, InterfaceError) as error:
-            return self._away(error)
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdigit() or int(length) > settings.MAX_UPLOAD_BYTES:
+            return error_page("413.html", 413)
+        return self.get_response(request)
+
+
+class DatabaseAwayMiddleware:
+    """A view that can't reach the database answers with one plain page (503) instead of a traceback.
+
+    What fails outside a view ends in `console.views.server_error`, which makes the same distinction.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, OperationalError | InterfaceError):
-            return self._away(exception)
-        return None
-
-    def _away(self, error: Exception) -> HttpResponse:
-        logger.error("database_away error=%s", error)
-        response = error_page("503.html", 503)
-        response["Retry-After"] = "5"
-        return response
+        return database_away(exception) if isinstance(exception, DATABASE_AWAY) else None
 
 
 class NoStoreMiddleware:
-    """Pages of a signed-in person (keys, addresses) are kept by no browser and no proxy."""
+    """No browser and no proxy keeps a page: signed-in ones hold keys and addresses.
+
+    It asks nobody who is signed in: that would be a query, and a page without a database must get out too.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if getattr(request, "user", None) is not None and request.user.is_authenticated:
-            response.setdefault("Cache-Control", "no-store")
+        response.setdefault("Cache-Control", "no-store")
         return response

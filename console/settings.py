@@ -45,6 +45,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "console.middleware.BodyLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.DatabaseAwayMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -148,10 +149,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = 31_536_000 if _IS_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _IS_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _IS_HTTPS and ENVIRONMENT.trusted_proxies else None
 SILENCED_SYSTEM_CHECKS = [
     "security.W004",  # HSTS, secure cookies and the https redirect follow CONSOLE_URL: plain http on loopback is a
+    "security.W005",  # whether subdomains and preload lists follow is the domain owner's choice
+    "security.W021",
     "security.W008",  # supported installation, and where CONSOLE_URL is https the proxy in front redirects
     "security.W012",
     "security.W016",
@@ -178,7 +180,8 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = ENVIRONMENT.time_zone
 
-# An upload is a model file: larger ones than this go to a temporary file, none is refused by Django itself.
+# An upload is a model file: larger ones than FILE_UPLOAD_MAX_MEMORY_SIZE go to a temporary file.
+MAX_UPLOAD_BYTES = 300_000_000  # the largest model file, a sample and a description
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000

@@ -6,6 +6,7 @@ everywhere and a bad value stops the start with its name. This module imports no
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
@@ -22,10 +23,13 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
 class BadEnvironment(Exception):
-    """A variable's value can't be used. `str()` is one line that names it and says what was expected."""
+    """A variable's value can't be used. `str()` is one line that names it and says what was expected.
 
-    def __init__(self, name: str, value: str, expected: str) -> None:
-        super().__init__(f"{name}={value!r}: {expected}")
+    `value` is None where it may be a secret: it is not shown then.
+    """
+
+    def __init__(self, name: str, value: str | None, expected: str) -> None:
+        super().__init__(f"{name}: {expected}" if value is None else f"{name}={value!r}: {expected}")
         self.name = name
 
 
@@ -100,14 +104,24 @@ class _Reader:
     def text(self, name: str) -> str | None:
         return self._values.get(name, "").strip() or None
 
-    def parsed(self, name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
+    def parsed(self, name: str, default: T, parse: Callable[[str], T], expected: str, *, secret: bool = False) -> T:
         value = self.text(name)
         if value is None:
             return default
         try:
             return parse(value)
         except ValueError:
-            raise BadEnvironment(name, value, f"expected {expected}") from None
+            raise BadEnvironment(name, None if secret else value, f"expected {expected}") from None
+
+    def server_url(self, name: str, schemes: frozenset[str]) -> str | None:
+        """An address that may hold a password: a refusal doesn't show it."""
+
+        def parse(value: str) -> str | None:
+            if urlsplit(value).scheme not in schemes or not urlsplit(value).netloc:
+                raise ValueError
+            return value
+
+        return self.parsed(name, None, parse, f"an address that begins with {min(schemes)}://", secret=True)
 
     def number(self, name: str, default: int, *, low: int, high: int) -> int:
         def parse(value: str) -> int:
@@ -181,6 +195,18 @@ def _zone(value: str) -> str:
         raise ValueError from None
 
 
+def _fernet_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """A Fernet key is 32 bytes in URL-safe base64 (github.com/fernet/spec)."""
+    for number, key in enumerate(keys, start=1):
+        try:
+            is_key = len(base64.urlsafe_b64decode(key)) == 32
+        except ValueError:
+            is_key = False
+        if not is_key:
+            raise BadEnvironment("KEY_ENCRYPTION_KEYS", None, f"key {number} is no Fernet key (32 bytes in base64)")
+    return keys
+
+
 def _networks(reader: _Reader, name: str) -> tuple[IPNetwork, ...]:
     networks = []
     for item in reader.items(name):
@@ -218,7 +244,7 @@ def _file_variables(path: Path, *, must_exist: bool) -> dict[str, str]:
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise BadEnvironment(f"{path.name} line {number}", line, "expected NAME=value")
+            raise BadEnvironment(f"{path.name} line {number}", None, "expected NAME=value")
         found[name.strip()] = _unquoted(value.strip())
     return found
 
@@ -252,12 +278,12 @@ def read_environment(values: Mapping[str, str] | None = None) -> Environment:
         console_url=read.parsed("CONSOLE_URL", f"http://{host}:{console_port}", _url, web_address),
         gateway_url=read.parsed("GATEWAY_URL", f"http://{host}:{gateway_port}", _url, web_address),
         var_dir=Path(read.text("VAR_DIR") or "var").expanduser().absolute(),
-        database_url=read.text("DATABASE_URL"),
-        redis_url=read.text("REDIS_URL"),
+        database_url=read.server_url("DATABASE_URL", frozenset({"postgres", "postgresql"})),
+        redis_url=read.server_url("REDIS_URL", frozenset({"redis", "rediss"})),
         postgres_bin=read.parsed("POSTGRES_BIN", None, _existing_path, "an existing postgres program, or its folder"),
         valkey_bin=read.parsed("VALKEY_BIN", None, _existing_path, "an existing valkey-server or redis-server program"),
         secret_key=read.text("SECRET_KEY"),
-        key_encryption_keys=read.items("KEY_ENCRYPTION_KEYS"),
+        key_encryption_keys=_fernet_keys(read.items("KEY_ENCRYPTION_KEYS")),
         trusted_proxies=_networks(read, "TRUSTED_PROXIES"),
         trial_request_limit=read.number("TRIAL_REQUEST_LIMIT", 100, low=1, high=1_000_000_000),
         trial_max_rows=read.number("TRIAL_MAX_ROWS", 1000, low=1, high=1_000_000_000),

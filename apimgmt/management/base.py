@@ -83,10 +83,15 @@ def status_document(api_id: str) -> dict[str, Any]:
     }
 
 
-def wait_until_confirmed(api_id: str) -> None:
-    """Wait for the build that runs, then for gateways. Raises CommandError with the reason if it did not come true."""
+def wait_until_confirmed(api_id: str, *, after_build_id: int) -> None:
+    """Wait for the build asked for, then for gateways. Raises CommandError with the reason if it did not come true.
+
+    `after_build_id` is the API's latest build before the deed.
+    """
     settings_ = settings.ENVIRONMENT
-    build_failure = settling.wait_for_build(api_id, settings_.build_timeout_s + settings_.confirm_timeout_s)
+    build_failure = settling.wait_for_build(
+        api_id, settings_.build_timeout_s + settings_.confirm_timeout_s, after_build_id=after_build_id
+    )
     if build_failure:
         raise CommandError(build_failure)
     seen = settling.settle_api(api_id, settings_.confirm_timeout_s)

@@ -17,7 +17,7 @@ ALLOWED_FROM = {
     "start": {Status.STOPPED, Status.FAILED},
     "update": {Status.OPERATING},
     "cancel": {Status.BUILDING},
-    "stop": {Status.OPERATING},
+    "stop": {Status.OPERATING, Status.UPDATING},  # an update must not keep anybody from stopping
     "delete": {Status.STOPPED, Status.FAILED},
     "lock": {Status.OPERATING, Status.STOPPED},
 }
@@ -28,11 +28,17 @@ TARGET_AFTER = {
     "stop": Target.STOPPED,
     "delete": Target.DELETING,
 }
+
+
+def told_at_once(verb, status):
+    """The word that people read right after the move: closing moves keep the old one until it is confirmed."""
+    return status if verb == "stop" else STATUS_AT_ONCE[verb]
+
+
 STATUS_AT_ONCE = {
     "start": Status.BUILDING,
     "update": Status.UPDATING,
     "cancel": Status.BUILDING,  # the old word stays until gateways have confirmed
-    "stop": Status.OPERATING,
     "delete": Status.DELETING,
 }
 
@@ -72,7 +78,7 @@ def test_a_move_sets_what_gateways_obey_and_what_people_are_told(verb, status, o
     move(api.pk, verb, actor=operator)
 
     api.refresh_from_db()
-    assert (api.target, api.status) == (TARGET_AFTER[verb], STATUS_AT_ONCE[verb])
+    assert (api.target, api.status) == (TARGET_AFTER[verb], told_at_once(verb, status))
     if api.target != Target.OPERATING:
         assert api.revision > before
         assert Receipt.objects.get(api=api).revision == api.revision
@@ -242,3 +248,15 @@ def test_opening_needs_a_worker_and_the_model_loaded_on_all(operator):
 
     assert (seen.confirmed, seen.counted) == (1, 2)
     assert "out of memory" in seen.load_error
+
+
+def test_a_stop_ends_the_update_under_way(updating, operator):
+    api, _second, build = updating
+    lifecycle.publish(build.pk, operator)
+
+    services.stop_api(api.pk, actor=operator)
+    settling.settle_api(api.pk, 0)
+
+    api.refresh_from_db()
+    assert (api.status, api.target, api.candidate, api.version.number) == (Status.STOPPED, Target.STOPPED, None, 1)
+    assert lifecycle.take_over(build.pk, operator) is None

@@ -304,3 +304,24 @@ def test_work_that_could_not_be_queued_is_found_by_the_sweep(operator):
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [0x4255, build.pk])
         assert unattended_build_ids(older_than_s=-1) == []
         cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [0x4255, build.pk])
+
+
+def test_what_gone_workers_left_is_forgotten_after_a_month():
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from apimgmt.ledgers import forget_the_gone
+    from apimgmt.models import GatewayWorker, ModelLoad
+    from tests.factories import load, make_worker
+
+    now = timezone.now()
+    api = make_api()
+    alive, gone, long_gone = (make_worker(gone_at=at) for at in (None, now, now - timedelta(days=40)))
+    for worker in (alive, gone, long_gone):
+        load(worker, api, api.version)
+
+    forget_the_gone()
+
+    assert set(GatewayWorker.objects.values_list("pk", flat=True)) == {alive.pk, gone.pk}
+    assert ModelLoad.objects.get().worker_id == alive.pk

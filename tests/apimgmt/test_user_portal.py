@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
+from django.utils import timezone
 
 from apimgmt.actors import role_of
 from apimgmt.models import ApiEvent, GatewayWorker, Workspace
@@ -160,14 +163,18 @@ def test_the_unlock_action_unlocks_and_is_recorded(portal, workspace, administra
     assert ApiEvent.objects.get(api=api, verb="unlock").actor == administrator.username
 
 
-def test_dismissing_a_worker_takes_it_out_of_the_count(portal):
-    worker = make_worker()
+def test_only_a_worker_out_of_reach_is_dismissed(portal):
+    now = timezone.now()
+    worker, healthy = make_worker(heartbeat_at=now - timedelta(seconds=30)), make_worker()
 
     portal.post(
-        reverse("admin:apimgmt_gatewayworker_changelist"), {"action": "dismiss", "_selected_action": [worker.pk]}
+        reverse("admin:apimgmt_gatewayworker_changelist"),
+        {"action": "dismiss", "_selected_action": [worker.pk, healthy.pk]},
     )
 
     worker.refresh_from_db()
+    healthy.refresh_from_db()
+    assert healthy.gone_at is None
     assert worker.gone_reason == GatewayWorker.GoneReason.DISMISSED
 
 

@@ -11,6 +11,7 @@ from apimgmt.actors import Actor
 from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand, status_document, visible_api, wait_until_confirmed
 from apimgmt.models import PredictionAPI
+from apimgmt.settling import latest_build_id
 from apimgmt.whitelist import networks_in
 
 Deed = Callable[[PredictionAPI, str, Actor], dict[str, Any]]
@@ -91,7 +92,10 @@ class Command(ActorCommand):
         if (action in WITH_ARGUMENT) != bool(argument):
             raise Refused(f"{action} takes {'an argument' if action in WITH_ARGUMENT else 'no argument'}.")
         api = visible_api(actor, options["api_id"])
+        before = latest_build_id(api.pk)
         told = DEEDS[action](api, argument, actor)
-        if options["wait"]:
-            wait_until_confirmed(api.pk)
-        self.print({**status_document(api.pk), **told}, as_json=options["json"])
+        try:
+            if options["wait"]:
+                wait_until_confirmed(api.pk, after_build_id=before)
+        finally:  # what was done is told also when it is not confirmed: a rolled key would be lost otherwise
+            self.print({**status_document(api.pk), **told}, as_json=options["json"])

@@ -33,7 +33,7 @@ class Command(BaseCommand):
         environment = settings.ENVIRONMENT
         if not (environment.uses_embedded_database or environment.demo):
             raise CommandError("demo changes only the embedded database. Set DEMO=1 to have it here all the same.")
-        users = self._users(demo_password())
+        users = self._users(*demo_password())
         for name, (edition, api_options) in WORKSPACES.items():
             workspace, is_new = Workspace.objects.get_or_create(
                 name=name, defaults={"edition": edition, "api_options": api_options}
@@ -44,12 +44,12 @@ class Command(BaseCommand):
         self.stdout.write(f"Demo users: {', '.join(ROLE_PERMISSIONS)}. Password: see {password_file()}")
 
     @staticmethod
-    def _users(password: str) -> list[User]:
-        """One user a role, named like it. A role changed in the User Portal stays; the password is the printed one."""
+    def _users(password: str, is_new_password: bool) -> list[User]:
+        """One user a role, named like it. What was changed in the User Portal, role or password, stays."""
         users = []
         for role in ROLE_PERMISSIONS:
             user, is_new = User.objects.get_or_create(username=role, defaults={"is_staff": role == ADMINISTRATOR})
-            if not user.check_password(password):
+            if (is_new or is_new_password) and not user.check_password(password):
                 user.set_password(password)
                 user.save(update_fields=["password"])
             if is_new:
@@ -70,14 +70,17 @@ def password_file() -> Path:
     return path
 
 
-def demo_password() -> str:
-    """DEMO_PASSWORD, or the random one of the first run; kept in `VAR_DIR/demo-password`, mode 0600."""
+def demo_password() -> tuple[str, bool]:
+    """DEMO_PASSWORD, or the random one of the first run, and whether it is another one than before.
+
+    Kept in `VAR_DIR/demo-password`, mode 0600.
+    """
     path = password_file()
-    wanted = settings.ENVIRONMENT.demo_password
-    if wanted is None and path.exists():
-        return path.read_text().strip()
-    password = wanted or secrets.token_urlsafe(9)
+    kept = path.read_text().strip() if path.exists() else None
+    password = settings.ENVIRONMENT.demo_password or kept or secrets.token_urlsafe(9)
+    if password == kept:
+        return password, False
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(password + "\n")
-    return password
+    return password, True

@@ -30,7 +30,7 @@ class Command(ActorCommand):
         api_id = launched.api.pk
         try:
             if options["wait"]:
-                wait_until_confirmed(api_id)
+                wait_until_confirmed(api_id, after_build_id=0)
         finally:
             status = PredictionAPI.objects.values_list("status", flat=True).get(pk=api_id)
             document = {"api_id": api_id, "api_url": api_url(launched.api), "api_key": launched.key, "status": status}

@@ -11,6 +11,7 @@ from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand
 from apimgmt.models import Workspace
 from apimgmt.registration import register_model
+from apimgmt.selectors import workspaces_visible_to
 
 
 class Command(ActorCommand):
@@ -42,7 +43,7 @@ class Command(ActorCommand):
 
 def workspace_of(actor: Actor, name: str | None) -> Workspace:
     """The workspace of this name; without one the only one that the actor sees, or the demo's. Raises `Refused`."""
-    visible = Workspace.objects.all() if actor.user is None else Workspace.objects.filter(members=actor.user)
+    visible = Workspace.objects.all() if actor.user is None else workspaces_visible_to(actor.user)
     names = list(visible.values_list("name", flat=True))
     if name is None and len(names) != 1 and "Demo" not in names:
         raise Refused(f"Name the workspace with --workspace. There are: {', '.join(names) or 'none'}.")
