@@ -22,6 +22,9 @@ _RECEIVED_CHARACTERS = 40
 _LIKENESS: Final = 0.7  # of two names, as difflib measures it; "bil_length" and "bill_length_mm" are 0.83 alike
 _SURE_LIKENESS: Final = 0.85
 _COMPARED_NAMES = 50  # names beside the model's that are looked through for a typo
+_COMPARED_CHARACTERS = 64  # longer names are compared with nothing
+# Pairs of names that are compared for one request: difflib takes long, and a row may send other names than the last.
+_COMPARISONS = 500
 
 EXPECTED: Final = {"float": "a number", "int": "a whole number", "string": "text", "bool": "true or false"}
 TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -130,6 +133,7 @@ class Faults:
         self._bad_rows = 0
         self._last_row = 0
         self._seen: dict[tuple[str, ...], Mapping[str, str]] = {}
+        self._comparisons_left = _COMPARISONS
 
     @property
     def is_listing(self) -> bool:
@@ -175,11 +179,33 @@ class Faults:
     def _typos(
         self, missing: list[ColumnRule], given: Iterable[str], known: set[str], *, likeness: float = _LIKENESS
     ) -> Mapping[str, str]:
-        extra = tuple(name for name in given if name not in known and len(name) <= 200)[:_COMPARED_NAMES]
-        key = (str(likeness), *extra, "", *(rule.name for rule in missing[:LISTED]))
-        if key not in self._seen:  # the rows of one request mostly share their names
-            self._seen[key] = _pairs([rule.name for rule in missing[:LISTED]], list(extra), likeness)
-        return self._seen[key]
+        extra = [name for name in given if name not in known and len(name) <= _COMPARED_CHARACTERS][:_COMPARED_NAMES]
+        if not extra:
+            return {}
+        names = [rule.name for rule in missing[:LISTED] if len(rule.name) <= _COMPARED_CHARACTERS]
+        key = (str(likeness), *extra, "", *names)
+        if key in self._seen:  # the rows of one request mostly share their names
+            return self._seen[key]
+        if not self._comparisons_left:
+            return {}
+        pairs = self._seen[key] = self._pairs(names, extra, likeness)
+        return pairs
+
+    def _pairs(self, missing: list[str], extra: list[str], likeness: float) -> dict[str, str]:
+        """Missing name -> the sent name that is nearest to it; each sent name stands for one missing name at most.
+
+        When this request's comparisons are used up, the names that are left have none.
+        """
+        pairs: dict[str, str] = {}
+        left = {name.lower(): name for name in extra}
+        for name in missing:
+            if len(left) > self._comparisons_left:
+                self._comparisons_left = 0
+                break
+            self._comparisons_left -= len(left)
+            if match := get_close_matches(name.lower(), left, n=1, cutoff=likeness):
+                pairs[name] = left.pop(match[0])
+        return pairs
 
     def problem(self, n_rows: int) -> Problem:
         n_faults = len(self.errors)
@@ -188,16 +214,6 @@ class Faults:
         if self.has_more:
             detail = f"More than {LISTED} faults, in {rows}; the first {LISTED} are listed."
         return Problem("invalid_rows", detail, errors=tuple(self.errors))
-
-
-def _pairs(missing: list[str], extra: list[str], likeness: float) -> dict[str, str]:
-    """Missing name -> the sent name that is nearest to it; each sent name stands for one missing name at most."""
-    pairs: dict[str, str] = {}
-    left = {name.lower(): name for name in extra}
-    for name in missing:
-        if match := get_close_matches(name.lower(), left, n=1, cutoff=likeness):
-            pairs[name] = left.pop(match[0])
-    return pairs
 
 
 def json_value(raw: bytes | msgspec.Raw) -> object:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 
 import pytest
 
-from gateway.dialects import choose
+from gateway.dialects import cells, choose
 from gateway.modelspec import spec_from_json
 from gateway.predictor import Predictor
 from gateway.problems import Problem
@@ -52,3 +53,24 @@ def test_a_misspelt_column_is_refused_though_the_model_could_do_without(penguins
 )
 def test_an_extra_column_that_resembles_none_is_ignored(penguins, body, content_type):
     assert decode(penguins, body, content_type).table.n_rows == 1
+
+
+def test_looking_for_typos_is_bounded_for_the_whole_request(penguins, monkeypatch):
+    """Rows that each send other names would have them all compared, on the event loop."""
+    compared: list[tuple[str, str]] = []
+
+    def noted(word, possibilities, **options):
+        compared.extend((word, name) for name in possibilities)
+        return get_close_matches(word, possibilities, **options)
+
+    monkeypatch.setattr(cells, "get_close_matches", noted)
+    rows = [{f"column_{row}_{number}": 1 for number in range(50)} for row in range(100)]
+
+    assert decode(penguins, json.dumps({"rows": rows}).encode(), b"application/json").table.n_rows == 100
+    assert 0 < len(compared) <= 500
+
+
+def test_very_long_names_are_compared_with_nothing(penguins, monkeypatch):
+    monkeypatch.setattr(cells, "get_close_matches", lambda *_, **__: pytest.fail("compared"))
+
+    assert decode(penguins, json.dumps({"rows": [{"x" * 65: 1}]}).encode(), b"application/json").table.n_rows == 1
