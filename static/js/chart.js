@@ -32,12 +32,13 @@
   };
   const draw = () => {
     const data = document.querySelector("#request-figure");
-    if (!data || chart.offsetParent === null) return;
+    if (!data || !window.Plotly || chart.offsetParent === null) return;
     const figure = JSON.parse(data.textContent);
     const layout = dressed(figure);
     Plotly.react(chart, figure.data, layout, CONFIG);
   };
 
+  document.querySelector("#plotly").addEventListener("load", draw);
   document.addEventListener("themechange", draw);
   document.addEventListener("htmx:oobAfterSwap", (event) => {
     if (event.detail.target.id === "api-requests" || event.detail.target.id === "api-status") setTimeout(draw);

@@ -60,8 +60,8 @@ def wait_for_bars(page: Page, wanted: list[int], since: float) -> None:
         "(wanted) => JSON.stringify(document.querySelector('#chart').data.map((t) => t.y.at(-1))) === wanted",
         arg=str(wanted).replace(" ", ""),
     )
-    # It asks each 5 s, and gateways write each second.
-    assert time.monotonic() - since < 7, "the graph is late"
+    # Gateways write each second and the page asks each 5 s; the rest is for a machine that is busy with other tests.
+    assert time.monotonic() - since < 10, "the graph is late"
 
 
 def test_the_whole_page_as_the_manual_tells_it(console, one_option, make_model, open_page):
