@@ -103,7 +103,7 @@ class RouteTable:
     """All routes this worker obeys, and the (epoch, revision) they belong to."""
 
     def __init__(self, make_account: AccountMaker, on_restored: Callable[[], None] = lambda: None) -> None:
-        """`on_restored` is called before routes of another epoch are applied: the database is not the same any more."""
+        """`on_restored` is called before routes of a restored database are applied: it is not the same any more."""
         self.epoch: UUID | None = None
         self.revision = -1
         self._make_account = make_account
@@ -121,8 +121,12 @@ class RouteTable:
         return epoch != self.epoch or revision != self.revision
 
     def needs_full_read(self, epoch: UUID, revision: int) -> bool:
-        """Another epoch or a lower number: the database was restored, and our numbers mean nothing in it."""
-        return epoch != self.epoch or revision < self.revision
+        """Nothing was read yet, or the database was restored."""
+        return self.epoch is None or self._is_restored(epoch, revision)
+
+    def _is_restored(self, epoch: UUID, revision: int) -> bool:
+        """Another epoch, or a lower number of the same one: our numbers mean nothing in this database."""
+        return self.epoch is not None and (epoch != self.epoch or revision < self.revision)
 
     def apply(self, read: RouteRead, *, is_full: bool) -> list[Change]:
         """Obey what was read, from now on. Returns what changed, for the loading of models."""
@@ -131,7 +135,7 @@ class RouteTable:
             changes = [self._remove(api_id) for api_id in list(self._routes) if api_id not in present]
         else:
             changes = []
-        is_restored = self.epoch is not None and read.epoch != self.epoch
+        is_restored = self._is_restored(read.epoch, read.revision)
         if is_restored:
             self._on_restored()
         for row in read.rows:
@@ -145,8 +149,7 @@ class RouteTable:
             return [self._remove(row.api_id)] if old else []
         if old is not None and is_restored:
             old.state.account = None  # a restored trial may have quota again
-        elif old is not None and old.revision == row.revision:
-            return []
+        # Also when the row's revision is the old one's: a restored database gives the same numbers out again.
         new = self._routes[row.api_id] = self._route(row, old)
         return [Change(old, new)]
 

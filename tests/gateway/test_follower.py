@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from gateway import loading
-from gateway.database import RouteRead
+from gateway.database import RouteRead, RouteRow
 from gateway.routes import RouteTable
 from gateway.worker import EXIT_MISCONFIGURED, Worker
 from runtime.environment import Environment
@@ -130,7 +130,7 @@ async def test_a_failed_load_is_told_and_a_repaired_description_is_tried(
 
 
 async def test_a_restored_database_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
-    """A backup with a lower revision and another epoch, in which an API was still stopped and another did not exist."""
+    """A backup, so its epoch and a lower revision, in which an API was still stopped and another did not exist."""
     old = rows.api(cancer())
     await loaded(worker, old)
     backup_revision = rows.revision
@@ -142,23 +142,39 @@ async def test_a_restored_database_is_read_in_full(rows: Rows, worker: Worker, c
     rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped' WHERE id = %s", old.id)
     rows.sql("DELETE FROM apimgmt_whitelistentry WHERE api_id = %s", new.id)
     rows.sql("DELETE FROM apimgmt_predictionapi WHERE id = %s", new.id)
-    rows.sql("UPDATE apimgmt_installation SET epoch = gen_random_uuid(), revision = %s", backup_revision)
+    rows.sql("UPDATE apimgmt_installation SET revision = %s", backup_revision)
     await until(lambda: worker.table.revision == backup_revision, timeout_s=10)
+    await until(lambda: rows.workers()[worker.identity.id][1] == backup_revision)
 
     assert (await call(old)).code == "api_stopped"
     assert (await call(new)).code == "unknown_api"
-    epoch = rows.one("SELECT epoch FROM apimgmt_installation")
-    await until(lambda: rows.one("SELECT epoch FROM apimgmt_gatewayworker") == epoch)
 
 
-async def test_a_lower_revision_alone_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_another_epoch_alone_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
 
     rows.sql("ALTER TABLE apimgmt_predictionapi DISABLE TRIGGER USER")
-    rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped', revision = 1")
-    rows.sql("UPDATE apimgmt_installation SET revision = 1")
-    await until(lambda: worker.table.revision == 1, timeout_s=10)
+    rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped'")
+    rows.sql("UPDATE apimgmt_installation SET epoch = gen_random_uuid()")
+    epoch = rows.one("SELECT epoch FROM apimgmt_installation")
+    await until(lambda: rows.one("SELECT epoch FROM apimgmt_gatewayworker") == epoch)
+
+    assert (await call(api)).code == "api_stopped"
+
+
+async def test_a_revision_that_is_given_out_again_is_another_one(rows: Rows, worker: Worker, call: Caller) -> None:
+    """Restored to an older backup and changed since, an API's row has the number it had before, with other rules."""
+    api = rows.api(cancer())
+    await loaded(worker, api)
+    rows.api(penguins())
+    revision = rows.revision
+    await until(lambda: worker.table.revision == revision)
+
+    rows.sql("ALTER TABLE apimgmt_predictionapi DISABLE TRIGGER USER")
+    rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped' WHERE id = %s", api.id)
+    rows.sql("UPDATE apimgmt_installation SET revision = revision - 1")
+    await until(lambda: worker.table.revision == revision - 1, timeout_s=10)
 
     assert (await call(api)).code == "api_stopped"
 
@@ -285,3 +301,29 @@ def test_what_asks_for_a_read_and_for_a_full_one() -> None:
     assert not table.needs_full_read(epoch, 4)
     assert table.needs_full_read(epoch, 2)
     assert table.needs_full_read(uuid.uuid4(), 4)
+
+
+def a_table_at_1000(api_id: str, restored: list[bool]) -> tuple[RouteTable, uuid.UUID]:
+    """One operating API, whose row has the revision 950."""
+    table = RouteTable(lambda *_: pytest.fail("no trial here"), lambda: restored.append(True))
+    epoch = uuid.uuid4()
+    table.apply(RouteRead(epoch, 1000, "UTC", [route_row(api_id, "operating")]), is_full=True)
+    return table, epoch
+
+
+def route_row(api_id: str, target: str) -> RouteRow:
+    return RouteRow(api_id, 950, target, "official", b"\1" * 32, 1, None, None, [], None, None)
+
+
+@pytest.mark.parametrize("revision", [960, 1000, 1040])
+def test_a_full_read_keeps_no_route_for_its_number(revision: int) -> None:
+    """The backup was of 900; since then the changes have reached 960, or passed us while we slept."""
+    restored: list[bool] = []
+    table, epoch = a_table_at_1000("a" * 16, restored)
+
+    table.apply(RouteRead(epoch, revision, "UTC", [route_row("a" * 16, "stopped")]), is_full=True)
+
+    route = table.get("a" * 16)
+    assert route is not None
+    assert (route.target, route.refusal) == ("stopped", "api_stopped")
+    assert restored == [True] * (revision < 1000)
