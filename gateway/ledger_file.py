@@ -74,8 +74,7 @@ class LedgerFile:
         # O_CLOEXEC (Python's default, said aloud): a child that inherited the lock would keep the file "alive".
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            # Allocated, never sparse: a store into a hole on a full disk is SIGBUS, the end of the worker.
-            os.posix_fallocate(self._fd, 0, FILE_BYTES)
+            _allocate(self._fd)
             os.pwrite(self._fd, _header(self.name, worker_id), 0)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._map = mmap.mmap(self._fd, FILE_BYTES)
@@ -128,6 +127,17 @@ class LedgerFile:
         self.counts.release()
         self._map.close()
         os.close(self._fd)
+
+
+def _allocate(fd: int) -> None:
+    """Never sparse: a store into a hole on a full disk is SIGBUS, the end of the worker. Raises OSError."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, FILE_BYTES)
+        return
+    written = 0  # macOS
+    while written < FILE_BYTES:
+        written += os.pwrite(fd, bytes(FILE_BYTES - written), written)
+    os.fsync(fd)  # a system that finds room only when it writes out finds it now
 
 
 def _header(name: str, worker_id: str) -> bytes:

@@ -96,6 +96,16 @@ def test_a_file_is_allocated_and_locked_and_tells_its_counts(folder: Path) -> No
     found.close()
 
 
+def test_a_file_is_allocated_where_the_system_has_no_call_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+
+    ledger = LedgerFile(folder, "w" * 32)
+
+    assert ledger.path.stat().st_blocks * 512 >= FILE_BYTES
+    assert ledger.path.stat().st_size == FILE_BYTES
+    ledger.release()
+
+
 def test_a_full_file_has_no_cell(folder: Path) -> None:
     ledger = LedgerFile(folder, "w")
 
