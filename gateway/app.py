@@ -67,12 +67,24 @@ class Limits:
 class Call:
     """One request to an API, on its way through the checks."""
 
-    __slots__ = ("below", "cell", "entered", "headers", "is_prediction", "receive", "reservation", "route", "scope")
+    __slots__ = (
+        "below",
+        "cell",
+        "entered",
+        "headers",
+        "is_prediction",
+        "receive",
+        "reservation",
+        "route",
+        "scope",
+        "version_headers",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, route: Route, below: str) -> None:
         self.scope = scope
         self.receive = receive
         self.route = route
+        self.version_headers = route.version_headers  # of what computes; an update may replace `route` meanwhile
         self.below = below
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.is_prediction = scope["method"] == "POST" and _predicts(below)
@@ -333,7 +345,7 @@ class Gateway:
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", request_id.encode()),
-            *route.version_headers,
+            *call.version_headers,
             *reply.headers,
         ]
         if route.is_trial:

@@ -346,6 +346,21 @@ async def test_a_change_binds_requests_in_progress(
     assert answer.code == code
 
 
+async def test_an_answer_tells_the_version_that_computed_it(rows: Rows, worker: Worker, api: Api) -> None:
+    """Also when another version takes over in the meantime."""
+    model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
+    _, second = rows.version(cancer("columns"), model_id=model_id, number=2)
+
+    async def take_over() -> None:
+        revision = api.set(version_id=second)
+        await until(lambda: worker.table.revision >= revision)
+
+    answer = await Caller(worker, slow_body=take_over)(api)
+
+    assert answer.status == 200, answer.body
+    assert (answer.json["model_version"], answer.headers["x-model-version"]) == ("1", "1")
+
+
 async def test_a_removed_network_binds_requests_in_progress(rows: Rows, worker: Worker, api: Api) -> None:
     async def change() -> None:
         api.disallow("0.0.0.0/0")
