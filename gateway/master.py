@@ -35,6 +35,7 @@ _STABLE_AFTER_S: Final = 2.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _FIGURES_S: Final = 1.0
+_FIGURES_BYTES: Final = 16 * 1024 * 1024  # one line; it grows with the number of APIs
 
 _log = structlog.get_logger("gateway.master")
 
@@ -56,8 +57,8 @@ class WorkerProcess:
         self._listening = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        reader, self._writer = await asyncio.open_connection(sock=self._channel)
-        with contextlib.suppress(ConnectionError):
+        reader, self._writer = await asyncio.open_connection(sock=self._channel, limit=_FIGURES_BYTES)
+        with contextlib.closing(self._writer), contextlib.suppress(ConnectionError):
             while line := await reader.readline():
                 if line == READY:
                     self.is_ready.set()
@@ -70,6 +71,8 @@ class WorkerProcess:
             try:
                 async with asyncio.timeout(_FIGURES_S):
                     await self.is_ready.wait()
+                    while not self._figures.empty():
+                        self._figures.get_nowait()  # came too late for whoever asked last
                     self._writer.write(FIGURES)
                     return await self._figures.get()
             except (TimeoutError, ConnectionError):

@@ -1,0 +1,66 @@
+"""The master's end of the channel to a worker; the test speaks for the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from gateway.master import WorkerProcess
+from gateway.metrics import WorkerFigures
+from gateway.worker import FIGURES, READY
+
+
+def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
+    answers = {f"{number:016x}": {200: 1} for number in range(n_apis)}
+    return WorkerFigures(0, answers, [], 0.0, revision, n_apis, n_apis, 0, True)
+
+
+def line(told: WorkerFigures) -> bytes:
+    return msgspec.json.encode(told) + b"\n"
+
+
+@contextlib.asynccontextmanager
+async def a_ready_worker() -> AsyncIterator[tuple[WorkerProcess, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A process that does nothing, with the worker's end of its channel."""
+    ours, theirs = socket.socketpair()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    worker = WorkerProcess(process, ours)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    writer.write(READY)
+    try:
+        yield worker, reader, writer
+    finally:
+        process.kill()
+        writer.close()
+        await writer.wait_closed()
+        await worker.end()
+
+
+async def test_figures_that_came_too_late_are_not_the_next_answer() -> None:
+    async with a_ready_worker() as (worker, reader, writer):
+        assert await worker.figures() is None
+        assert await reader.readline() == FIGURES
+        writer.write(line(figures(revision=1)))
+        await asyncio.sleep(0.1)
+
+        asking = asyncio.create_task(worker.figures())
+        assert await reader.readline() == FIGURES
+        writer.write(line(figures(revision=2)))
+
+        assert await asking == figures(revision=2)
+
+
+async def test_figures_of_very_many_apis() -> None:
+    told = figures(revision=1, n_apis=10_000)
+    async with a_ready_worker() as (worker, reader, writer):
+        asking = asyncio.create_task(worker.figures())
+        assert await reader.readline() == FIGURES
+        writer.write(line(told))
+
+        assert len(line(told)) > 2**18
+        assert await asking == told
