@@ -72,7 +72,7 @@ class RoleFormMixin(forms.ModelForm):
             self.fields["role"].initial = role_of(self.instance)
             field.initial = self.instance.workspaces.all()
         else:
-            field.initial = own
+            field.initial = own if own.count() == 1 else []
 
     def clean_is_active(self) -> bool:
         is_active = bool(self.cleaned_data["is_active"])
