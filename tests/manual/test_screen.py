@@ -271,7 +271,7 @@ def test_requests_are_counted_daily_and_displayed_as_a_graph(operator, model):
 @pytest.mark.parametrize(
     ("status", "word", "callers"),
     [
-        (Status.BUILDING, "Building", "Callers get 503 api_building until it operates."),
+        (Status.BUILDING, "Building", "Callers get 503 api_building until the gateways open it."),
         (Status.UPDATING, "Updating", ""),
         (Status.OPERATING, "Operating", ""),
         (Status.STOPPED, "Stopped", "Callers get 503 api_stopped."),

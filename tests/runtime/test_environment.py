@@ -119,3 +119,19 @@ def test_a_line_that_is_no_variable_is_named(env_file: Path):
 def test_a_named_file_must_exist(env_file: Path):
     with pytest.raises(BadEnvironment, match="ENV_FILE"):
         variables()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgress://bob:s3cret@host/db"),
+        ("REDIS_URL", "http://:s3cret@host"),
+        ("KEY_ENCRYPTION_KEYS", "s3cret"),
+    ],
+)
+def test_a_value_that_may_be_a_secret_is_named_but_not_shown(name, value):
+    with pytest.raises(BadEnvironment) as refused:
+        read_environment({name: value})
+
+    assert name in str(refused.value)
+    assert "s3cret" not in str(refused.value)

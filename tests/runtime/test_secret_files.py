@@ -33,10 +33,12 @@ def test_the_made_encryption_key_is_one_that_fernet_takes(env: Environment):
 
 
 def test_the_environment_wins_and_nothing_is_written(tmp_path: Path):
-    env = read_environment({"VAR_DIR": str(tmp_path / "var"), "SECRET_KEY": "given", "KEY_ENCRYPTION_KEYS": "new, old"})
+    new, old = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    given = {"VAR_DIR": str(tmp_path / "var"), "SECRET_KEY": "given", "KEY_ENCRYPTION_KEYS": f"{new}, {old}"}
+    env = read_environment(given)
 
     assert secret_key(env) == "given"
-    assert key_encryption_keys(env) == ("new", "old")
+    assert key_encryption_keys(env) == (new, old)
     assert not env.secrets_dir.exists()
 
 
