@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Final
 
 import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway import dialects
 from gateway.client_address import BadForwardedFor, ClientAddresses
@@ -353,6 +354,13 @@ class Gateway:
         if call is not None and call.route.is_trial:
             headers += _quota_headers(call.route, None)
         return problem.kind.status, headers, body
+
+    def refusal(self, code: str, detail: str) -> bytes:
+        """A whole HTTP response, for what is refused before it is a request."""
+        request_id = f"{self._id_prefix}{next(self._numbers):08x}"
+        status, headers, body = self._problem_message(Problem(code, detail), request_id, "", None)
+        lines = [name + b": " + value + b"\r\n" for name, value in [*headers, _CLOSE]]
+        return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
     async def _send(self, answer: Answer, send: Send) -> None:
         status, headers, body = answer

@@ -38,7 +38,7 @@ from gateway.metrics import WorkerFigures
 from gateway.quota import TrialAccount
 from gateway.routes import RouteTable
 from gateway.runner import Runner
-from gateway.server import GatewayServer
+from gateway.server import GatewayServer, connection_bounds
 from gateway.whoami import WorkerIdentity
 from runtime.connections import database_url
 from runtime.environment import BadEnvironment, Environment, read_environment
@@ -96,7 +96,7 @@ class Worker:
             limits=Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows),
             types_url=f"{env.console_url}/docs/inference-api/",
         )
-        self.server = GatewayServer(self.app)
+        self.server = GatewayServer(self.app, connection_bounds(env.max_body_bytes))
 
     def _account(self, api_id: str, limit: int, used: int) -> TrialAccount:
         """One for each trial as long as the process lives: it knows what its ledgers have reserved."""
