@@ -265,9 +265,11 @@ class GatewayProtocol(HttpToolsProtocol):
     def _check_framing(self) -> None:
         """Chunk headers and trailers count nowhere else, and the parser keeps an unfinished trailer in memory."""
         framing = self._received - self._body_bytes
-        if self.cycle is not None and self.cycle.more_body and framing > self._body_bytes + self._bounds.head_bytes:
-            if not self.cycle.response_complete:
-                self._refuse("malformed_request", "The chunks of the body have more framing than content.")
+        cycle = self.cycle
+        if cycle is None or not cycle.more_body or cycle.response_complete:
+            return
+        if framing > self._body_bytes + self._bounds.head_bytes:
+            self._refuse("malformed_request", "The chunks of the body have more framing than content.")
 
     # --- refusing ---
 
