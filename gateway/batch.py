@@ -24,7 +24,7 @@ from gateway.isolation import reply_of
 from gateway.problems import Problem
 from gateway.spool import Spool
 from gateway.work_messages import Failed, Predict, Replied
-from gateway.work_process import BASE_MEMORY_BYTES, Approve, ProcessEnded, WorkProcess
+from gateway.work_process import BASE_MEMORY_BYTES, Approve, ProcessEnded, WorkProcess, bury
 
 RUNNING: Final = 2
 WAITING: Final = 4
@@ -149,6 +149,7 @@ class BatchPool:
             _, process = self._idle.pop()
             if process.is_running:
                 return process
+            process.kill()
         return WorkProcess(
             readable=self.store_dir,
             memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_BODY_BYTE * self.max_body_bytes,
@@ -164,12 +165,13 @@ class BatchPool:
 
     def tend(self) -> None:
         """End what nobody needed for a while. To be called every second."""
+        bury()
         now = time.monotonic()
         for since, process in list(self._idle):
             if now - since > _IDLE_S:
                 self._idle.remove((since, process))
-                process.end()
+                process.kill()
 
     def close(self) -> None:
         while self._idle:
-            self._idle.pop()[1].end()
+            self._idle.pop()[1].kill()

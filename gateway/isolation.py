@@ -109,6 +109,7 @@ class IsolatedModel:
 
     def _running(self) -> WorkProcess:
         if self._process is None or not self._process.is_running:
+            self.close()
             if time.monotonic() < self._starts_again_at:
                 raise ModelFailed("The model ended its process a moment ago.")
             path = Path(self._model.path)
@@ -121,7 +122,7 @@ class IsolatedModel:
     def close(self) -> None:
         """End the process; a request in it gets `model_failed`."""
         if self._process is not None:
-            self._process.end()
+            self._process.kill()
             self._process = None
 
 

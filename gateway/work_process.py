@@ -68,7 +68,7 @@ class WorkProcess:
 
     @property
     def is_running(self) -> bool:
-        return self._process.poll() is None
+        return self._process not in _dying and self._process.poll() is None
 
     async def ask(
         self, question: Question, *, files: Sequence[int] = (), approve: Approve | None = None
@@ -140,14 +140,22 @@ class WorkProcess:
             await asyncio.sleep(0.005)
         if code is None:
             return ProcessEnded("it closed its socket")
+        self.kill()  # closes the socket
         return ProcessEnded(signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
     def kill(self) -> None:
-        """Safe to call again. `is_running`, asked later, buries it."""
+        """Safe to call again. Does not wait: a large process takes a while to leave its memory."""
         self._process.kill()
         self._channel.close()
+        _dying.add(self._process)
+        bury()
 
-    def end(self) -> None:
-        """Kill it and wait: a moment, because a killed process runs no further."""
-        self.kill()
-        self._process.wait()
+
+_dying: set[subprocess.Popen[bytes]] = set()
+
+
+def bury() -> None:
+    """Take note of the ends of killed processes, so that none stays a zombie. To be called now and then."""
+    for process in list(_dying):
+        if process.poll() is not None:
+            _dying.discard(process)

@@ -43,7 +43,9 @@ def model_of(worker: Worker, api: Api) -> LoadedModel:
 
 
 def incidents(rows: Rows, api: Api) -> list[str]:
-    return [row[0] for row in rows.sql("SELECT kind FROM apimgmt_gatewayincident WHERE api_id = %s", api.id)]
+    return [
+        row[0] for row in rows.sql("SELECT kind FROM apimgmt_gatewayincident WHERE api_id = %s ORDER BY id", api.id)
+    ]
 
 
 # --- what may run on the event loop ---
@@ -196,8 +198,8 @@ async def test_a_model_that_crashes_a_worker_is_quarantined(live: Stack) -> None
     async with hammering(live.gateway_url, good, connections=4) as hammer:
         await until(lambda: hammer.answered > 50)
         crashed = await asyncio.to_thread(poison, live, bad)
-        await until(lambda: tables.sql("SELECT FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed'"))
-        await until(lambda: live.gateway.log().count("in_process_because='it crashed a gateway worker'") >= 2)
+        await until(lambda: tables.sql("SELECT 1 FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed'"))
+        await until(lambda: live.gateway.log().count('"it crashed a gateway worker"') >= 2, timeout_s=30)
         answered = hammer.answered
         codes = [await asyncio.to_thread(poison, live, bad) for _ in range(4)]
         await until(lambda: hammer.answered > answered + 50)
@@ -209,20 +211,12 @@ async def test_a_model_that_crashes_a_worker_is_quarantined(live: Stack) -> None
     api_id, kind, reason = tables.sql("SELECT api_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id")[0]
     assert (api_id, kind, reason) == (bad.id, "worker_crashed", "Floating point exception")
     assert tables.counts(good.id)[0] >= answered
-    assert httpx.post(
-        f"{live.gateway_url}{bad.path}", content=bad.body, headers=bad.headers, timeout=30
-    ).status_code in {
-        200,
-        500,
-    }
 
 
 def poison(stack: Stack, api: Api) -> str:
     try:
         answer = httpx.post(f"{stack.gateway_url}{api.path}", content=POISON, headers=api.headers, timeout=30)
-    except httpx.RemoteProtocolError:
-        return "cut"
-    except httpx.ReadError:
+    except (httpx.RemoteProtocolError, httpx.ReadError):
         return "cut"
     return str(answer.json()["code"])
 
@@ -306,7 +300,7 @@ async def test_two_run_four_wait_and_the_rest_is_refused(rows: Rows, worker: Wor
     assert None not in taken
     assert locks.take() is None
 
-    tasks = [asyncio.create_task(post_csv(call, apis[n % 3], 300)) for n in range(RUNNING + WAITING + 2)]
+    tasks = [asyncio.create_task(post_csv(call, apis[n % 3], 1000)) for n in range(RUNNING + WAITING + 2)]
     await until(lambda: sum(task.done() for task in tasks) == 2)
     for fd in taken:
         os.close(fd or 0)
@@ -332,7 +326,7 @@ async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_r
     api = await made(rows, worker, cancer())
     locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
     taken = [locks.take(), locks.take()]
-    task = asyncio.create_task(post_csv(call, api, 300))
+    task = asyncio.create_task(post_csv(call, api, 1000))
     await asyncio.sleep(0.2)
 
     revision = api.set(target="stopped")
