@@ -18,7 +18,6 @@ from gateway.crash_note import clear_old_notes, read_note
 from gateway.database import (
     Connection,
     Database,
-    DayCount,
     Incident,
     close_ledger,
     mark_gone,

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-
 from gateway.dialects import Reply
 from gateway.engines import ModelFailed
 from gateway.incidents import IncidentLog
@@ -117,8 +116,8 @@ class BatchPool:
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        while (slot := self._slots.take()) is None:
-            await asyncio.sleep(_LOOK_S)
+        while (slot := self._slots.take()) is None:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)  # a lock of another process: nothing tells when it is free
         try:
             yield
         finally:

@@ -60,8 +60,8 @@ class Version:
 class LoadedModel:
     """A version on its way into memory. `error` says why that failed.
 
-    One of two ways: with a `predictor` it may run on the event loop, one row in `row_s`; else it `is_isolated`, and all its
-    work is done in `process`. Neither: it is not here yet, or no longer, and `arrival` brings it.
+    One of two ways: with a `predictor` it may run on the event loop, one row in `row_s`; else it `is_isolated`, and all
+    its work is done in `process`. Neither: it is not here yet, or no longer, and `arrival` brings it.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
 """Which operators a graph uses, read from the file's bytes alone: may this model run inside a gateway worker?
 
 Only standard operators without control flow do, whose results are no larger than what they are given: a loop can
-take for ever, and a size that is read from the data can ask for all memory there is. The fields are those of onnx.proto;
-attributes are skipped unread, because whatever has a graph inside is refused by its own name.
+take for ever, and a size that is read from the data can ask for all memory there is. The fields are those of
+onnx.proto; attributes are skipped unread, because whatever has a graph inside is refused by its own name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bodies and answers that are too large for memory: a file without a name, gone with the last process that has it open."""
+"""Bodies and answers that are too large for memory: a file without a name, gone with the last that has it open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Spool:
         os.unlink(name)
         self.size = 0
 
-    def append(self, content: bytes) -> None:
+    def append(self, content: bytes | bytearray) -> None:
         """Raises OSError when the disk is full."""
         left = memoryview(content)
         while left:

@@ -1,7 +1,8 @@
 """A process that computes what must not run in a gateway worker: `python -m gateway.work_child`, started by one.
 
 Slow or unusual models have one of their own, large bodies share a few. It gives up the network, writing, reading
-what it has no business with, and memory beyond its limit; it is killed when it takes too long, and ends with its worker.
+what it has no business with, and memory beyond its limit; it is killed when it takes too long, and ends with its
+worker.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class _Desk:
     def answer(self, question: Question) -> None:
         try:
             if isinstance(question, Load):
-                self._send(lambda: self._predictor(question.model) and Loaded())
+                self._send(lambda: self._load(question))
             elif isinstance(question, Predict):
                 self._send(lambda: self._predict(question))
         except _CalledOff:
@@ -134,6 +135,10 @@ class _Desk:
         except MemoryError:
             answer = Failed("", is_memory=True)
         self.line.send(answer)
+
+    def _load(self, ask: Load) -> Answer:
+        self._predictor(ask.model)
+        return Loaded()
 
     def _predict(self, ask: Predict) -> Answer:
         predictor = self._predictor(ask.model)

@@ -273,7 +273,7 @@ def allocating() -> Made:
 
 
 def dividing() -> Made:
-    """Whole numbers, divided. The lowest one by -1 is a floating point exception of the processor: the process's end."""
+    """Whole numbers, divided. The lowest one by -1 is an exception of the processor: the end of the process."""
     nodes = [node("Div", ["a", "b"], ["q"]), node("Cast", ["q"], ["y"], to=TensorProto.DOUBLE)]
     spec = spec_of({"a": "int", "b": "int"}, {"a": 6, "b": 3})
     return spec, graph([("a", "int64", [None, 1]), ("b", "int64", [None, 1])], [("y", "double", [None, 1])], nodes)

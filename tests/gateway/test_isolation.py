@@ -210,7 +210,7 @@ async def test_a_model_that_crashes_a_worker_is_quarantined(live: Stack) -> None
     assert hammer.cut <= 4  # one worker's connections, once
     api_id, kind, reason = tables.sql("SELECT api_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id")[0]
     assert (api_id, kind, reason) == (bad.id, "worker_crashed", "Floating point exception")
-    assert tables.counts(good.id)[0] >= answered
+    await until(lambda: tables.counts(good.id)[0] >= answered)
 
 
 def poison(stack: Stack, api: Api) -> str:
