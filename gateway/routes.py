@@ -6,7 +6,6 @@ object; if not, the new one decides. So applying a change is one assignment, and
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -32,9 +31,6 @@ _REFUSALS: Final = {
 }
 _LOADS_MODELS: Final = frozenset({"operating", "building"})
 
-# Threads that one API may keep busy at once, so that a slow one leaves some to the others.
-THREADS_AN_API: Final = 2
-
 _NOBODYS_DIGEST: Final = b"\0" * 32
 
 _log = structlog.get_logger("gateway.routes")
@@ -53,14 +49,13 @@ class _VersionRow(msgspec.Struct):
 class ApiState:
     """What outlives the revisions of one API: its loaded models, requests in progress, figures, its trial's account."""
 
-    __slots__ = ("account", "answers", "in_progress", "models", "thread_room")
+    __slots__ = ("account", "answers", "in_progress", "models")
 
     def __init__(self) -> None:
         self.in_progress = 0
         self.answers: dict[int, int] = {}
         self.account: TrialAccount | None = None
         self.models: dict[int, LoadedModel] = {}
-        self.thread_room = asyncio.Semaphore(THREADS_AN_API)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
