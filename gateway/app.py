@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
@@ -19,13 +18,13 @@ import structlog
 from gateway import dialects
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
-from gateway.credentials import check_key
-from gateway.dialects import Reply
+from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
+from gateway.dialects import About, Endpoint, Page, Reply
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.loading import LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed, Predictor
-from gateway.problems import Problem, problem_body
+from gateway.problems import Problem, without_schema
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -44,10 +43,11 @@ REQUESTS_IN_PROGRESS: Final = 128  # of one API in one worker
 LOAD_WAIT_S: Final = 5.0
 
 _APIS: Final = "/apis/"
-_JSON: Final = b"application/problem+json"
+_NO_DIALECT: Final = "/"  # where a path is below no API
 _TEXT: Final = b"text/plain; charset=utf-8"
 _CLOSE: Final = (b"connection", b"close")
 _ALLOW: Final = ((b"allow", b"POST"),)
+_ALLOW_PAGE: Final = ((b"allow", b"GET, HEAD"),)
 
 _log = structlog.get_logger("gateway.app")
 
@@ -70,6 +70,7 @@ class Call:
     __slots__ = (
         "below",
         "cell",
+        "endpoint",
         "entered",
         "headers",
         "is_prediction",
@@ -87,15 +88,11 @@ class Call:
         self.version_headers = route.version_headers  # of what computes; an update may replace `route` meanwhile
         self.below = below
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.is_prediction = scope["method"] == "POST" and _predicts(below)
+        self.endpoint: Endpoint | None = dialects.find(below)
+        self.is_prediction = scope["method"] == "POST" and self.endpoint is not None and self.endpoint.page is None
         self.cell: Cell | None = None
         self.reservation: Reservation | None = None
         self.entered: ApiState | None = None
-
-
-@lru_cache(maxsize=256)
-def _predicts(below: str) -> bool:
-    return dialects.predicts(below)
 
 
 class Gateway:
@@ -110,6 +107,7 @@ class Gateway:
         runner: Runner,
         addresses: ClientAddresses,
         limits: Limits,
+        base_url: str,
         types_url: str,
     ) -> None:
         self.is_draining = False
@@ -121,6 +119,7 @@ class Gateway:
         self._runner = runner
         self._addresses = addresses
         self._limits = limits
+        self._base_url = base_url
         self._types_url = types_url
         self._id_prefix = secrets.token_hex(6)
         self._numbers = count(1)
@@ -160,6 +159,8 @@ class Gateway:
         try:
             if call.is_prediction:
                 self._take_cell(call)
+            elif call.endpoint is not None and call.endpoint.page is not None:
+                return await self._page(call, call.endpoint.page)
             return await self._prediction(call)
         except Problem as problem:
             return problem
@@ -192,6 +193,8 @@ class Gateway:
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
         body = await self._body(call)  # 413, when no length was announced
+        if b"content-encoding" in call.headers:
+            body = await self._inflated(call, body)  # 400 malformed_body, 413 payload_too_large
         is_small = len(body) <= INLINE_BODY_BYTES
         if is_small:
             decoded = dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
@@ -200,12 +203,35 @@ class Gateway:
         n_rows = decoded.table.n_rows
         if route.is_trial:
             await self._reserve(call, n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_unavailable
-        if is_small and n_rows * model.row_s <= INLINE_WORK_S:
+        if is_small and n_rows * decoded.row_predictions * model.row_s <= INLINE_WORK_S:
             return dialect.encode(predictor.predict(decoded.table), decoded, predictor, route.number)
         return await self._runner.run(
             route.state,
             lambda: dialect.encode(predictor.predict(decoded.table), decoded, predictor, route.number),
         )  # 500 model_failed, 504 model_timeout
+
+    async def _page(self, call: Call, page: Page) -> Reply:
+        """What is no prediction: neither counted nor charged. The same checks, as far as they apply."""
+        route = call.route
+        self._check_in_step()  # 503 catching_up
+        self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
+        if call.scope["method"] not in {"GET", "HEAD"}:
+            raise Problem("method_not_allowed", "This path takes GET.", headers=_ALLOW_PAGE)
+        predictor = None
+        if not page.is_open:
+            model = _model(route)
+            predictor = model.predictor or await self._arrived(model)  # 503 api_building: not yet in this worker
+        return page.make(
+            About(
+                api_id=route.api_id,
+                name=route.name,
+                model_name=call.endpoint.model if call.endpoint else "",
+                version=route.number,
+                base_url=f"{self._base_url}{_APIS}{route.api_id}",
+                is_ready=_is_ready(route),
+                predictor=predictor,
+            )
+        )
 
     def _decide(self, call: Call, outcome: Reply | Problem) -> Reply | Problem:
         """What is really answered: by the rules of this moment. Counted and charged here, without a pause between."""
@@ -261,10 +287,16 @@ class Gateway:
         address = self._address(call)
         if not route.whitelist.allows(address):
             raise Problem("ip_not_allowed", f"The address {address} is not on the IP whitelist of this API.")
-        check_key(call.headers, call.scope["headers"], route.key_digest)
-        if not _predicts(call.below):
+        endpoint = call.endpoint
+        page = endpoint.page if endpoint else None
+        if page is None or not (page.is_open or route.has_public_description):
+            challenge = BROWSER_CHALLENGE if page and page.asks_browser else CHALLENGE
+            check_key(call.headers, call.scope["headers"], route.key_digest, challenge)
+        if endpoint is None:
             raise Problem("unknown_path")
-        if route.refusal:
+        if endpoint.model:
+            endpoint.check_names(route.api_id, route.name, route.number)
+        if route.refusal and not endpoint.is_open:
             raise Problem(route.refusal)
 
     def _address(self, call: Call) -> str:
@@ -330,6 +362,11 @@ class Gateway:
         if size_bytes > self._limits.max_body_bytes:
             raise self._too_large()
 
+    async def _inflated(self, call: Call, body: bytes) -> bytes:
+        """Not on the event loop: a small body may hold a large one."""
+        encoding, limit = call.headers[b"content-encoding"], self._limits.max_body_bytes
+        return await self._runner.run(call.route.state, lambda: dialects.inflated(body, encoding, limit))
+
     async def _reserve(self, call: Call, n_rows: int) -> None:
         account = call.route.state.account
         if n_rows > self._limits.trial_max_rows:
@@ -345,24 +382,27 @@ class Gateway:
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", request_id.encode()),
-            *call.version_headers,
             *reply.headers,
         ]
-        if route.is_trial:
-            headers += _quota_headers(route, call.reservation)
-        return 200, headers, reply.body
+        if call.is_prediction:  # an open page tells nothing of the API
+            headers += call.version_headers
+            if route.is_trial:
+                headers += _quota_headers(route, call.reservation)
+        return reply.status, headers, reply.body
 
     def _problem_message(self, problem: Problem, request_id: str, below: str, call: Call | None) -> Answer:
-        body = problem_body(problem, request_id, types_url=self._types_url, with_manual_members=below == "predict")
+        if call is not None and call.route.hides_schema:
+            problem = without_schema(problem)
+        body, content_type = dialects.refusal(below, problem, request_id, self._types_url)
         headers = [
-            (b"content-type", _JSON),
+            (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
             *problem.headers,
         ]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))
-        if call is not None and call.route.is_trial:
+        if call is not None and call.is_prediction and call.route.is_trial:
             headers += _quota_headers(call.route, None)
         return problem.kind.status, headers, body
 
@@ -381,10 +421,10 @@ class Gateway:
         page = pages.get(path)
         if page is None:
             problem = Problem("unknown_path", "Nothing is served at this path.")
-            return self._problem_message(problem, request_id, "", None)
+            return self._problem_message(problem, request_id, _NO_DIALECT, None)
         if method not in {"GET", "HEAD"}:
             problem = Problem("method_not_allowed", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
-            return self._problem_message(problem, request_id, "", None)
+            return self._problem_message(problem, request_id, _NO_DIALECT, None)
         status, text = page
         headers = [
             (b"content-type", _TEXT),
@@ -401,6 +441,11 @@ def _model(route: Route) -> LoadedModel:
     if model is None:
         raise Problem("model_failed", "This gateway can't read the description of the served version.")
     return model
+
+
+def _is_ready(route: Route) -> bool:
+    model = route.state.models.get(route.version.version_id) if route.version else None
+    return not route.refusal and model is not None and model.predictor is not None
 
 
 def _quota_headers(route: Route, reservation: Reservation | None) -> list[HeaderLine]:
