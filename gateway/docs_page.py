@@ -116,7 +116,13 @@ def _columns(spec: ModelSpec) -> str:
 
 def _column_row(note: ColumnNote, *, has_unit: bool) -> str:
     example = "" if note.example is None else json.dumps(note.example, ensure_ascii=False).strip('"')
-    cells = [note.expected, "yes" if note.is_required else "no", note.values, *([note.unit] if has_unit else []), example]
+    cells = [
+        note.expected,
+        "yes" if note.is_required else "no",
+        note.values,
+        *([note.unit] if has_unit else []),
+        example,
+    ]
     shown = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     return f'<tr><th scope="row" class="mono">{escape(note.name)}</th>{shown}</tr>'
 
@@ -151,7 +157,9 @@ def _form(spec: ModelSpec) -> str:
 
 def _field(index: int, column: Column, spec: ModelSpec) -> str:
     value = spec.sample.get(column.name)
-    help_text = " · ".join(word for word in (column.type, column.unit or "", "" if column.nullable else "required") if word)
+    help_text = " · ".join(
+        word for word in (column.type, column.unit or "", "" if column.nullable else "required") if word
+    )
     common = f'id="c{index}" data-column="{escape(column.name)}" data-type="{column.type}"'
     if column.type == "bool":
         options = [("", ""), ("true", "true"), ("false", "false")]

@@ -171,7 +171,7 @@ def _invocations(spec: ModelSpec) -> Schema:
 
 
 def _page(tag: str, summary: str, reply: str | None, error: str, *, is_open: bool = False) -> Schema:
-    operation = {
+    operation: Schema = {
         "tags": [tag],
         "summary": summary,
         "responses": _answers(
@@ -189,7 +189,7 @@ def _page(tag: str, summary: str, reply: str | None, error: str, *, is_open: boo
 def _text_page(tag: str, summary: str, *, is_open: bool) -> Schema:
     statuses = _OPEN_STATUSES if is_open else _PAGE_STATUSES
     media = "application/json" if is_open else "text/plain"
-    operation = {
+    operation: Schema = {
         "tags": [tag],
         "summary": summary,
         "responses": _answers({"description": summary, "content": {media: {}}}, "MlflowError", statuses),

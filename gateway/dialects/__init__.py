@@ -5,7 +5,7 @@ The server goes through these steps, in this order:
     endpoint = find(path)                            # path below the API's base, without a slash: "predict"; or None
     endpoint.check_names(...)                        # a model name in the path: Problem("unknown_path")
     dialect = choose(path, headers)                  # before the body is read; Problem("unsupported_media_type")
-    body = inflated(body, headers, limit)            # only where Content-Encoding is set: Problem("malformed_body" | ..)
+    body = inflated(body, encoding, limit)            # only with Content-Encoding: Problem("malformed_body" | ...)
     decoded = dialect.decode(body, predictor)        # Problem("malformed_body" | "invalid_rows" | "payload_too_large")
     decoded.table.n_rows                             # for a trial's limit; `too_many_rows(n, limit)` is its Problem
     prediction = predictor.predict(decoded.table)    # gateway.predictor.ModelFailed; blocking; thread-safe
@@ -26,6 +26,7 @@ is what the specifications page and a description of the API say about each colu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,8 +34,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Dialect, Page, Reply
-from gateway.dialects.description import ColumnNote, describe_columns
 from gateway.dialects.describing import Description
+from gateway.dialects.description import ColumnNote, describe_columns
 from gateway.dialects.inflating import check_encoding, inflated
 from gateway.dialects.kserve_v1 import KServeV1
 from gateway.dialects.media import content_type
@@ -112,16 +113,17 @@ def find(path: str) -> Endpoint | None:
 def _found(path: str) -> Endpoint | None:
     matches = [(codec, match) for codec in _CODECS if (match := codec.predicting.fullmatch(path))]
     if matches:
-        return Endpoint(tuple(codec for codec, _ in matches), **_names(matches[0][1].groupdict()))
+        return _endpoint(matches[0][1], tuple(codec for codec, _ in matches), None)
     for codec in _CODECS:
         for page in codec.pages:
             if match := page.path.fullmatch(path):
-                return Endpoint(page=page, **_names(match.groupdict()))
+                return _endpoint(match, (), page)
     return None
 
 
-def _names(groups: dict[str, str | None]) -> dict[str, str]:
-    return {name: value or "" for name, value in groups.items()}
+def _endpoint(match: re.Match[str], codecs: tuple[Codec, ...], page: Page | None) -> Endpoint:
+    names = match.groupdict("")
+    return Endpoint(codecs, page, names.get("model", ""), names.get("version", ""), names.get("verb", ""))
 
 
 def predicts(path: str) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.dialects.media import MediaType
 from gateway.modelspec import ModelSpec
-from gateway.problems import Problem, problem_body
+from gateway.problems import Problem, RowError, problem_body
 from gateway.table import Prediction, Table
 
 if TYPE_CHECKING:
@@ -130,9 +130,10 @@ _TOLD_FAULTS = 5
 
 def sentence(problem: Problem) -> str:
     """A refusal in one line, for dialects whose errors are one text: our code, what happened, the first faults."""
-    faults = [
-        f"Row {fault.row}{', ' * bool(fault.column)}{fault.column}: expected {fault.expected}, received {fault.received}"
-        + (f" (nearest: {fault.nearest})." if fault.nearest else ".")
-        for fault in problem.errors[:_TOLD_FAULTS]
-    ]
-    return " ".join([f"{problem.kind.code}: {problem.detail}", *faults])
+    return " ".join([f"{problem.kind.code}: {problem.detail}", *map(_told, problem.errors[:_TOLD_FAULTS])])
+
+
+def _told(fault: RowError) -> str:
+    place = f"Row {fault.row}, {fault.column}" if fault.column else f"Row {fault.row}"
+    nearest = f" (nearest: {fault.nearest})" if fault.nearest else ""
+    return f"{place}: expected {fault.expected}, received {fault.received}{nearest}."

@@ -81,7 +81,7 @@ class JsonIntake:
         return self.table_of(rows, "rows", columns=())
 
     def table_of(self, rows: Sequence[msgspec.Raw], key: str, columns: Sequence[str] | None = None) -> Table:
-        """From rows that are objects, or lists of cells in the order of `columns` (None: of the model's; empty: no lists).
+        """From rows that are objects, or lists of cells in the order of `columns` (None: the model's; empty: no lists).
 
         `key` is what a refusal calls them. Where lists are taken and the model has one column, a row may be the value.
         Raises `Problem("malformed_body" | "invalid_rows")`.
@@ -95,9 +95,7 @@ class JsonIntake:
             raise faults.problem(len(rows))
         return self._layout.table_from_rows(cells)
 
-    def _any_cells(
-        self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults
-    ) -> tuple[Any, ...]:
+    def _any_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults) -> tuple[Any, ...]:
         first = bytes(memoryview(raw)[:1])
         if first == b"[" and names:
             return self._listed_cells(raw, number, names, faults)
@@ -105,9 +103,7 @@ class JsonIntake:
             return self._careful_cells({self._columns[0]: raw}, number, faults)
         return self._row_cells(raw, number, faults)
 
-    def _listed_cells(
-        self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults
-    ) -> tuple[Any, ...]:
+    def _listed_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults) -> tuple[Any, ...]:
         try:
             values = _RAW_LIST.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""KServe's protocol v1 (the same body serves Vertex-style callers): `{"instances": [...]}` -> `{"predictions": [...]}`."""
+"""KServe's protocol v1, whose body Vertex-style callers send too: `{"instances": []}` -> `{"predictions": []}`."""
 
 from __future__ import annotations
 

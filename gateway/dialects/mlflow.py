@@ -129,7 +129,7 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _without_nan(body: bytes) -> bytes | None:
-    """Python's own serialiser, which MLflow's clients use, writes NaN for a missing value. None: that is not the case."""
+    """Python's own serialiser, which MLflow's clients use, writes NaN for a missing value. None: it is not that."""
     if b"NaN" not in body:
         return None
     try:

@@ -196,7 +196,9 @@ def _wanted(request: _Request, names: tuple[str, ...]) -> _Wanted:
     wanted = []
     for output in request.outputs:
         if output.name not in names:
-            raise Problem("malformed_body", f"No output is called “{output.name[:80]}”; there is {' and '.join(names)}.")
+            raise Problem(
+                "malformed_body", f"No output is called “{output.name[:80]}”; there is {' and '.join(names)}."
+            )
         parameters = output.parameters or {}
         if parameters.get("classification"):
             raise Problem("malformed_body", "The classification extension is not supported; ask for probabilities.")

@@ -192,7 +192,9 @@ def _elements(name: str, datatype: str, shape: list[int], data: msgspec.Raw | me
     """The flat elements. The size is compared before anything is made of it, so a lie costs nothing."""
     if datatype not in DATATYPES:
         known = ", ".join(DATATYPES)
-        raise Problem("malformed_body", f"The input {_short(name)}: the datatype {_short(datatype)} is none of {known}.")
+        raise Problem(
+            "malformed_body", f"The input {_short(name)}: the datatype {_short(datatype)} is none of {known}."
+        )
     if any(size < 0 for size in shape):
         raise Problem("malformed_body", f"The input {_short(name)}: a shape has no negative sizes.")
     n_elements = math.prod(shape)
@@ -210,10 +212,10 @@ def _from_binary(name: str, datatype: str, n_elements: int, data: memoryview) ->
         return _texts(name, _lengths_read(name, n_elements, data))
     dtype = DATATYPES[datatype]
     if len(data) != n_elements * dtype.itemsize:
-        found, rest = divmod(len(data), dtype.itemsize)
-        raise _wrong_size(name, f"{found} and {rest} bytes more than" if rest else found, n_elements)
-    if datatype == "BOOL":  # any byte but 0 and 1 would be a broken truth
-        return np.frombuffer(data, np.uint8) != 0
+        words = f"{len(data)} bytes are not the {n_elements} {datatype} elements that its shape says"
+        raise Problem("malformed_body", f"The input {_short(name)}: {words}.")
+    if datatype == "BOOL":  # a byte that is neither 0 nor 1 would be a broken truth
+        return np.frombuffer(data, np.uint8).astype(bool)
     return np.frombuffer(data, dtype)
 
 
