@@ -104,19 +104,18 @@ class Reasoner:
     def _variants(self, table: Table, start: int, stop: int, first: int, last: int) -> Table:
         """Variants `first` to `last` of each row. Variant 0 is the row itself; in variant j, column j - 1 is away."""
         n_rows, n_variants = stop - start, last - first
+        if table.matrix is not None:
+            block = np.repeat(table.matrix[start:stop], n_variants, axis=0).reshape(n_rows, n_variants, self._n_columns)
+            away = np.arange(max(first - 1, 0), last - 1)  # the columns that are away in one of these variants
+            block[:, away + 1 - first, away] = self._groups[0][1][away]
+            return Table(n_rows * n_variants, [], block.reshape(n_rows * n_variants, self._n_columns))
         columns: list[Array] = [np.empty(0)] * self._n_columns
         for members, baselines in self._groups:
-            if table.matrix is not None:
-                cells = table.matrix[start:stop].T
-            else:
-                cells = np.stack([table.columns[index][start:stop, 0] for index in members])
+            cells = np.stack([table.columns[index][start:stop, 0] for index in members])
             block = np.repeat(cells, n_variants, axis=1).reshape(len(members), n_rows, n_variants)
             places = np.array(members) + 1 - first
             touched = np.flatnonzero((places >= 0) & (places < n_variants))
             block[touched, :, places[touched]] = baselines[touched, np.newaxis]
-            if table.matrix is not None:
-                matrix = np.ascontiguousarray(block.reshape(len(members), -1).T)
-                return Table(n_rows * n_variants, [], matrix)
             for index, column in zip(members, block.reshape(len(members), n_rows * n_variants, 1), strict=True):
                 columns[index] = column
         return Table(n_rows * n_variants, columns)

@@ -211,7 +211,9 @@ def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[_Colu
 def _reason_columns(reasons: Reasons, spec: ModelSpec, request: ManualRequest) -> list[_Column]:
     """Three variables that raise what is explained and three that lower it, as `variable:content:contribution`."""
     subject = _subject(reasons, spec)
-    places = [_place(request.header, column.name) for column in spec.columns]
+    names = {name.strip(): place for place, name in enumerate(request.header)}
+    names |= {name: place for place, name in enumerate(request.header)}
+    places = [names.get(column.name) for column in spec.columns]
     made: list[_Column] = []
     for word, ranks, sign in (("Increase", reasons.raising(), 1), ("Decrease", reasons.lowering(), -1)):
         for rank in range(3):
