@@ -156,11 +156,13 @@ class PredictionAPI(models.Model):
     hides_schema = models.BooleanField(
         _("hide schema in errors"),
         default=False,
+        db_default=False,
         help_text=_("Refusals tell the code and how many rows are wrong, but no column."),
     )
     has_public_description = models.BooleanField(
         _("description public"),
         default=False,
+        db_default=False,
         help_text=_("Whoever has an allowed address may read the columns and the docs page without the key."),
     )
     key_digest = models.BinaryField(_("key digest"), null=True, editable=False)

@@ -93,6 +93,7 @@ class Migration(migrations.Migration):
             name="hides_schema",
             field=models.BooleanField(
                 default=False,
+                db_default=False,
                 help_text="Refusals tell the code and how many rows are wrong, but no column.",
                 verbose_name="hide schema in errors",
             ),
@@ -102,6 +103,7 @@ class Migration(migrations.Migration):
             name="has_public_description",
             field=models.BooleanField(
                 default=False,
+                db_default=False,
                 help_text="Whoever has an allowed address may read the columns and the docs page without the key.",
                 verbose_name="description public",
             ),

@@ -20,6 +20,7 @@ from gateway.problems import Problem
 from gateway.table import TEXT, Array, ColumnRule, Layout, Table, joined
 
 _BOM = b"\xef\xbb\xbf"
+_NO_CHARACTERS = frozenset("\x80\xa0\uf8f0\uf8f1\uf8f2\uf8f3")
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _PIECE_ROWS = 4096
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -51,17 +52,24 @@ def recognised_charset(body: bytes) -> str:
     """
     if body.startswith(_UTF16_BOMS):
         return "utf-16"
+    if body.isascii() or body.startswith(_BOM):
+        return "utf-8"
     try:
         body.decode()
-        return "utf-8"
     except UnicodeDecodeError as error:
-        start = error.start
-    try:
-        body.decode("cp932")
-        return "cp932"
-    except UnicodeDecodeError:
-        words = f"The body is neither UTF-8 nor CP932: invalid byte at position {start}. Name its charset."
+        if _is_cp932(body):
+            return "cp932"
+        words = f"The body is neither utf-8 nor cp932: invalid byte at position {error.start}."
         raise Problem("malformed_body", words) from None
+    return "utf-8"
+
+
+def _is_cp932(body: bytes) -> bool:
+    """Python also lets pass bytes that stand for no character in it, as private ones."""
+    try:
+        return not _NO_CHARACTERS.intersection(body.decode("cp932"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _encoding(charset: str) -> str:
