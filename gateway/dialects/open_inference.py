@@ -102,15 +102,9 @@ class OpenInferenceDialect(msgspec.Struct, frozen=True, gc=False):
     name: str = "open-inference"
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        length = len(body) if self.json_length is None else self.json_length
-        if length > len(body):
-            raise Problem(
-                "malformed_body", f"Inference-Header-Content-Length is {length}, the body has {len(body)} bytes."
-            )
-        request = _request(body[:length])
+        request, binary = _parts(body, self.json_length)
         wanted = _wanted(request, predictor.prepared(OpenInferenceOutputs).names)
-        tensors = _tensors(request.inputs, memoryview(body)[length:], has_binary=self.json_length is not None)
-        return Decoded(predictor.prepared(TensorIntake).table(tensors), wanted)
+        return Decoded(predictor.prepared(TensorIntake).table(_tensors(request.inputs, binary)), wanted)
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         wanted: _Wanted = decoded.note
@@ -178,6 +172,36 @@ def _check_charset(media: MediaType) -> None:
         raise Problem("unsupported_media_type", f"JSON is UTF-8 (RFC 8259), not {str(media.charset)[:80]}.")
 
 
+def _parts(body: bytes, json_length: int | None) -> tuple[_Request, memoryview | None]:
+    """The request, and the binary data behind it (None: it is all JSON).
+
+    Clients that reuse a dict of headers send an earlier request's length along with a body that is all JSON.
+    """
+    if json_length is None:
+        return _request(body), None
+    try:
+        return _request(_head(body, json_length)), memoryview(body)[json_length:]
+    except Problem:
+        whole = _request_or_none(body)
+        if whole is None:
+            raise
+    return whole, None
+
+
+def _head(body: bytes, length: int) -> bytes:
+    if length > len(body):
+        words = f"Inference-Header-Content-Length is {length}, the body has {len(body)} bytes."
+        raise Problem("malformed_body", words)
+    return body[:length]
+
+
+def _request_or_none(document: bytes) -> _Request | None:
+    try:
+        return _REQUEST.decode(document)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
 def _request(document: bytes) -> _Request:
     if not document.strip():
         raise Problem("malformed_body", "The body is empty.")
@@ -209,9 +233,10 @@ def _wanted(request: _Request, names: tuple[str, ...]) -> _Wanted:
 _Tensor = tuple[str, str, list[int], msgspec.Raw | memoryview]
 
 
-def _tensors(inputs: list[_Input], rest: memoryview, *, has_binary: bool) -> list[_Tensor]:
+def _tensors(inputs: list[_Input], binary: memoryview | None) -> list[_Tensor]:
     """Name, datatype, shape and data of each input; binary data lies behind the JSON, in the inputs' order."""
     tensors: list[_Tensor] = []
+    rest = memoryview(b"") if binary is None else binary
     for one in inputs:
         size = (one.parameters or {}).get("binary_data_size")
         if size is None:
@@ -221,7 +246,7 @@ def _tensors(inputs: list[_Input], rest: memoryview, *, has_binary: bool) -> lis
             continue
         if one.data is not msgspec.UNSET:
             raise Problem("malformed_body", f"The input {one.name[:80]} has both data and binary_data_size.")
-        if not has_binary:
+        if binary is None:
             raise Problem("malformed_body", "binary_data_size needs the header Inference-Header-Content-Length.")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(rest):
             raise Problem("malformed_body", f"The input {one.name[:80]}: binary_data_size is beyond the body's end.")

@@ -65,7 +65,11 @@ def test_a_tensor_per_column(load: Load) -> None:
     assert (document["model_name"], document["model_version"], document["id"]) == ("m", "3", "a7")
     label, probabilities = document["outputs"]
     assert label == {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["Chinstrap"]}
-    assert (probabilities["name"], probabilities["datatype"], probabilities["shape"]) == ("probabilities", "FP32", [1, 3])
+    assert (probabilities["name"], probabilities["datatype"], probabilities["shape"]) == (
+        "probabilities",
+        "FP32",
+        [1, 3],
+    )
     assert probabilities["data"] == pytest.approx(prediction.probabilities[0].tolist())
 
 
@@ -176,7 +180,10 @@ BAD: list[tuple[Any, str]] = [
     (mixed_inputs() | {"outputs": [{"name": "value", "parameters": {"classification": 1}}]}, "classification"),
     (mixed_inputs(age={"name": "age", "datatype": "INT64", "shape": [2]}), "has no data"),
     (mixed_inputs(age=tensor("age", "INT64", [3, 4], parameters={"binary_data_size": 8})), "both data and"),
-    (mixed_inputs(age={"name": "age", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}}), "needs"),
+    (
+        mixed_inputs(age={"name": "age", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}}),
+        "needs",
+    ),
     (mixed_inputs(heigth=tensor("heigth", "FP32", [1, 1]), height=None), "1 fault"),
 ]
 

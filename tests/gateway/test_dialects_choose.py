@@ -91,7 +91,17 @@ def test_only_predicting_paths_predict() -> None:
     assert predicts("v2/models/m/versions/1/infer")
     assert predicts("v1/models/m:predict")
     assert predicts("v1/models/m:explain")
-    for path in ("", "predict/", "v2", "v2/models/m", "v2/models//infer", "v1/models/m", "v1/models/m:x", "docs", "ping"):
+    for path in (
+        "",
+        "predict/",
+        "v2",
+        "v2/models/m",
+        "v2/models//infer",
+        "v1/models/m",
+        "v1/models/m:x",
+        "docs",
+        "ping",
+    ):
         assert not predicts(path), path
     with pytest.raises(Problem) as caught:
         choose("nowhere", {b"content-type": b"text/csv"})

@@ -13,7 +13,13 @@ from gateway.snippets import Snippet, snippets
 from tests.gateway.model_files import spec_of
 
 ODD = {"it's": "string", 'a "quoted" #(lf)': "string", "back\\slash": "float", "new\nline": "float", "名前": "string"}
-SAMPLE = {"it's": "$(x) `y` %", 'a "quoted" #(lf)': "</script>", "back\\slash": 1.5, "new\nline": -2.0, "名前": "\u2028東"}
+SAMPLE = {
+    "it's": "$(x) `y` %",
+    'a "quoted" #(lf)': "</script>",
+    "back\\slash": 1.5,
+    "new\nline": -2.0,
+    "名前": "\u2028東",
+}
 URL = "http://127.0.0.1:1/apis/x/predict"
 
 
@@ -48,7 +54,9 @@ def test_power_query_names_every_column(calls: dict[str, Snippet]) -> None:
 
 
 def test_javascript_parses(calls: dict[str, Snippet]) -> None:
-    script = calls["javascript"].text.replace("fetch(", "(() => { console.log(JSON.stringify(rows)); return new Promise(() => {}); })(")
+    script = calls["javascript"].text.replace(
+        "fetch(", "(() => { console.log(JSON.stringify(rows)); return new Promise(() => {}); })("
+    )
 
     done = subprocess.run(["node", "-e", script], capture_output=True, text=True, timeout=30, check=True)
 
