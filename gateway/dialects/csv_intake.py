@@ -109,6 +109,8 @@ class CsvIntake:
             faults.add_missing(1, missing, header, known=self._names)
         if left_out := [rule for rule in lacking if rule.nullable]:
             faults.add_typos(1, left_out, header, known=self._names)
+        if len(left_out) == len(self._names):
+            faults.add(1, "", "the model's columns", "a header with none of them")
         if faults:
             n_rows = sum(1 for record in records if record)
             raise faults.problem(max(n_rows, 1))

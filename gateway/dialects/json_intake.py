@@ -156,6 +156,9 @@ class JsonIntake:
             faults.add_missing(number, missing, given, known=self._names)
         if left_out:
             faults.add_typos(number, left_out, given, known=self._names)
+        if given and len(left_out) == len(self._rules) and not faults.has_more:
+            # most likely another format's object, which would be answered as if all its columns were missing
+            faults.add(number, "", "the model's columns", "an object with none of them")
         return tuple(cells)
 
 

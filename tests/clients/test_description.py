@@ -67,7 +67,11 @@ def test_schemathesis_finds_no_undocumented_status_and_no_5xx(
 @pytest.mark.parametrize("name", ["curl", "python", "javascript"])
 def test_the_calls_to_copy_run(api: LiveApi, name: str) -> None:
     call = {call.name: call.text for call in snippets(api.url, spec_of(api))}[name]
-    commands = {"curl": ["sh", "-c", f"{call} -s"], "python": ["python3", "-c", call], "javascript": ["node", "-e", call]}
+    commands = {
+        "curl": ["sh", "-c", f"{call} -s"],
+        "python": ["python3", "-c", call],
+        "javascript": ["node", "-e", call],
+    }
 
     done = subprocess.run(
         commands[name],
