@@ -15,6 +15,7 @@ from gateway.modelspec import Column, ModelSpec
 from gateway.problems import PROBLEM_TYPES
 from gateway.snippets import Snippet, ordered_sample, snippets
 
+_KINDS: Final = {"float": "number", "int": "whole number", "string": "text", "bool": "true or false"}
 _MOST_FIELDS: Final = 200  # beyond that the form is one text box
 _DIALECTS: Final = (
     ("JSON rows", "POST", "/predict", '{"rows": [{…}]}'),
@@ -144,7 +145,7 @@ def _form(spec: ModelSpec) -> str:
         "try",
         "Try it",
         "<p>Sends one real request from this browser. It is counted, and a trial's quota is charged for it.</p>"
-        "<noscript><p>This form needs scripts. The calls below don't.</p></noscript>"
+        '<p id="try-without">This form needs scripts. The calls below don\'t.</p>'
         '<form id="try-form" data-url="predict" autocomplete="off" hidden>'
         '<div class="field"><label for="key">API key</label>'
         '<input class="input mono" id="key" type="password" autocomplete="off" spellcheck="false">'
@@ -158,7 +159,7 @@ def _form(spec: ModelSpec) -> str:
 def _field(index: int, column: Column, spec: ModelSpec) -> str:
     value = spec.sample.get(column.name)
     help_text = " · ".join(
-        word for word in (column.type, column.unit or "", "" if column.nullable else "required") if word
+        word for word in (_KINDS[column.type], column.unit or "", "" if column.nullable else "required") if word
     )
     common = f'id="c{index}" data-column="{escape(column.name)}" data-type="{column.type}"'
     if column.type == "bool":

@@ -56,6 +56,7 @@
   const form = document.querySelector("#try-form");
   const place = document.querySelector("#try-reply");
   form.hidden = false;
+  document.querySelector("#try-without").hidden = true;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("[type=submit]");
