@@ -154,6 +154,18 @@ class PredictionAPI(models.Model):
         verbose_name=_("version being taken up"),
         help_text=_("Gateways load it beside the served one; it takes over once all of them have it."),
     )
+    hides_schema = models.BooleanField(
+        _("hide schema in errors"),
+        default=False,
+        db_default=False,
+        help_text=_("Refusals tell the code and how many rows are wrong, but no column."),
+    )
+    has_public_description = models.BooleanField(
+        _("description public"),
+        default=False,
+        db_default=False,
+        help_text=_("Whoever has an allowed address may read the columns and the docs page without the key."),
+    )
     key_digest = models.BinaryField(_("key digest"), null=True, editable=False)
     key_encrypted = models.BinaryField(_("encrypted key"), null=True, editable=False)
     revision = models.BigIntegerField(_("revision"), default=0, editable=False)

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -22,14 +22,14 @@ from gateway import dialects
 from gateway.batch import FileReply
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
-from gateway.credentials import check_key
-from gateway.dialects import Reply
+from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
+from gateway.dialects import About, Endpoint, Page, Reply
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.ledger_file import IN_CALL
 from gateway.loading import LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
-from gateway.problems import Problem, problem_body
+from gateway.problems import Problem, without_schema
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -49,11 +49,12 @@ REQUESTS_IN_PROGRESS: Final = 128  # of one API in one worker
 LOAD_WAIT_S: Final = 5.0
 
 _APIS: Final = "/apis/"
-_JSON: Final = b"application/problem+json"
 _FILE_PART_BYTES: Final = 256 * 1024
+_NO_DIALECT: Final = "/"  # where a path is below no API
 _TEXT: Final = b"text/plain; charset=utf-8"
 _CLOSE: Final = (b"connection", b"close")
 _ALLOW: Final = ((b"allow", b"POST"),)
+_ALLOW_PAGE: Final = ((b"allow", b"GET, HEAD"),)
 
 _log = structlog.get_logger("gateway.app")
 
@@ -76,6 +77,7 @@ class Call:
     __slots__ = (
         "below",
         "cell",
+        "endpoint",
         "entered",
         "headers",
         "is_prediction",
@@ -94,16 +96,12 @@ class Call:
         self.version_headers = route.version_headers  # of what computes; an update may replace `route` meanwhile
         self.below = below
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.is_prediction = scope["method"] == "POST" and _predicts(below)
+        self.endpoint: Endpoint | None = dialects.find(below)
+        self.is_prediction = scope["method"] == "POST" and self.endpoint is not None and self.endpoint.page is None
         self.cell: Cell | None = None
         self.reservation: Reservation | None = None
         self.entered: ApiState | None = None
         self.spool: Spool | None = None
-
-
-@lru_cache(maxsize=256)
-def _predicts(below: str) -> bool:
-    return dialects.predicts(below)
 
 
 class Gateway:
@@ -118,6 +116,7 @@ class Gateway:
         runner: Runner,
         addresses: ClientAddresses,
         limits: Limits,
+        base_url: str,
         types_url: str,
     ) -> None:
         self.is_draining = False
@@ -129,6 +128,7 @@ class Gateway:
         self._runner = runner
         self._addresses = addresses
         self._limits = limits
+        self._base_url = base_url
         self._types_url = types_url
         self._id_prefix = secrets.token_hex(6)
         self._numbers = count(1)
@@ -171,6 +171,8 @@ class Gateway:
         try:
             if call.is_prediction:
                 self._take_cell(call)
+            elif call.endpoint is not None and call.endpoint.page is not None:
+                return await self._page(call, call.endpoint.page)
             return await self._prediction(call)
         except Problem as problem:
             return problem
@@ -208,11 +210,14 @@ class Gateway:
         predictor = model.predictor
         if predictor is None or not isinstance(body, bytes):
             return await self._elsewhere(call, model, body)  # 500 model_failed, 504 model_timeout, and those below
-        decoded = dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
+        plain = _inflated(call, body) if b"content-encoding" in call.headers else body  # 400 malformed_body
+        if plain is None:
+            return await self._elsewhere(call, model, body)
+        decoded = dialect.decode(plain, predictor)  # 400 malformed_body, 422 invalid_rows
         n_rows = decoded.table.n_rows
         if route.is_trial:
             await self._reserve(call, n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_unavailable
-        if n_rows * model.row_s > INLINE_WORK_S:
+        if n_rows * decoded.row_predictions * model.row_s > INLINE_WORK_S:
             return await self._elsewhere(call, model, body)
         cell = _cell(call)
         cell.counts[IN_CALL] = cell.index  # who adopts the ledger of a crashed worker sees whose model it was
@@ -230,6 +235,31 @@ class Gateway:
             path=call.below,
             headers=call.headers,
             approve=partial(self._reserve, call) if needs_reservation else None,
+        )
+
+    async def _page(self, call: Call, page: Page) -> Reply:
+        """What is no prediction: neither counted nor charged. The same checks, as far as they apply."""
+        route = call.route
+        self._check_in_step()  # 503 catching_up
+        self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
+        if call.scope["method"] not in {"GET", "HEAD"}:
+            raise Problem("method_not_allowed", "This path takes GET.", headers=_ALLOW_PAGE)
+        model = None
+        if not page.is_open:
+            model = _model(route)
+            if model.spec is None or (model.predictor is None and not model.is_isolated):
+                await self._arrived(model)  # 503 api_building: not yet in this worker
+        return page.make(
+            About(
+                api_id=route.api_id,
+                name=route.name,
+                model_name=call.endpoint.model if call.endpoint else "",
+                version=route.number,
+                base_url=f"{self._base_url}{_APIS}{route.api_id}",
+                is_ready=_is_ready(route),
+                served=model.spec if model else None,
+                predictor=model.predictor if model else None,
+            )
         )
 
     def _decide(self, call: Call, outcome: Reply | Problem) -> Reply | Problem:
@@ -287,10 +317,16 @@ class Gateway:
         address = self._address(call)
         if not route.whitelist.allows(address):
             raise Problem("ip_not_allowed", f"The address {address} is not on the IP whitelist of this API.")
-        check_key(call.headers, call.scope["headers"], route.key_digest)
-        if not _predicts(call.below):
+        endpoint = call.endpoint
+        page = endpoint.page if endpoint else None
+        if page is None or not (page.is_open or route.has_public_description):
+            challenge = BROWSER_CHALLENGE if page and page.asks_browser else CHALLENGE
+            check_key(call.headers, call.scope["headers"], route.key_digest, challenge)
+        if endpoint is None:
             raise Problem("unknown_path")
-        if route.refusal:
+        if endpoint.model:
+            endpoint.check_names(route.api_id, route.name, route.number)
+        if route.refusal and not endpoint.is_open:
             raise Problem(route.refusal)
 
     def _address(self, call: Call) -> str:
@@ -390,24 +426,27 @@ class Gateway:
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % size),
             (b"x-request-id", request_id.encode()),
-            *call.version_headers,
             *reply.headers,
         ]
-        if route.is_trial:
-            headers += _quota_headers(route, call.reservation)
-        return 200, headers, reply.body
+        if call.is_prediction:  # an open page tells nothing of the API
+            headers += call.version_headers
+            if route.is_trial:
+                headers += _quota_headers(route, call.reservation)
+        return reply.status, headers, reply.body
 
     def _problem_message(self, problem: Problem, request_id: str, below: str, call: Call | None) -> Answer:
-        body = problem_body(problem, request_id, types_url=self._types_url, with_manual_members=below == "predict")
+        if call is not None and call.route.hides_schema:
+            problem = without_schema(problem)
+        body, content_type = dialects.refusal(below, problem, request_id, self._types_url)
         headers = [
-            (b"content-type", _JSON),
+            (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
             *problem.headers,
         ]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))
-        if call is not None and call.route.is_trial:
+        if call is not None and call.is_prediction and call.route.is_trial:
             headers += _quota_headers(call.route, None)
         return problem.kind.status, headers, body
 
@@ -448,10 +487,10 @@ class Gateway:
         page = pages.get(path)
         if page is None:
             problem = Problem("unknown_path", "Nothing is served at this path.")
-            return self._problem_message(problem, request_id, "", None)
+            return self._problem_message(problem, request_id, _NO_DIALECT, None)
         if method not in {"GET", "HEAD"}:
             problem = Problem("method_not_allowed", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
-            return self._problem_message(problem, request_id, "", None)
+            return self._problem_message(problem, request_id, _NO_DIALECT, None)
         status, text = page
         headers = [
             (b"content-type", _TEXT),
@@ -473,6 +512,21 @@ def _model(route: Route) -> LoadedModel:
 def _cell(call: Call) -> Cell:
     assert call.cell is not None  # noqa: S101  (a prediction without a cell was refused by _take_cell)
     return call.cell
+
+
+def _inflated(call: Call, body: bytes) -> bytes | None:
+    """A compressed body that is small inflated too, or None: a larger one is inflated elsewhere."""
+    try:
+        return dialects.inflated(body, call.headers[b"content-encoding"], INLINE_BODY_BYTES)
+    except Problem as problem:
+        if problem.kind.code != "payload_too_large":
+            raise
+        return None
+
+
+def _is_ready(route: Route) -> bool:
+    model = route.state.models.get(route.version.version_id) if route.version else None
+    return not route.refusal and model is not None and model.is_ready
 
 
 def _quota_headers(route: Route, reservation: Reservation | None) -> list[HeaderLine]:

@@ -160,6 +160,9 @@ class RouteRow:
     quota_limit: int | None
     networks: list[str]
     versions: str | None
+    model_name: str
+    hides_schema: bool
+    has_public_description: bool
     quota_used: int | None
 
 
@@ -176,7 +179,7 @@ class RouteRead:
 _READ_ROUTES = """
 SELECT i.epoch, i.revision, i.time_zone,
        r.api_id, r.revision, r.target, r.type, r.key_digest, r.version_id, r.candidate_id, r.quota_limit,
-       r.networks, r.versions::text, q.used
+       r.networks, r.versions::text, r.model_name, r.hides_schema, r.has_public_description, q.used
 FROM apimgmt_installation i
 LEFT JOIN gateway_route_v1 r ON r.revision > %s
 LEFT JOIN apimgmt_trialquota q ON q.api_id = r.api_id AND r.type = 'trial'

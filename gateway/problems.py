@@ -193,6 +193,21 @@ class Problem(Exception):
         self.retry_after_s = self.kind.retry_after_s if retry_after_s is None else retry_after_s
 
 
+def without_schema(problem: Problem) -> Problem:
+    """The same refusal without a word on the model's columns: the code, and where rows are at fault their count."""
+    if problem.kind.code not in _TELLING:
+        return problem
+    detail = problem.detail if problem.errors else _TELLING[problem.kind.code]
+    return Problem(problem.kind.code, detail, headers=problem.headers)
+
+
+_TELLING = {
+    "malformed_body": PROBLEM_TYPES["malformed_body"].when,
+    "invalid_rows": "The rows don't fit what this API takes.",
+    "model_failed": PROBLEM_TYPES["model_failed"].when,
+}
+
+
 class _Document(msgspec.Struct, omit_defaults=True):
     """The members of one answer, in the order they are sent."""
 

@@ -17,6 +17,7 @@ import structlog
 from gateway.database import RouteRead, RouteRow
 from gateway.loading import LoadedModel, Version
 from gateway.quota import TrialAccount
+from gateway.slugs import slug
 from gateway.whitelist import Whitelist
 
 OPERATING: Final = "operating"
@@ -60,7 +61,10 @@ class ApiState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """How requests to one API are answered. `refusal`: the code every request gets, "" while operating."""
+    """How requests to one API are answered. `refusal`: the code every request gets, "" while operating.
+
+    `name`: what a path may call the model instead of the API ID, "" for none.
+    """
 
     api_id: str
     revision: int
@@ -73,6 +77,9 @@ class Route:
     candidate: Version | None
     version_headers: tuple[tuple[bytes, bytes], ...]
     number: str
+    name: str
+    hides_schema: bool
+    has_public_description: bool
     state: ApiState
 
     @property
@@ -167,6 +174,9 @@ class RouteTable:
             candidate=versions.get(row.candidate_id) if row.candidate_id is not None else None,
             version_headers=((b"x-model-version", number.encode()),),
             number=number,
+            name=slug(row.model_name),
+            hides_schema=row.hides_schema,
+            has_public_description=row.has_public_description,
             state=self._state(row, old),
         )
 

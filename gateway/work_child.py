@@ -143,7 +143,10 @@ class _Desk:
     def _predict(self, ask: Predict) -> Answer:
         predictor = self._predictor(ask.model)
         dialect = dialects.choose(ask.path, ask.headers)
-        decoded = dialect.decode(ask.body if ask.body is not None else self._spooled_body(), predictor)
+        body = ask.body if ask.body is not None else self._spooled_body()
+        if encoding := ask.headers.get(b"content-encoding"):
+            body = dialects.inflated(body, encoding, ask.max_body_bytes)
+        decoded = dialect.decode(body, predictor)
         if ask.asks:
             self.line.send(Rows(decoded.table.n_rows))
             go = decode_question(self.line.receive())

@@ -112,6 +112,7 @@ class Worker:
             runner=self.runner,
             addresses=ClientAddresses(env.trusted_proxies),
             limits=Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows),
+            base_url=env.gateway_url,
             types_url=f"{env.console_url}/docs/inference-api/",
         )
         self.server = GatewayServer(self.app, connection_bounds(env.max_body_bytes))

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("apimgmt", "0003_roles"),
+        ("apimgmt", "0004_description_switches"),
     ]
 
     operations = [
