@@ -237,6 +237,11 @@ class ModelLoader:
         self._quarantined = versions
         self._go_on()
 
+    async def idle(self) -> None:
+        """Wait until everything that was asked for so far has been loaded or has failed."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
     def close(self) -> None:
         """Load nothing more; a load in progress ends in its thread."""
         self._queue.clear()

@@ -24,11 +24,11 @@ import structlog
 
 from gateway.logs import set_up_logs
 from gateway.metrics import WorkerFigures, metrics_page
-from gateway.worker import EXIT_MISCONFIGURED, FIGURES, READY
+from gateway.worker import EXIT_MISCONFIGURED, FIGURES, FIRST_LOADS_S, READY
 from runtime.environment import BadEnvironment, Environment, read_environment
 
 STOP_S: Final = 10.0
-READY_S: Final = 20.0
+READY_S: Final = FIRST_LOADS_S + 10.0
 
 _BACKLOG: Final = 2048
 _STABLE_AFTER_S: Final = 2.0
@@ -135,11 +135,11 @@ class Slot:
             _log.warning("worker_ended", slot=self.number, exit=code, lived_s=round(lived_s, 1), pause_s=self._pause_s)
 
     async def replace(self) -> None:
-        """A fresh worker takes over the socket, and only when it accepts the old one is told to drain."""
+        """A fresh worker loads its models, takes over the socket, and only then the old one is told to drain."""
         old = self.worker
         if old is None or self._is_stopping:
             return
-        new = self._successor = await self._spawn()
+        new = self._successor = await self._spawn("--is-successor")
         await new.start_or_end()
         self._successor = None
         if self._is_stopping or not new.is_ready.is_set():
@@ -163,13 +163,13 @@ class Slot:
             if worker is not None:
                 worker.tell(number)
 
-    async def _spawn(self) -> WorkerProcess:
+    async def _spawn(self, *options: str) -> WorkerProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             listener, channel = self._listener.fileno(), theirs.fileno()
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway.worker"),
-                *("--slot", str(self.number), "--listener", str(listener), "--channel", str(channel)),
+                *("--slot", str(self.number), "--listener", str(listener), "--channel", str(channel), *options),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(listener, channel),
             )

@@ -16,9 +16,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -56,6 +57,7 @@ FIGURES: Final = b"figures\n"
 
 _BOOKS_S: Final = 1.0
 _FIRST_READ_S: Final = 2.0
+FIRST_LOADS_S: Final = 15.0
 _LEAVE_S: Final = 1.5
 _ORPHAN_S: Final = 10.0
 
@@ -65,13 +67,22 @@ _log = structlog.get_logger("gateway.worker")
 class Worker:
     """All parts of one process, and the order in which they start and stop."""
 
-    def __init__(self, env: Environment, *, slot: int, listener: socket.socket, channel: socket.socket) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        slot: int,
+        listener: socket.socket,
+        channel: socket.socket,
+        is_successor: bool = False,
+    ) -> None:
         """Makes the ledger first: whoever has a row in the database must have a lock that proves its end."""
         self.identity = WorkerIdentity(slot=slot, port=listener.getsockname()[1])
         structlog.contextvars.bind_contextvars(worker=self.identity.id[:8])
         self._env = env
         self._listener = listener
         self._channel = channel
+        self._is_successor = is_successor
         self._stopping = asyncio.Event()
         self._exit_code = EXIT_OK
         self.book = Book(env.ledger_dir, self.identity.id, ZoneInfo(env.time_zone))
@@ -152,6 +163,8 @@ class Worker:
             asyncio.create_task(self._talk_to_master()),
         ]
         await self._first_read()
+        if self._is_successor:
+            await self._first_loads()
         serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
         if not self._stopping.is_set():
             await self._announce()
@@ -172,8 +185,15 @@ class Worker:
 
     async def _first_read(self) -> None:
         """Connections wait in the socket's queue meanwhile. Without the database: accept, and answer `catching_up`."""
-        waiting = {asyncio.create_task(event.wait()) for event in (self.follower.is_started, self._stopping)}
-        _, pending = await asyncio.wait(waiting, timeout=_FIRST_READ_S, return_when=asyncio.FIRST_COMPLETED)
+        await self._unless_stopped(self.follower.is_started.wait(), _FIRST_READ_S)
+
+    async def _first_loads(self) -> None:
+        """The old worker serves meanwhile; here requests would wait for their models, and in vain if there are many."""
+        await self._unless_stopped(self.loader.idle(), FIRST_LOADS_S)
+
+    async def _unless_stopped(self, awaited: Coroutine[Any, Any, object], timeout_s: float) -> None:
+        waiting = {asyncio.create_task(awaited), asyncio.create_task(self._stopping.wait())}
+        _, pending = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
 
@@ -274,6 +294,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser()
     for name in ("--slot", "--listener", "--channel"):
         arguments.add_argument(name, type=int, required=True)
+    arguments.add_argument("--is-successor", action="store_true")
     given = arguments.parse_args()
     set_up_logs(slot=given.slot)
     try:
@@ -288,7 +309,7 @@ def main() -> int:
 
     async def run() -> int:
         try:
-            worker = Worker(env, slot=given.slot, listener=listener, channel=channel)
+            worker = Worker(env, slot=given.slot, listener=listener, channel=channel, is_successor=given.is_successor)
             crash_note = CrashNote(env.ledger_dir, worker.identity.id)
         except OSError as error:
             _log.error("no_ledger", directory=str(env.ledger_dir), reason=str(error))

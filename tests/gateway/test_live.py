@@ -170,6 +170,24 @@ async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Rows, api
     await until(lambda: counted(tables, api) == hammer.answered)
 
 
+async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tables: Rows) -> None:
+    """The old worker still serves; callers of the new one would wait for each model that is loaded before theirs."""
+    n_apis = 20
+    for _ in range(n_apis):
+        tables.api(cancer())
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2 * n_apis)
+    os.kill(live.gateway.pid, signal.SIGHUP)
+    await until(lambda: "rolling_restart_ended" in live.gateway.log(), timeout_s=60)
+
+    lines = live.gateway.log().partition("rolling_restart_begun")[2].splitlines()
+    accepting = [number for number, line in enumerate(lines) if "worker_serving" in line]
+    loaded_before = [
+        sum("model_loaded" in line and f"slot={slot}" in line for line in lines[:number])
+        for slot, number in enumerate(accepting)
+    ]
+    assert loaded_before == [n_apis, n_apis]
+
+
 def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Rows, api: Api) -> None:
     head = f"POST {api.path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", live.environment.gateway_port)) as client:
