@@ -53,9 +53,13 @@ class Door:
     async def keep_watch(self) -> None:
         """Run for as long as there may be connections."""
         loop = asyncio.get_running_loop()
+        self.now = loop.time()
         while True:
+            late = loop.time() - self.now - TICK_S
             self.now = loop.time()
             for connection in list(self.connections):
+                if late > TICK_S:  # this worker was held up, or asleep: that is no fault of its clients
+                    connection.since += late
                 connection.look(self.now)
             await asyncio.sleep(TICK_S)
 
