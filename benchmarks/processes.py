@@ -20,11 +20,9 @@ MIB = 2**20
 class ServerProcess:
     """One server with all its processes, in a process group of its own; its output goes to a file."""
 
-    def __init__(
-        self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_dir: Path
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_dir: Path) -> None:
         self.name = name
-        self.log_path = log_dir / f"{name}.log"
+        self.log_path = log_dir / f"{name.replace(', ', '-')}.log"
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 list(command),

@@ -38,7 +38,7 @@ class Reference:
     target: Target
 
 
-def environment(requirements: str) -> Path:
+def environment(requirements: str, *, may_install: bool = True) -> Path:
     """The Python of the environment with these requirements, made on first use. Raises `CannotInstall`."""
     path = HERE / requirements
     fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -46,6 +46,8 @@ def environment(requirements: str) -> Path:
     python, stamp = folder / "bin" / "python", folder / "stamp"
     if stamp.exists() and stamp.read_text() == fingerprint:
         return python
+    if not may_install:
+        raise CannotInstall("not installed yet; the full `make bench` installs it")
     print(f"Installing {requirements} into an environment of its own ...", flush=True)
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
@@ -65,8 +67,9 @@ def environment(requirements: str) -> Path:
 class References:
     """Starts them, and stops all of them."""
 
-    def __init__(self, model: BenchModel, work_dir: Path, *, workers: int) -> None:
+    def __init__(self, model: BenchModel, work_dir: Path, *, workers: int, may_install: bool = True) -> None:
         self._model = model
+        self._may_install = may_install
         self._workers = workers
         self._dir = work_dir / "references"
         self._dir.mkdir(parents=True)
@@ -82,18 +85,18 @@ class References:
         return self._asgi("bare", "bare:app", Path(sys.executable))
 
     def fastapi_tuned(self) -> Reference:
-        return self._asgi("fastapi-tuned", "fastapi_tuned:app", environment("requirements.txt"))
+        return self._asgi("FastAPI, tuned", "fastapi_tuned:app", self._python("requirements.txt"))
 
     def fastapi_usual(self) -> Reference:
         """As its tutorial starts it: `uvicorn --workers`, access log and all."""
         port = free_port()
-        python = environment("requirements.txt")
+        python = self._python("requirements.txt")
         command = ["-m", "uvicorn", "fastapi_usual:app", "--port", str(port), "--workers", str(self._workers)]
-        return self._started("fastapi-usual", [str(python), *command], SERVERS, self._target(port))
+        return self._started("FastAPI, usual", [str(python), *command], SERVERS, self._target(port))
 
     def mlserver(self) -> Reference:
         """One process, the model in it: its pool of processes costs more than it gives to a model this quick."""
-        python = environment("requirements-mlserver.txt")
+        python = self._python("requirements-mlserver.txt")
         port = free_port()
         folder = self._dir / "mlserver"
         folder.mkdir()
@@ -115,11 +118,14 @@ class References:
         body = json.dumps({"inputs": [tensor]}).encode()
         target = Target(port, "/v2/models/bench/infer", body, {"content-type": "application/json"})
         program = str(python.parent / "mlserver")
-        return self._started("mlserver", [program, "start", "."], folder, target)
+        return self._started("MLServer", [program, "start", "."], folder, target)
 
     def stop(self) -> None:
         for server in self._running:
             server.stop()
+
+    def _python(self, requirements: str) -> Path:
+        return environment(requirements, may_install=self._may_install)
 
     def _asgi(self, name: str, application: str, python: Path) -> Reference:
         port = free_port()

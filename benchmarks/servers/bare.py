@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-BODY = b'{"model_version":"1","predictions":[{"class":"malignant","probabilities":{"malignant":0.9876543,"benign":0.0123457}}]}'
+BODY = (
+    b'{"model_version":"1","predictions":[{"class":"malignant",'
+    b'"probabilities":{"malignant":0.9987538,"benign":0.0012462139}}]}'
+)
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
 
 
