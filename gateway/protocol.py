@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import httptools
@@ -166,6 +165,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unwritten = 0
         self._is_collecting = False  # requests of the present read are answered once it is parsed
         self._next: tuple[RequestResponseCycle, Any] | None = None
+        self._answering: RequestResponseCycle  # one at a time: what is pipelined waits
         self._exit: _Exit
 
     # --- the connection ---
@@ -396,7 +396,8 @@ class GatewayProtocol(HttpToolsProtocol):
         while self._next is not None:
             (cycle, app), self._next = self._next, None
             scope: dict[str, Any] = cycle.scope  # type: ignore[assignment]  # two entries more than ASGI's
-            scope[ANSWER] = partial(self._answer, cycle)
+            scope[ANSWER] = self._answer
+            self._answering = cycle
             if not cycle.more_body:
                 scope[BODY] = bytes(cycle.body)
             self._begin(cycle.run_asgi(app))
@@ -418,8 +419,9 @@ class GatewayProtocol(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _answer(self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go."""
+        cycle = self._answering
         if self.flow.write_paused:
             return False
         if cycle.disconnected:
