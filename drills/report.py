@@ -1,0 +1,101 @@
+"""What a drill showed: answers against counts, the promises that were broken, and the table of all drills."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from drills.apis import DrillApi
+from drills.client import Client
+from drills.ground import Site
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How long a drill lasts, and how much it forgives a machine that has other work to do."""
+
+    is_long: bool
+
+    def pick(self, short: float, long: float) -> float:
+        return long if self.is_long else short
+
+
+@dataclass
+class Report:
+    """One drill's line. `must` notes a promise that was broken; the drill goes on, so that all are seen."""
+
+    name: str
+    answers: int = 0
+    counted: int = 0
+    lost: int = 0
+    double: int = 0
+    longest_gap_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def must(self, is_kept: object, promise: str) -> None:
+        if not is_kept:
+            self.broken.append(promise)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def tally(self, site: Site, api: DrillApi, *clients: Client, is_killed: bool = False) -> None:
+        """Compare what the clients of one API noted with the books, which must have been closed before.
+
+        answered <= counted <= answered + what was in flight at the kills; equal without a kill.
+        """
+        counted = site.counts(api)
+        answered: Counter[int] = Counter()
+        for client in clients:
+            for status, number in client.answers.items():
+                answered[200 if status == 200 else 400 if status < 500 else 500] += number
+            self.longest_gap_s = max(self.longest_gap_s, client.longest_gap_s)
+        in_flight = sum(client.cut for client in clients)
+        self.must(is_killed or not in_flight, f"{in_flight} requests were cut off, though nothing was killed")
+        lost = sum(max(0, answered[kind] - counted[kind]) for kind in counted)
+        double = max(0, sum(counted.values()) - answered.total() - in_flight)
+        self.must(not lost, f"{lost} answers of {api.id} were not counted: {dict(answered)} answered, {counted} counted")
+        self.must(not double, f"{double} requests of {api.id} were counted twice")
+        self.answers += answered.total()
+        self.counted += sum(counted.values())
+        self.lost += lost
+        self.double += double
+
+
+def until(condition: Callable[[], object], timeout_s: float, step_s: float = 0.02) -> float | None:
+    """Wait for it; the seconds that took, or None when the time was over."""
+    begun = time.monotonic()
+    while not condition():
+        if time.monotonic() - begun > timeout_s:
+            return None
+        time.sleep(step_s)
+    return time.monotonic() - begun
+
+
+def table(reports: Sequence[Report]) -> str:
+    """`drill | answers | counted | lost | double | longest gap`, and what each must say besides."""
+    head = ("drill", "answers", "counted", "lost", "double", "longest gap")
+    lines = [
+        (r.name, f"{r.answers:,}", f"{r.counted:,}", str(r.lost), str(r.double), f"{r.longest_gap_s:.2f} s")
+        for r in reports
+    ]
+    widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
+
+    def row(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([row(head), rule, *(row(line) for line in lines)])
+
+
+def remarks(reports: Sequence[Report]) -> str:
+    """What was noted and what was broken, a line each."""
+    lines = []
+    for report in reports:
+        lines += [f"{report.name}: {note}" for note in report.notes]
+        lines += [f"{report.name}: BROKEN: {promise}" for promise in report.broken]
+    return "\n".join(lines)
