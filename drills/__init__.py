@@ -1,1 +1,1 @@
-"""Fault drills: the installation is broken on purpose under load, and what its callers got is compared with its books."""
+"""Fault drills: an installation is broken on purpose under load, and its books are compared with its callers'."""

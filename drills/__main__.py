@@ -23,8 +23,8 @@ def main() -> int:
         parser.error(f"there is no drill {', '.join(unknown)}. There are: {', '.join(DRILLS)}")
     with tempfile.TemporaryDirectory(prefix="drills-") as folder:
         reports = _run(Path(folder), given.names or list(DRILLS), Scale(is_long=not given.short))
-    print(table(reports))  # noqa: T201
-    print(remarks(reports))  # noqa: T201
+    print(table(reports))
+    print(remarks(reports))
     return 1 if any(report.broken for report in reports) else 0
 
 
@@ -36,7 +36,7 @@ def _run(folder: Path, names: list[str], scale: Scale) -> list[Report]:
         for name in names:
             report = Report(name)
             reports.append(report)
-            print(f"{name} ...", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{name} ...", file=sys.stderr, flush=True)
             try:
                 DRILLS[name](ground, report, scale)
             except Exception as error:  # noqa: BLE001  (the other drills are run all the same)

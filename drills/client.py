@@ -57,6 +57,10 @@ class Client:
         return self.answers.total()
 
     @property
+    def last_body(self) -> bytes:
+        return self.log[-1].body if self.log else b""
+
+    @property
     def refusals(self) -> list[Answer]:
         return [answer for answer in self.log if answer.status != 200]
 

@@ -11,18 +11,23 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg
+from psycopg import sql
 
 from drills.apis import DrillApi
+from runtime import processes
 from runtime.connections import broker_url, database_url
 from runtime.embedded import EmbeddedServers
-from runtime.environment import PROJECT_DIR, read_environment
+from runtime.environment import read_environment
 from runtime.installation import Installation, Service, fresh_variables
 
 _COPIED = ("models", "static")
@@ -54,26 +59,51 @@ class Site(Installation):
         query = "SELECT sum(count_200), sum(count_4xx), sum(count_5xx) FROM apimgmt_requeststat WHERE api_id = %s"
         return dict(zip((200, 400, 500), (int(number or 0) for number in self.psql(query, [api.id])[0]), strict=True))
 
-    def second_gateway(self) -> Service:
-        """A further group of gateway workers on a port of its own, with a VAR_DIR of its own but the same models."""
-        var_dir = self.environment.var_dir.with_name(self.environment.var_dir.name + "-second")
-        var_dir.mkdir()
-        (var_dir / "models").symlink_to(self.environment.model_store_dir)
-        variables = fresh_variables(self.env, var_dir)
-        beside = Beside(self, variables)
-        return beside.gateway
+    # Steps at which a process is to die (`runtime.faults`).
 
+    @property
+    def faults(self) -> Path:
+        return Path(self.env["DRILL_FAULTS"])
 
-class Beside(Installation):
-    """Further processes on another installation's database."""
+    def arm(self, step: str) -> None:
+        (self.faults / step).touch()
 
-    def __init__(self, first: Installation, variables: dict[str, str]) -> None:
-        self.first = first
-        super().__init__(variables | {"DATABASE_URL": first.env["DATABASE_URL"]})
+    def disarm(self, step: str) -> None:
+        (self.faults / step).unlink(missing_ok=True)
 
-    def _create_database(self, template: str | None) -> None:
-        self.database = self.first.database
-        self.env["DATABASE_URL"] = self.first.env["DATABASE_URL"]
+    def is_armed(self, step: str) -> bool:
+        return (self.faults / step).exists()
+
+    # Backups, as copies on the same server; the database must be away.
+
+    def copy_database(self, name: str) -> None:
+        with self.server() as server:
+            self._copy(server, self.database, f"{self.database}_{name}")
+
+    def restore_database(self, name: str) -> None:
+        """What `copy_database` kept takes the database's place."""
+        with self.server() as server:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.database)))
+            self._copy(server, f"{self.database}_{name}", self.database)
+
+    @staticmethod
+    def _copy(server: psycopg.Connection[tuple[Any, ...]], source: str, copy: str) -> None:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        server.execute(statement.format(sql.Identifier(copy), sql.Identifier(source)))
+
+    @contextmanager
+    def second_gateway(self, *, shares_ledgers: bool = False) -> Iterator[Installation]:
+        """A further group of gateway workers, on another port, as on a further machine: only models are shared."""
+        var_dir = self.environment.var_dir
+        if not shares_ledgers:
+            var_dir = var_dir.with_name(f"{var_dir.name}-second")
+            var_dir.mkdir()
+            (var_dir / "models").symlink_to(self.environment.model_store_dir)
+        beside = Installation(fresh_variables(self.env, var_dir), database=self.database)
+        try:
+            yield beside.start("gateway")
+        finally:
+            beside.stop()
 
 
 class Ground:
@@ -98,8 +128,6 @@ class Ground:
         """Start the servers and make the installation that the drills copy."""
         self.servers.start()
         self._finished = Site(self._variables("finished"), [])
-        with self._finished.server() as server:
-            server.execute("SELECT 1")
         self._finished.start("gateway")
         done = self._finished.run(sys.executable, "-m", "drills.prepare")
         self._finished.apis = [DrillApi(**api) for api in json.loads(done.stdout)]
@@ -114,6 +142,24 @@ class Ground:
         if data.is_symlink():  # root's PostgreSQL may keep its data elsewhere
             shutil.rmtree(place)
 
+    @property
+    def valkey_pid(self) -> int:
+        server = self.servers.valkey
+        if server is None or server.pid is None:
+            raise RuntimeError("the broker is not running")
+        return server.pid
+
+    def kill_postgres(self) -> None:
+        """SIGKILL to every process of the database server."""
+        server = self.servers.postgres
+        if server is None or server.pid is None:
+            raise RuntimeError("the database is not running")
+        main = psutil.Process(server.pid)
+        # `unshare` may stand between; backends are sessions of their own.
+        victims = [*main.children(recursive=True), main]
+        processes.signal_all([victim.pid for victim in victims], signal.SIGKILL)
+        psutil.wait_procs(victims, timeout=10)
+
     @contextmanager
     def site(self, *names: str, **variables: str) -> Iterator[Site]:
         """A fresh copy, with these processes running."""
@@ -123,6 +169,9 @@ class Ground:
         made = self._variables(f"site{next(self._numbers)}") | variables
         for name in _COPIED:
             shutil.copytree(finished.environment.var_dir / name, Path(made["VAR_DIR"]) / name, symlinks=True)
+        faults = Path(made["VAR_DIR"]) / "faults"
+        faults.mkdir()
+        made["DRILL_FAULTS"] = str(faults)
         site = Site(made, finished.apis, template=finished.database)
         try:
             if names:
@@ -146,7 +195,4 @@ def worker_pids(gateway: Service) -> list[int]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
-
-
-__all__ = ["PROJECT_DIR", "Beside", "Ground", "Site", "worker_pids"]
+    print(text, file=sys.stderr)

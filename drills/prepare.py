@@ -23,7 +23,7 @@ def main() -> None:
 
     call_command("demo", stdout=sys.stderr)
     call_command("collectstatic", interactive=False, verbosity=0)
-    print(json.dumps([asdict(api) for api in _launch_all()]))  # noqa: T201
+    print(json.dumps([asdict(api) for api in _launch_all()]))
 
 
 def _launch_all() -> list[DrillApi]:
@@ -34,7 +34,11 @@ def _launch_all() -> list[DrillApi]:
     Workspace.objects.filter(pk=workspace.pk).update(api_options=20)
     apis = [
         _launched(Model.objects.get(workspace=workspace, name=name), kind)
-        for name, kind in (("Breast cancer", "official"), ("Penguin species", "official"), ("Diabetes progression", "trial"))
+        for name, kind in (
+            ("Breast cancer", "official"),
+            ("Penguin species", "official"),
+            ("Diabetes progression", "trial"),
+        )
     ]
     _register(workspace, "Penguin species", Path("demo/models/penguins.onnx"))
     return apis

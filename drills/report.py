@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,10 +12,13 @@ from drills.apis import DrillApi
 from drills.client import Client
 from drills.ground import Site
 
+BUSY_LOAD = 1.5
+"""Load average a core, beyond which times say more about the machine than about the product."""
+
 
 @dataclass(frozen=True)
 class Scale:
-    """How long a drill lasts, and how much it forgives a machine that has other work to do."""
+    """How long a drill lasts: the short form is a test."""
 
     is_long: bool
 
@@ -42,6 +46,18 @@ class Report:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def within(self, took_s: float | None, limit_s: float, what: str) -> None:
+        """A promise of time. A machine that has much other work to do breaks it without the product's fault."""
+        if took_s is None:
+            self.must(False, f"{what}: never")
+        elif took_s > limit_s:
+            load = os.getloadavg()[0] / (os.cpu_count() or 1)
+            words = f"{what}: {took_s:.2f} s, more than {limit_s:g} s"
+            if load < BUSY_LOAD:
+                self.must(False, words)
+            else:
+                self.note(f"{words} (on a busy machine: load {load:.1f} a core)")
+
     def tally(self, site: Site, api: DrillApi, *clients: Client, is_killed: bool = False) -> None:
         """Compare what the clients of one API noted with the books, which must have been closed before.
 
@@ -57,7 +73,9 @@ class Report:
         self.must(is_killed or not in_flight, f"{in_flight} requests were cut off, though nothing was killed")
         lost = sum(max(0, answered[kind] - counted[kind]) for kind in counted)
         double = max(0, sum(counted.values()) - answered.total() - in_flight)
-        self.must(not lost, f"{lost} answers of {api.id} were not counted: {dict(answered)} answered, {counted} counted")
+        self.must(
+            not lost, f"{lost} answers of {api.id} were not counted: {dict(answered)} answered, {counted} counted"
+        )
         self.must(not double, f"{double} requests of {api.id} were counted twice")
         self.answers += answered.total()
         self.counted += sum(counted.values())
@@ -85,7 +103,10 @@ def table(reports: Sequence[Report]) -> str:
     widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
 
     def row(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+        padded = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
         return "| " + " | ".join(padded) + " |"
 
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.database import Database, DayCount, close_ledger, mark_gone, worker_of_ledger
 from gateway.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
+from runtime.faults import fault_point
 
 _log = structlog.get_logger("gateway.adoption")
 
@@ -55,6 +56,7 @@ def _remove_old_draft(path: Path) -> None:
 
 
 async def _adopt(file: OwnerlessFile, database: Database) -> None:
+    fault_point("adopt.locked")
     try:
         worker_id, counts = file.read()
     except Damaged as damage:
@@ -62,6 +64,7 @@ async def _adopt(file: OwnerlessFile, database: Database) -> None:
         return
     await _close_in_database(file.name, worker_id, counts, database=database, settle=True)
     file.remove()
+    fault_point("adopt.removed")
     _log.info("ledger_adopted", ledger=file.name, worker=worker_id, cells=len(counts))
 
 
@@ -79,3 +82,5 @@ async def _close_in_database(
     async with database.transaction() as connection:
         await close_ledger(connection, name, worker_id, counts, settle=settle)
         await mark_gone(connection, worker_id or await worker_of_ledger(connection, name), "adopted")
+        fault_point("adopt.sent")
+    fault_point("adopt.committed")

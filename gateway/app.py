@@ -29,6 +29,7 @@ from gateway.problems import Problem, problem_body
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
+from runtime.faults import fault_point
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -238,7 +239,9 @@ class Gateway:
     def _count(self, call: Call, status: int) -> None:
         cell = call.cell
         assert cell is not None  # noqa: S101  (a prediction without a cell was refused by _take_cell)
+        fault_point("count.before")
         cell.counts[cell.index + (COUNT_200 if status == 200 else COUNT_4XX if status < 500 else COUNT_5XX)] += 1
+        fault_point("count.after")
         answers = call.route.state.answers
         answers[status] = answers.get(status, 0) + 1
 

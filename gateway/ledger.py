@@ -19,6 +19,7 @@ import structlog
 
 from gateway.database import Database, DayCount, LedgerClosed, close_ledger, mark_gone, write_counts
 from gateway.ledger_file import LedgerFile
+from runtime.faults import fault_point
 
 COUNT_200: Final = 0
 COUNT_4XX: Final = 1
@@ -130,6 +131,8 @@ class Book:
             for file in self._files:
                 await close_ledger(connection, file.name, self.worker_id, file.day_counts())
             await mark_gone(connection, self.worker_id, "left")
+            fault_point("leave.sent")
+        fault_point("leave.committed")
         self._cells.clear()
         for file in self._files:
             file.remove()
@@ -149,6 +152,8 @@ class Book:
         try:
             async with database.transaction() as connection:
                 await write_counts(connection, file.name, self.worker_id, changed)
+                fault_point("write-out.sent")
+            fault_point("write-out.committed")
         except LedgerClosed:
             self._abandon(file)
         else:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.database import DayCount
+from runtime.faults import fault_point
 
 SUFFIX: Final = ".ledger"
 DRAFT_SUFFIX: Final = ".draft"
@@ -78,7 +79,9 @@ class LedgerFile:
             os.pwrite(self._fd, _header(self.name, worker_id), 0)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._map = mmap.mmap(self._fd, FILE_BYTES)
+            fault_point("file.drafted")
             draft.rename(self.path)
+            fault_point("file.named")
         except BaseException:
             os.close(self._fd)
             draft.unlink(missing_ok=True)
@@ -95,6 +98,7 @@ class LedgerFile:
             return None
         offset = HEADER_BYTES + self.used_cells * CELL_BYTES
         self._map[offset : offset + 16] = label
+        fault_point("cell.labelled")
         self.counts[offset // 8 + 2] = day.toordinal()
         self.used_cells += 1
         return offset // 8 + _FIRST_COUNT_WORD

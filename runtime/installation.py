@@ -128,12 +128,14 @@ class Service:
 class Installation:
     """One installation. `env` are its variables, `environment` the same, read.
 
-    `variables` must name the servers; its DATABASE_URL says where the installation's own database is made.
+    `variables` must name the servers; on the one of DATABASE_URL the installation's own database is made, a copy of
+    `template` if that is named. `database` names one that exists already instead, which `close` then leaves alone.
     """
 
-    def __init__(self, variables: dict[str, str], *, template: str | None = None) -> None:
+    def __init__(self, variables: dict[str, str], *, template: str | None = None, database: str | None = None) -> None:
         self._server_url = variables["DATABASE_URL"]
-        self.database = f"own_{secrets.token_hex(6)}"
+        self._owns_database = database is None
+        self.database = database or f"own_{secrets.token_hex(6)}"
         self.env = variables | {
             "DATABASE_URL": urlsplit(self._server_url)._replace(path=f"/{self.database}").geturl(),
             "GATEWAY_WORKERS": variables.get("GATEWAY_WORKERS", "2"),
@@ -144,7 +146,8 @@ class Installation:
         self.worker = Service(self, "worker")
         self.beat = Service(self, "beat")
         self.console = Service(self, "web")
-        self._create_database(template)
+        if self._owns_database:
+            self._create_database(template)
 
     @property
     def services(self) -> dict[str, Service]:
@@ -185,6 +188,8 @@ class Installation:
     def close(self) -> None:
         """Stop everything and drop the database."""
         self.stop()
+        if not self._owns_database:
+            return
         with self.server() as server:
             server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.database)))
 
