@@ -6,6 +6,7 @@ Making an installation takes a quarter of a minute; a copy of its database and o
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -190,8 +191,13 @@ class Ground:
 
 def worker_pids(gateway: Service) -> list[int]:
     """The gateway's worker processes, in the order of their slots."""
-    children = [child for child in psutil.Process(gateway.pid).children() if "gateway.worker" in child.cmdline()]
-    return [child.pid for child in sorted(children, key=lambda child: int(child.cmdline()[4]))]
+    found: list[tuple[int, int]] = []
+    for child in psutil.Process(gateway.pid).children():
+        with contextlib.suppress(psutil.Error):  # gone meanwhile
+            command = child.cmdline()
+            if "gateway.worker" in command:
+                found.append((int(command[command.index("--slot") + 1]), child.pid))
+    return [pid for _, pid in sorted(found)]
 
 
 def _say(text: str) -> None:
