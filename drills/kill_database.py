@@ -36,7 +36,7 @@ def kill_database(ground: Ground, report: Report, scale: Scale) -> None:
             report.must(until(lambda: _is_exhausted(trial.refusals[-1:]), 60), "the trial is used up in the end")
         away = [answer for answer in trial.log if killed + GRACE_S < answer.begun and answer.ended < started]
         _check_trial(report, away, trial.answers[200])
-        report.must(set(official.answers) == {200}, f"official answers are all 200: {dict(official.answers)}")
+        report.served(official, "a caller of the official API")
         close_books(site, report)
         report.tally(site, site.official, official)
         report.tally(site, site.trial, trial)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from drills.ground import Site
 from drills.report import Report, until
 
@@ -11,8 +13,10 @@ def close_books(site: Site, report: Report) -> None:
     if not site.gateway.is_running:
         site.start("gateway")
     report.must(until(lambda: _is_settled(site), 30), f"the dead are found to be gone: {_workers(site)}")
-    code = site.gateway.stop()
-    report.must(code == 0, f"the gateway ends in order: exit {code}")
+    begun, before = time.monotonic(), len(site.gateway.log())
+    code = site.gateway.stop(timeout_s=20)
+    report.within(time.monotonic() - begun, 10.5, "the gateway's orderly end")
+    report.must(code == 0, f"the gateway ends in order: exit {code}: {site.gateway.log(before)[-1500:]}")
     open_ledgers = site.psql("SELECT count(*) FROM apimgmt_ledger WHERE state = 'open'")[0][0]
     report.must(not open_ledgers, f"every ledger is closed: {open_ledgers} are open")
     files = [path.name for path in site.environment.ledger_dir.iterdir() if path.suffix == ".ledger"]

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from gateway.database import Database, DayCount, close_ledger, mark_gone, worker_of_ledger
+from gateway.database import Database, DayCount, StatementRefused, close_ledger, mark_gone, worker_of_ledger
 from gateway.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
 from runtime.faults import fault_point
 
@@ -31,6 +31,8 @@ async def adopt_ownerless(directory: Path, own_names: set[str], database: Databa
         try:
             await _adopt(file, database)
             adopted += 1
+        except StatementRefused as error:  # the others can be adopted all the same
+            _log.error("ledger_not_adopted", ledger=file.name, reason=str(error))
         finally:
             file.close()
     return adopted

@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 
 from gateway.database import Database, DayCount, LedgerClosed, close_ledger, mark_gone, write_counts
-from gateway.ledger_file import LedgerFile
+from gateway.ledger_file import FIRST_COUNT_WORD, LedgerFile
 from runtime.faults import fault_point
 
 COUNT_200: Final = 0
@@ -65,6 +65,11 @@ class Book:
     @property
     def requests_in_flight(self) -> int:
         return sum(file.in_use for file in self._files)
+
+    @property
+    def counts_waiting(self) -> int:
+        """Requests that are counted, but not in the database yet."""
+        return sum(_total(file.words()) - _total(self._written.get(file.name)) for file in self._files)
 
     def cell(self, api_id: str) -> Cell | None:
         """The cell of today, or None when none can be had: then the request must not be answered."""
@@ -195,3 +200,11 @@ class Book:
         self._files.remove(file)
         self._written.pop(file.name, None)
         file.set_aside()
+
+
+def _total(words: memoryview | np.ndarray | None) -> int:
+    """The sum of all counts in the words of some cells."""
+    if words is None:
+        return 0
+    cells = np.asarray(words, dtype=np.uint64).reshape(-1, _WORDS_A_CELL)
+    return int(cells[:, FIRST_COUNT_WORD : FIRST_COUNT_WORD + 3].sum())

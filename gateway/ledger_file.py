@@ -42,7 +42,7 @@ _CELL = struct.Struct("<16sQQQQ16s")
 _API_ID = re.compile(rb"[a-z0-9]{16}")
 _NAME = re.compile(r"[0-9a-f]{32}")
 _WORDS = CELL_BYTES // 8
-_FIRST_COUNT_WORD = 3
+FIRST_COUNT_WORD: Final = 3
 _LAST_DAY: Final = date.max.toordinal()
 
 
@@ -101,7 +101,7 @@ class LedgerFile:
         fault_point("cell.labelled")
         self.counts[offset // 8 + 2] = day.toordinal()
         self.used_cells += 1
-        return offset // 8 + _FIRST_COUNT_WORD
+        return offset // 8 + FIRST_COUNT_WORD
 
     def words(self) -> memoryview:
         """All 64-bit words of the used cells, 8 a cell."""

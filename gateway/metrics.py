@@ -61,6 +61,7 @@ class WorkerFigures(msgspec.Struct):
     routes: int
     models_loaded: int
     requests_in_progress: int
+    counts_waiting: int
     is_in_step: bool
 
 
@@ -87,6 +88,7 @@ class _Page(Collector):
         yield self._gauge("gateway_routes", "APIs that are known.", "routes")
         yield self._gauge("gateway_models_loaded", "Model versions in memory.", "models_loaded")
         yield self._gauge("gateway_requests_in_progress", "Requests in progress.", "requests_in_progress")
+        yield self._gauge("gateway_counts_waiting", "Requests counted, but not in the database yet.", "counts_waiting")
         yield self._gauge("gateway_in_step", "1 while the worker answers, 0 while it is catching up.", "is_in_step")
 
     def _gauge(self, name: str, text: str, attribute: str) -> Metric:

@@ -247,6 +247,7 @@ class Worker:
                 model.predictor is not None for state in states.values() for model in state.models.values()
             ),
             requests_in_progress=self.book.requests_in_flight,
+            counts_waiting=self.book.counts_waiting,
             is_in_step=self.pulse.is_valid,
         )
 

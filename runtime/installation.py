@@ -219,7 +219,7 @@ class Installation:
     def psql(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of one statement in its database, committed; an empty list for a statement without rows."""
         with psycopg.connect(self.env["DATABASE_URL"], autocommit=True) as connection:
-            cursor = connection.execute(query, parameters)  # type: ignore[call-overload]
+            cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def demo(self) -> None:
