@@ -152,14 +152,26 @@ class Ground:
 
     def kill_postgres(self) -> None:
         """SIGKILL to every process of the database server."""
+        victims = self._postgres_processes()
+        processes.signal_all([victim.pid for victim in victims], signal.SIGKILL)
+        psutil.wait_procs(victims, timeout=10)
+
+    @contextmanager
+    def frozen_postgres(self) -> Iterator[None]:
+        """It takes connections, as the kernel does that for it, and answers nothing."""
+        pids = [one.pid for one in self._postgres_processes()]
+        processes.signal_all(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            processes.signal_all(pids, signal.SIGCONT)
+
+    def _postgres_processes(self) -> list[psutil.Process]:
         server = self.servers.postgres
         if server is None or server.pid is None:
             raise RuntimeError("the database is not running")
         main = psutil.Process(server.pid)
-        # `unshare` may stand between; backends are sessions of their own.
-        victims = [*main.children(recursive=True), main]
-        processes.signal_all([victim.pid for victim in victims], signal.SIGKILL)
-        psutil.wait_procs(victims, timeout=10)
+        return [*main.children(recursive=True), main]  # backends are sessions of their own
 
     @contextmanager
     def site(self, *names: str, **variables: str) -> Iterator[Site]:

@@ -3,8 +3,6 @@ nothing that must not happen twice does, and the callers of the API that is bein
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from drills.apis import DrillApi
 from drills.client import load
 from drills.console import Person, state_word
@@ -15,12 +13,12 @@ from drills.settle import close_books
 LAUNCH = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.confirm", "build.complete")
 UPDATE = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.take-over", "build.complete")
 DELETE = ("settle.sent", "settle.committed")
-SHORT = {"build.publish", "build.take-over", "settle.sent"}
+SHORT = {LAUNCH: ["build.publish"], UPDATE: ["build.take-over"], DELETE: ["settle.sent"]}
 
 
 def kill_builder(ground: Ground, report: Report, scale: Scale) -> None:
-    def steps(all_of_them: Sequence[str]) -> list[str]:
-        return [step for step in all_of_them if scale.is_long or step in SHORT]
+    def steps(all_of_them: tuple[str, ...]) -> list[str]:
+        return list(all_of_them) if scale.is_long else SHORT[all_of_them]
 
     with ground.site("gateway", "worker", "beat", "console") as site, Person(site) as operator:
         with load(site.gateway_url, site.neighbour, pause_s=0.01) as client:
