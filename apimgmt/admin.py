@@ -166,10 +166,9 @@ class WorkspaceAdmin(admin.ModelAdmin):
         return False  # its models and histories stay readable
 
 
-class ModelVersionInline(admin.TabularInline):
-    model = ModelVersion
-    fields = ("number", "task", "sha256", "size_bytes", "created_at", "created_by")
-    readonly_fields = fields
+class ReadOnlyInline(admin.TabularInline):
+    """Rows of another table beside their owner, to be read only."""
+
     extra = 0
     can_delete = False
 
@@ -178,6 +177,12 @@ class ModelVersionInline(admin.TabularInline):
 
     def has_change_permission(self, request: HttpRequest, obj: DjangoModel | None = None) -> bool:
         return False
+
+
+class ModelVersionInline(ReadOnlyInline):
+    model = ModelVersion
+    fields = ("number", "task", "sha256", "size_bytes", "created_at", "created_by")
+    readonly_fields = fields
 
 
 @admin.register(Model)
@@ -190,18 +195,10 @@ class ModelPortalAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).filter(workspace__in=workspaces_visible_to(person(request)))
 
 
-class WhitelistInline(admin.TabularInline):
+class WhitelistInline(ReadOnlyInline):
     model = WhitelistEntry
     fields = ("network", "note", "created_at", "created_by")
     readonly_fields = fields
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: DjangoModel | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: DjangoModel | None = None) -> bool:
-        return False
 
 
 @admin.register(PredictionAPI)

@@ -1,7 +1,7 @@
 """Where work is done that would hold up the event loop: big bodies, many rows, slow models.
 
-Threads for now, behind one method, so that processes can take their place. A thread can't be killed: after a timeout
-its caller is answered, and the API's room is taken until the thread comes back.
+It runs in threads, behind one method. A thread can't be killed: after a timeout its caller is answered, and the API's
+room is taken until the thread comes back.
 """
 
 from __future__ import annotations

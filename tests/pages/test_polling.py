@@ -73,8 +73,8 @@ def test_a_colleagues_stop_sends_the_parts_that_tell_it_and_polls_faster(operato
     assert poll_ms_in(reply.content) == POLL_PASSING_MS
 
 
-def test_a_settled_api_is_asked_for_every_5_s(operator, api):
-    assert poll_ms_in(operator.get(url("model-api", api.model)).content) == POLL_SETTLED_MS == 5000
+def test_a_settled_api_is_asked_for_often_enough_to_show_a_call_within_5_s(operator, api):
+    assert poll_ms_in(operator.get(url("model-api", api.model)).content) == POLL_SETTLED_MS <= 4000
     assert POLL_PASSING_MS == 500
 
 
