@@ -6,43 +6,23 @@ import json
 import shlex
 from typing import Any
 
+from gateway import snippets
 from gateway.modelspec import ModelSpec
 from gateway.problems import PROBLEM_TYPES
 
-KEY_PLACEHOLDER = "$API_KEY"
-MAX_INLINE_COLUMNS = 12
-
-
-def ordered_sample(spec: ModelSpec) -> dict[str, Any]:
-    """The sample row in the order of the columns; the database keeps no order of keys."""
-    return {column.name: spec.sample[column.name] for column in spec.columns if column.name in spec.sample}
-
-
-def sample_json(spec: ModelSpec, *, indent: int | None = None) -> str:
-    """The request body with the sample row. Indented by itself when the row is too wide for one line."""
-    if indent is None and len(spec.sample) > MAX_INLINE_COLUMNS:
-        indent = 1
-    return json.dumps({"rows": [ordered_sample(spec)]}, ensure_ascii=False, indent=indent)
-
 
 def sample_row(spec: ModelSpec) -> str:
-    return json.dumps(ordered_sample(spec), ensure_ascii=False, indent=2)
+    return json.dumps(snippets.ordered_sample(spec), ensure_ascii=False, indent=2)
 
 
 def _key_header(key: str | None) -> str:
     """The header as a shell word: the key literally, or a variable that the shell fills in."""
-    return f'"x-api-key: {KEY_PLACEHOLDER}"' if key is None else shlex.quote(f"x-api-key: {key}")
+    return f'"x-api-key: ${snippets.KEY_VARIABLE}"' if key is None else shlex.quote(f"x-api-key: {key}")
 
 
 def curl_json(url: str, spec: ModelSpec, key: str | None = None) -> str:
     """A curl call for a POSIX shell; without a key it takes $API_KEY from the environment."""
-    lines = [
-        f"curl {shlex.quote(url)}",
-        f"-H {_key_header(key)}",
-        "-H 'content-type: application/json'",
-        f"-d {shlex.quote(sample_json(spec))}",
-    ]
-    return " \\\n  ".join(lines)
+    return snippets.curl(url, spec, _key_header(key))
 
 
 def curl_csv(url: str) -> str:
@@ -57,27 +37,7 @@ def curl_csv(url: str) -> str:
 
 def python_call(url: str, spec: ModelSpec) -> str:
     """A call with nothing but Python's standard library."""
-    return "\n".join(
-        [
-            "import json, os, urllib.request",
-            "",
-            f"rows = [{_python_literal(ordered_sample(spec))}]",
-            "request = urllib.request.Request(",
-            f"    {json.dumps(url)},",
-            '    data=json.dumps({"rows": rows}).encode(),',
-            '    headers={"x-api-key": os.environ["API_KEY"], "content-type": "application/json"},',
-            ")",
-            "with urllib.request.urlopen(request, timeout=10) as reply:",
-            "    print(json.load(reply))",
-        ]
-    )
-
-
-def _python_literal(row: dict[str, Any]) -> str:
-    if len(row) <= MAX_INLINE_COLUMNS:
-        return repr(row)
-    inner = ",\n     ".join(f"{name!r}: {value!r}" for name, value in row.items())
-    return "{" + inner + "}"
+    return snippets.python(url, spec)
 
 
 def reply_json(spec: ModelSpec) -> str:

@@ -116,6 +116,12 @@ MOVES: dict[str, Move] = {
         sources=NOT_ENDING,
         elsewhere=gettext_lazy("The API is being deleted."),
     ),
+    "describe": Move(
+        label=gettext_lazy("Description settings"),
+        permission=OPERATE,
+        sources=NOT_ENDING,
+        elsewhere=gettext_lazy("The API is being deleted."),
+    ),
     "key": Move(
         label=gettext_lazy("Show key"),
         permission=VIEW_KEY,
@@ -156,7 +162,11 @@ def refusal(api: PredictionAPI, verb: str) -> str | None:
     status = Status(api.status)
     if status not in rule.sources:
         return str(rule.elsewhere)
-    if is_stopping(api) and rule.sources != NOT_DELETED and verb not in {"whitelist", "unlock", "upgrade", "roll-key"}:
+    if (
+        is_stopping(api)
+        and rule.sources != NOT_DELETED
+        and verb not in {"whitelist", "unlock", "upgrade", "describe", "roll-key"}
+    ):
         return _("The API is being stopped; gateways have not all confirmed it yet.")
     if rule.is_refused_when_locked and api.is_locked:
         return _("The API is locked. Only an administrator can unlock it (User Portal).")

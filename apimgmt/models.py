@@ -1,6 +1,7 @@
 """The tables. What must never be false is a constraint here or in the migrations, not only a check in Python.
 
-Two tables are written by the gateway, through SQL of its own, and only read here: GatewayWorker and ModelLoad.
+Three tables are written by the gateway, through SQL of its own, and only read here: GatewayWorker, ModelLoad and
+GatewayIncident.
 RequestStat, Ledger, TrialQuota and TrialUse are written by both halves under the rules of docs/gateway.md.
 None of those refers to PredictionAPI by a foreign key: a key check would wait for whoever holds the API's row.
 """
@@ -152,6 +153,18 @@ class PredictionAPI(models.Model):
         blank=True,
         verbose_name=_("version being taken up"),
         help_text=_("Gateways load it beside the served one; it takes over once all of them have it."),
+    )
+    hides_schema = models.BooleanField(
+        _("hide schema in errors"),
+        default=False,
+        db_default=False,
+        help_text=_("Refusals tell the code and how many rows are wrong, but no column."),
+    )
+    has_public_description = models.BooleanField(
+        _("description public"),
+        default=False,
+        db_default=False,
+        help_text=_("Whoever has an allowed address may read the columns and the docs page without the key."),
     )
     key_digest = models.BinaryField(_("key digest"), null=True, editable=False)
     key_encrypted = models.BinaryField(_("encrypted key"), null=True, editable=False)
@@ -389,6 +402,35 @@ class ModelLoad(models.Model):
 
     def __str__(self) -> str:
         return f"{self.api_id} v{self.version_id} on {self.worker_id}"
+
+
+class GatewayIncident(models.Model):
+    """What the model of one API did to the process that ran it. Written by the gateway; the console only shows it.
+
+    No foreign key: a gateway's write must not wait for, or fail on, a row that the console is changing.
+    """
+
+    class Kind(models.TextChoices):
+        WORKER_CRASHED = "worker_crashed", _("The model crashed a gateway worker. It runs in a process of its own now.")
+        PROCESS_CRASHED = "process_crashed", _("The model ended the process that ran it.")
+        MEMORY = "memory", _("The model asked for more memory than it may have.")
+        TIMEOUT = "timeout", _("The model took longer than it may.")
+
+    api_id = models.CharField(max_length=API_ID_LENGTH)
+    version_id = models.BigIntegerField()
+    worker_id = models.CharField(max_length=32)
+    kind = models.CharField(max_length=20, choices=Kind)
+    reason = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["api_id", "-id"], name="incidents_of_an_api")]
+        verbose_name = _("gateway incident")
+        verbose_name_plural = _("gateway incidents")
+
+    def __str__(self) -> str:
+        return f"{self.api_id} {self.kind}"
 
 
 class Ledger(models.Model):

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Max, Prefetch, QuerySet, Sum
+from django.db.models import Max, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -18,6 +18,7 @@ from apimgmt.models import (
     ApiEvent,
     ApiType,
     Build,
+    GatewayIncident,
     Installation,
     Model,
     PredictionAPI,
@@ -130,6 +131,13 @@ def latest_build(api: PredictionAPI) -> Build | None:
 
 def latest_receipt(api: PredictionAPI) -> Receipt | None:
     return Receipt.objects.filter(api=api).select_related("event").order_by("-id").first()
+
+
+def incidents(api: PredictionAPI, days: int = 7) -> list[GatewayIncident]:
+    """What the model did to the gateway lately, newest first, at most ten. What is still in force however old it is."""
+    since = timezone.now() - timedelta(days=days)
+    lasting = Q(kind=GatewayIncident.Kind.WORKER_CRASHED, version_id=api.version_id)
+    return list(GatewayIncident.objects.filter(Q(at__gte=since) | lasting, api_id=api.pk)[:10])
 
 
 def events(api: PredictionAPI) -> QuerySet[ApiEvent]:

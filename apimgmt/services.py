@@ -234,6 +234,20 @@ def remove_network(api_id: str, entry_id: int, *, actor: Actor, sure: bool = Fal
 
 
 @transaction.atomic
+def describe_api(
+    api_id: str, *, hides_schema: bool | None = None, has_public_description: bool | None = None, actor: Actor
+) -> PredictionAPI:
+    """Change who learns of the columns: callers from refusals, everybody from the description. None: as it is."""
+    api = _changeable(api_id, "describe", actor)
+    wanted = {"hides_schema": hides_schema, "has_public_description": has_public_description}
+    changes = {name: value for name, value in wanted.items() if value is not None and value != getattr(api, name)}
+    if changes:
+        lifecycle.write(api, "describe", actor, detail=dict(changes), **changes)
+        enqueue_on_commit(tasks.settle, api_id)
+    return api
+
+
+@transaction.atomic
 def reveal_key(api_id: str, *, actor: Actor) -> str:
     """The key in full. Who looked is an event."""
     api = _changeable(api_id, "key", actor)

@@ -65,6 +65,7 @@ EVENT_WORDS: dict[str, Sentence] = {
     "allow": pgettext_lazy("event", "Networks added"),
     "disallow": pgettext_lazy("event", "Network removed"),
     "show key": pgettext_lazy("event", "Key shown"),
+    "describe": pgettext_lazy("event", "Description settings changed"),
     "roll key": pgettext_lazy("event", "Key rolled"),
 }
 

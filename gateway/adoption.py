@@ -14,7 +14,17 @@ from typing import Final
 
 import structlog
 
-from gateway.database import Database, DayCount, close_ledger, mark_gone, worker_of_ledger
+from gateway.crash_note import clear_old_notes, read_note
+from gateway.database import (
+    Connection,
+    Database,
+    Incident,
+    close_ledger,
+    mark_gone,
+    served_version,
+    worker_of_ledger,
+    write_incidents,
+)
 from gateway.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
 
 _log = structlog.get_logger("gateway.adoption")
@@ -32,6 +42,7 @@ async def adopt_ownerless(directory: Path, own_names: set[str], database: Databa
             adopted += 1
         finally:
             file.close()
+    clear_old_notes(directory)
     return adopted
 
 
@@ -60,7 +71,10 @@ async def _adopt(file: OwnerlessFile, database: Database) -> None:
     except Damaged as damage:
         await _adopt_damaged(file, damage, database)
         return
-    await _close_in_database(file.name, worker_id, counts, database=database, settle=True)
+    async with database.transaction() as connection:
+        await close_ledger(connection, file.name, worker_id, counts)
+        await mark_gone(connection, worker_id or await worker_of_ledger(connection, file.name), "adopted")
+        await _report_crash(connection, file, worker_id)
     file.remove()
     _log.info("ledger_adopted", ledger=file.name, worker=worker_id, cells=len(counts))
 
@@ -68,14 +82,22 @@ async def _adopt(file: OwnerlessFile, database: Database) -> None:
 async def _adopt_damaged(file: OwnerlessFile, damage: Damaged, database: Database) -> None:
     """Keep what can be read and what was written out before, give nothing back to trials, and keep the file."""
     worker_id = damage.worker_id or ""
-    await _close_in_database(file.name, worker_id, damage.counts, database=database, settle=False)
+    async with database.transaction() as connection:
+        await close_ledger(connection, file.name, worker_id, damage.counts, settle=False)
+        await mark_gone(connection, worker_id or await worker_of_ledger(connection, file.name), "adopted")
     aside = file.quarantine()
     _log.error("ledger_damaged", ledger=file.name, worker=worker_id, reason=str(damage), kept_as=str(aside))
 
 
-async def _close_in_database(
-    name: str, worker_id: str, counts: list[DayCount] | tuple[DayCount, ...], *, database: Database, settle: bool
-) -> None:
-    async with database.transaction() as connection:
-        await close_ledger(connection, name, worker_id, counts, settle=settle)
-        await mark_gone(connection, worker_id or await worker_of_ledger(connection, name), "adopted")
+async def _report_crash(connection: Connection, file: OwnerlessFile, worker_id: str) -> None:
+    """If the worker crashed while it ran a model: that model runs in a process of its own from now on."""
+    crash = read_note(file.path.parent, worker_id)
+    suspects = file.suspects() if crash else []
+    incidents = [
+        Incident(api_id, version_id or await served_version(connection, api_id), worker_id, "worker_crashed", crash)
+        for api_id, version_id in suspects
+    ]
+    if crash:
+        _log.error("worker_crashed", worker=worker_id, crash=crash, apis=[api_id for api_id, _ in suspects])
+    if incidents:
+        await write_incidents(connection, incidents)

@@ -6,29 +6,34 @@ route once more, counts, and only then lets an answer go out.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
 import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway import dialects
+from gateway.batch import FileReply
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
-from gateway.credentials import check_key
-from gateway.dialects import Reply
+from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
+from gateway.dialects import About, Endpoint, Page, Reply
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
+from gateway.ledger_file import IN_CALL
 from gateway.loading import LoadedModel
 from gateway.metrics import Latency
-from gateway.predictor import ModelFailed, Predictor
-from gateway.problems import Problem, problem_body
+from gateway.predictor import ModelFailed
+from gateway.problems import Problem, without_schema
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
+from gateway.spool import Spool
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -44,10 +49,12 @@ REQUESTS_IN_PROGRESS: Final = 128  # of one API in one worker
 LOAD_WAIT_S: Final = 5.0
 
 _APIS: Final = "/apis/"
-_JSON: Final = b"application/problem+json"
+_FILE_PART_BYTES: Final = 256 * 1024
+_NO_DIALECT: Final = "/"  # where a path is below no API
 _TEXT: Final = b"text/plain; charset=utf-8"
 _CLOSE: Final = (b"connection", b"close")
 _ALLOW: Final = ((b"allow", b"POST"),)
+_ALLOW_PAGE: Final = ((b"allow", b"GET, HEAD"),)
 
 _log = structlog.get_logger("gateway.app")
 
@@ -70,6 +77,7 @@ class Call:
     __slots__ = (
         "below",
         "cell",
+        "endpoint",
         "entered",
         "headers",
         "is_prediction",
@@ -77,6 +85,7 @@ class Call:
         "reservation",
         "route",
         "scope",
+        "spool",
         "version_headers",
     )
 
@@ -87,15 +96,12 @@ class Call:
         self.version_headers = route.version_headers  # of what computes; an update may replace `route` meanwhile
         self.below = below
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.is_prediction = scope["method"] == "POST" and _predicts(below)
+        self.endpoint: Endpoint | None = dialects.find(below)
+        self.is_prediction = scope["method"] == "POST" and self.endpoint is not None and self.endpoint.page is None
         self.cell: Cell | None = None
         self.reservation: Reservation | None = None
         self.entered: ApiState | None = None
-
-
-@lru_cache(maxsize=256)
-def _predicts(below: str) -> bool:
-    return dialects.predicts(below)
+        self.spool: Spool | None = None
 
 
 class Gateway:
@@ -110,6 +116,7 @@ class Gateway:
         runner: Runner,
         addresses: ClientAddresses,
         limits: Limits,
+        base_url: str,
         types_url: str,
     ) -> None:
         self.is_draining = False
@@ -121,6 +128,7 @@ class Gateway:
         self._runner = runner
         self._addresses = addresses
         self._limits = limits
+        self._base_url = base_url
         self._types_url = types_url
         self._id_prefix = secrets.token_hex(6)
         self._numbers = count(1)
@@ -150,6 +158,9 @@ class Gateway:
             self.latency.note(time.perf_counter() - started)
         if isinstance(outcome, Reply):
             message = self._reply_message(outcome, request_id, call)
+            if isinstance(outcome, FileReply):
+                await self._send_file(message, outcome.spool, send)
+                return
         else:
             message = self._problem_message(outcome, request_id, below, call)
         await self._send(message, send)
@@ -160,6 +171,8 @@ class Gateway:
         try:
             if call.is_prediction:
                 self._take_cell(call)
+            elif call.endpoint is not None and call.endpoint.page is not None:
+                return await self._page(call, call.endpoint.page)
             return await self._prediction(call)
         except Problem as problem:
             return problem
@@ -185,27 +198,69 @@ class Gateway:
         self._check_in_step()  # 503 catching_up
         self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
         model = _model(route)
-        predictor = model.predictor or await self._arrived(model)  # 503 api_building: not yet in this worker
+        if model.predictor is None and not model.is_isolated:
+            await self._arrived(model)  # 503 api_building: not yet in this worker
+        model.is_used = True
         self._check_exhausted(route)  # 429 quota_exhausted
         self._check_method(call)  # 405 method_not_allowed
         self._check_length(call)  # 413 payload_too_large
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
         body = await self._body(call)  # 413, when no length was announced
-        is_small = len(body) <= INLINE_BODY_BYTES
-        if is_small:
-            decoded = dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
-        else:
-            decoded = await self._runner.run(route.state, lambda: dialect.decode(body, predictor))
+        predictor = model.predictor
+        if predictor is None or not isinstance(body, bytes):
+            return await self._elsewhere(call, model, body)  # 500 model_failed, 504 model_timeout, and those below
+        plain = _inflated(call, body) if b"content-encoding" in call.headers else body  # 400 malformed_body
+        if plain is None:
+            return await self._elsewhere(call, model, body)
+        decoded = dialect.decode(plain, predictor)  # 400 malformed_body, 422 invalid_rows
         n_rows = decoded.table.n_rows
         if route.is_trial:
             await self._reserve(call, n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_unavailable
-        if is_small and n_rows * model.row_s <= INLINE_WORK_S:
+        if n_rows * decoded.row_predictions * model.row_s > INLINE_WORK_S:
+            return await self._elsewhere(call, model, body)
+        cell = _cell(call)
+        cell.counts[IN_CALL] = cell.index  # who adopts the ledger of a crashed worker sees whose model it was
+        try:
             return dialect.encode(predictor.predict(decoded.table), decoded, predictor, route.number)
-        return await self._runner.run(
-            route.state,
-            lambda: dialect.encode(predictor.predict(decoded.table), decoded, predictor, route.number),
-        )  # 500 model_failed, 504 model_timeout
+        finally:
+            cell.counts[IN_CALL] = 0
+
+    async def _elsewhere(self, call: Call, model: LoadedModel, body: bytes | Spool) -> Reply:
+        """In another process. A trial's quota is reserved between its decoding and its predicting."""
+        needs_reservation = call.route.is_trial and call.reservation is None
+        return await self._runner.predict(
+            model,
+            body,
+            path=call.below,
+            headers=call.headers,
+            approve=partial(self._reserve, call) if needs_reservation else None,
+        )
+
+    async def _page(self, call: Call, page: Page) -> Reply:
+        """What is no prediction: neither counted nor charged. The same checks, as far as they apply."""
+        route = call.route
+        self._check_in_step()  # 503 catching_up
+        self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
+        if call.scope["method"] not in {"GET", "HEAD"}:
+            raise Problem("method_not_allowed", "This path takes GET.", headers=_ALLOW_PAGE)
+        model = None
+        if not page.is_open:
+            model = _model(route)
+            if model.spec is None or (model.predictor is None and not model.is_isolated):
+                await self._arrived(model)  # 503 api_building: not yet in this worker
+        return page.make(
+            About(
+                api_id=route.api_id,
+                name=route.name,
+                model_name=call.endpoint.model if call.endpoint else "",
+                version=route.number,
+                base_url=f"{self._base_url}{_APIS}{route.api_id}",
+                is_ready=_is_ready(route),
+                served=model.spec if model else None,
+                predictor=model.predictor if model else None,
+            )
+        )
 
     def _decide(self, call: Call, outcome: Reply | Problem) -> Reply | Problem:
         """What is really answered: by the rules of this moment. Counted and charged here, without a pause between."""
@@ -236,8 +291,7 @@ class Gateway:
         return outcome
 
     def _count(self, call: Call, status: int) -> None:
-        cell = call.cell
-        assert cell is not None  # noqa: S101  (a prediction without a cell was refused by _take_cell)
+        cell = _cell(call)
         cell.counts[cell.index + (COUNT_200 if status == 200 else COUNT_4XX if status < 500 else COUNT_5XX)] += 1
         answers = call.route.state.answers
         answers[status] = answers.get(status, 0) + 1
@@ -249,6 +303,8 @@ class Gateway:
             call.reservation.give_back()  # does nothing once it is kept; here for a request that was cancelled
         if call.cell is not None:
             call.cell.ledger.in_use -= 1
+        if call.spool is not None:
+            self._runner.batch.leave_body(call.route.api_id, call.spool)
 
     # --- the checks ---
 
@@ -261,10 +317,16 @@ class Gateway:
         address = self._address(call)
         if not route.whitelist.allows(address):
             raise Problem("ip_not_allowed", f"The address {address} is not on the IP whitelist of this API.")
-        check_key(call.headers, call.scope["headers"], route.key_digest)
-        if not _predicts(call.below):
+        endpoint = call.endpoint
+        page = endpoint.page if endpoint else None
+        if page is None or not (page.is_open or route.has_public_description):
+            challenge = BROWSER_CHALLENGE if page and page.asks_browser else CHALLENGE
+            check_key(call.headers, call.scope["headers"], route.key_digest, challenge)
+        if endpoint is None:
             raise Problem("unknown_path")
-        if route.refusal:
+        if endpoint.model:
+            endpoint.check_names(route.api_id, route.name, route.number)
+        if route.refusal and not endpoint.is_open:
             raise Problem(route.refusal)
 
     def _address(self, call: Call) -> str:
@@ -279,13 +341,12 @@ class Gateway:
             detail = f"The proxy {peer} sent an X-Forwarded-For with “{error}”, which is no IP address."
             raise Problem("ip_not_allowed", detail) from None
 
-    async def _arrived(self, model: LoadedModel) -> Predictor:
-        """The predictor of a model that this worker is still loading; waited for a little."""
+    async def _arrived(self, model: LoadedModel) -> None:
+        """Wait a little for a model that is not in this worker's memory yet, or no longer."""
         if not await model.arrival(LOAD_WAIT_S):
             raise Problem("api_building", "This gateway worker is still loading the model.")
-        if model.predictor is None:
+        if not model.is_ready:
             raise Problem("model_failed", f"The model could not be loaded. {model.error}")
-        return model.predictor
 
     def _check_exhausted(self, route: Route) -> None:
         account = route.state.account
@@ -311,20 +372,39 @@ class Gateway:
         state.in_progress += 1
         call.entered = state
 
-    async def _body(self, call: Call) -> bytes:
+    async def _body(self, call: Call) -> bytes | Spool:
+        """The whole of it: in memory if it is small, else on disk."""
         message = await call.receive()
         body: bytes = message.get("body", b"")
-        if message["type"] == "http.request" and not message.get("more_body"):
+        if message["type"] == "http.request" and not message.get("more_body") and len(body) <= INLINE_BODY_BYTES:
             self._check_size(len(body))
             return body
         parts = bytearray(body)
-        while message["type"] == "http.request" and message.get("more_body"):
+        while message["type"] == "http.request" and message.get("more_body") and len(parts) <= INLINE_BODY_BYTES:
             message = await call.receive()
             parts += message.get("body", b"")
-            self._check_size(len(parts))
         if message["type"] == "http.disconnect":
             raise ClientGone
-        return bytes(parts)
+        self._check_size(len(parts))
+        return bytes(parts) if len(parts) <= INLINE_BODY_BYTES else await self._spooled(call, parts, message)
+
+    async def _spooled(self, call: Call, begun: bytes | bytearray, message: Message) -> Spool:
+        """Written by a thread, because a busy disk makes the writer wait."""
+        loop = asyncio.get_running_loop()
+        spool = call.spool = self._runner.batch.take_body(call.route.api_id)
+        part: bytes | bytearray = begun
+        while True:
+            self._check_size(spool.size + len(part))
+            try:
+                await loop.run_in_executor(None, spool.append, part)
+            except OSError:
+                raise Problem("not_ready", "This gateway has no room on its disk for a large body.") from None
+            if not message.get("more_body"):
+                return spool
+            message = await call.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._limits.max_body_bytes:
@@ -341,30 +421,41 @@ class Gateway:
 
     def _reply_message(self, reply: Reply, request_id: str, call: Call) -> Answer:
         route = call.route
+        size = reply.spool.size if isinstance(reply, FileReply) else len(reply.body)
         headers = [
             (b"content-type", reply.content_type),
-            (b"content-length", b"%d" % len(reply.body)),
+            (b"content-length", b"%d" % size),
             (b"x-request-id", request_id.encode()),
-            *call.version_headers,
             *reply.headers,
         ]
-        if route.is_trial:
-            headers += _quota_headers(route, call.reservation)
-        return 200, headers, reply.body
+        if call.is_prediction:  # an open page tells nothing of the API
+            headers += call.version_headers
+            if route.is_trial:
+                headers += _quota_headers(route, call.reservation)
+        return reply.status, headers, reply.body
 
     def _problem_message(self, problem: Problem, request_id: str, below: str, call: Call | None) -> Answer:
-        body = problem_body(problem, request_id, types_url=self._types_url, with_manual_members=below == "predict")
+        if call is not None and call.route.hides_schema:
+            problem = without_schema(problem)
+        body, content_type = dialects.refusal(below, problem, request_id, self._types_url)
         headers = [
-            (b"content-type", _JSON),
+            (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
             *problem.headers,
         ]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))
-        if call is not None and call.route.is_trial:
+        if call is not None and call.is_prediction and call.route.is_trial:
             headers += _quota_headers(call.route, None)
         return problem.kind.status, headers, body
+
+    def refusal(self, code: str, detail: str) -> bytes:
+        """A whole HTTP response, for what is refused before it is a request."""
+        request_id = f"{self._id_prefix}{next(self._numbers):08x}"
+        status, headers, body = self._problem_message(Problem(code, detail), request_id, "", None)
+        lines = [name + b": " + value + b"\r\n" for name, value in [*headers, _CLOSE]]
+        return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
     async def _send(self, answer: Answer, send: Send) -> None:
         status, headers, body = answer
@@ -372,6 +463,21 @@ class Gateway:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _send_file(self, answer: Answer, spool: Spool, send: Send) -> None:
+        """An answer from disk, no faster than the client reads it."""
+        status, headers, _ = answer
+        loop = asyncio.get_running_loop()
+        if self.is_draining:
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        sent = 0
+        while sent < spool.size:
+            part = await loop.run_in_executor(None, spool.read, sent, _FILE_PART_BYTES)
+            if not part:
+                raise OSError("an answer's file is shorter than it was")
+            sent += len(part)
+            await send({"type": "http.response.body", "body": part, "more_body": sent < spool.size})
 
     def _own_page(self, method: str, path: str) -> Answer:
         """What belongs to the gateway itself and to no API."""
@@ -381,10 +487,10 @@ class Gateway:
         page = pages.get(path)
         if page is None:
             problem = Problem("unknown_path", "Nothing is served at this path.")
-            return self._problem_message(problem, request_id, "", None)
+            return self._problem_message(problem, request_id, _NO_DIALECT, None)
         if method not in {"GET", "HEAD"}:
             problem = Problem("method_not_allowed", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
-            return self._problem_message(problem, request_id, "", None)
+            return self._problem_message(problem, request_id, _NO_DIALECT, None)
         status, text = page
         headers = [
             (b"content-type", _TEXT),
@@ -401,6 +507,26 @@ def _model(route: Route) -> LoadedModel:
     if model is None:
         raise Problem("model_failed", "This gateway can't read the description of the served version.")
     return model
+
+
+def _cell(call: Call) -> Cell:
+    assert call.cell is not None  # noqa: S101  (a prediction without a cell was refused by _take_cell)
+    return call.cell
+
+
+def _inflated(call: Call, body: bytes) -> bytes | None:
+    """A compressed body that is small inflated too, or None: a larger one is inflated elsewhere."""
+    try:
+        return dialects.inflated(body, call.headers[b"content-encoding"], INLINE_BODY_BYTES)
+    except Problem as problem:
+        if problem.kind.code != "payload_too_large":
+            raise
+        return None
+
+
+def _is_ready(route: Route) -> bool:
+    model = route.state.models.get(route.version.version_id) if route.version else None
+    return not route.refusal and model is not None and model.is_ready
 
 
 def _quota_headers(route: Route, reservation: Reservation | None) -> list[HeaderLine]:

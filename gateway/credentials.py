@@ -15,11 +15,19 @@ from gateway.problems import Problem
 Headers = Mapping[bytes, bytes]
 HeaderLines = Sequence[tuple[bytes, bytes]]
 
-_CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="prediction API"'),)
+CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="prediction API"'),)
 _NO_KEY: Final = b""
 
+# What makes a browser ask its user; the key is the user name.
+BROWSER_CHALLENGE: Final = ((b"www-authenticate", b'Basic realm="prediction API: the key is the user name"'),)
 
-def check_key(headers: Headers, lines: HeaderLines, key_digest: bytes) -> None:
+
+def check_key(
+    headers: Headers,
+    lines: HeaderLines,
+    key_digest: bytes,
+    challenge: tuple[tuple[bytes, bytes], ...] = CHALLENGE,
+) -> None:
     """Raises `Problem("invalid_key")` unless the request carries the key with that digest.
 
     The digests are compared also when there is no key, so that the time tells nothing about what was wrong.
@@ -29,9 +37,9 @@ def check_key(headers: Headers, lines: HeaderLines, key_digest: bytes) -> None:
         key = _key_of_authorization(headers.get(b"authorization", b""))
     is_right = compare_digest(sha256(key).digest(), key_digest)
     if len(headers) != len(lines) and _contradict(lines):
-        raise Problem("invalid_key", "The key's header was sent twice with different values.", headers=_CHALLENGE)
+        raise Problem("invalid_key", "The key's header was sent twice with different values.", headers=challenge)
     if not is_right:
-        raise Problem("invalid_key", _what_is_wrong(key), headers=_CHALLENGE)
+        raise Problem("invalid_key", _what_is_wrong(key), headers=challenge)
 
 
 def _key_of_authorization(value: bytes) -> bytes:

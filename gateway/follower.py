@@ -21,6 +21,7 @@ from gateway.database import (
     Heartbeat,
     NoInterface,
     insert_worker,
+    read_quarantined,
     read_routes,
     send_heartbeat,
     wait_for_notifications,
@@ -146,6 +147,7 @@ class Follower:
 
     async def _read(self, connection: Connection, *, is_full: bool) -> None:
         self._is_notified = False
+        quarantined = await read_quarantined(connection)  # before the routes: nothing of it is loaded here unseen
         read = await read_routes(connection, -1 if is_full else self._table.revision)
         if read.time_zone != self._time_zone:
             raise WrongTimeZone(
@@ -156,8 +158,10 @@ class Follower:
             self._read_generation = -1
             read = await read_routes(connection, -1)
             is_full = True
+        self._loader.quarantine(quarantined)
         if is_full or read.rows or self._table.is_behind(read.epoch, read.revision):
-            self._loader.follow(self._table.apply(read, is_full=is_full))
+            is_first = self._table.epoch is None
+            self._loader.follow(self._table.apply(read, is_full=is_full), is_first=is_first)
 
     async def _beat(self, connection: Connection) -> Heartbeat:
         loads, dropped = self._loader.news()

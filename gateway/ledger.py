@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -70,6 +71,18 @@ class Book:
         if self._now() >= self._day_ends:
             self._turn_day()
         return self._cells.get(api_id) or self._new_cell(api_id)
+
+    @contextmanager
+    def loading(self, api_id: str, version_id: int) -> Iterator[None]:
+        """Around what may crash this process: who adopts the ledger then knows which model it was. For any thread."""
+        file = self._files[-1] if self._files else None
+        if file is not None:
+            file.note_loading(api_id, version_id)
+        try:
+            yield
+        finally:
+            if file is not None and file in self._files:
+                file.note_loading("", 0)
 
     def _new_cell(self, api_id: str) -> Cell | None:
         index = self._files[-1].add_cell(api_id, self._day)

@@ -1,6 +1,11 @@
 """The file in which one gateway worker counts: its layout, its lock, and how a stranger reads it.
 
-Layout, little-endian: a page of header, then cells of 64 bytes. A cell is one API on one day:
+Layout, little-endian: a page of header, then cells of 64 bytes. In the header, behind its fixed fields:
+
+    128  which cell's API is being computed on the event loop, as the index of its first count (0: none)
+    136  api_id (16 characters) and version of the model that is being loaded (0: none)
+
+A cell is one API on one day:
 
     0  api_id, 16 ASCII characters     16  day (proleptic ordinal; 0: cell unused)
     24 count of 200   32 count of 4xx   40 count of 5xx   48 reserved, 16 bytes of zero
@@ -34,9 +39,13 @@ CELL_BYTES: Final = 64
 CELLS: Final = 4032
 FILE_BYTES: Final = HEADER_BYTES + CELLS * CELL_BYTES
 
+IN_CALL: Final = 128 // 8  # index in `LedgerFile.counts`
+_LOADING: Final = 136
+
 _MAGIC: Final = b"PAKLEDGR"
 _HEADER = struct.Struct("<8sIII32s32s")  # magic, format version, cell size, cells, ledger name, worker id
 _CHECKSUM = struct.Struct("<I")
+_SUSPECTS = struct.Struct("<Q16sQ")
 _CELL = struct.Struct("<16sQQQQ16s")
 _API_ID = re.compile(rb"[a-z0-9]{16}")
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -98,6 +107,11 @@ class LedgerFile:
         self.counts[offset // 8 + 2] = day.toordinal()
         self.used_cells += 1
         return offset // 8 + _FIRST_COUNT_WORD
+
+    def note_loading(self, api_id: str, version_id: int) -> None:
+        """What is being loaded in this process; nothing with version 0."""
+        self._map[_LOADING : _LOADING + 16] = api_id.encode().ljust(16)[:16]
+        self.counts[(_LOADING + 16) // 8] = version_id
 
     def words(self) -> memoryview:
         """All 64-bit words of the used cells, 8 a cell."""
@@ -171,6 +185,20 @@ class OwnerlessFile:
         if fault is not None:
             raise Damaged(fault, _readable(data), worker_id)
         return worker_id, list(_readable(data))
+
+    def suspects(self) -> list[tuple[str, int | None]]:
+        """Whose model was being computed or loaded at the end: (API, version). None: the version it served then."""
+        data = os.pread(self.fd, FILE_BYTES, 0)
+        if len(data) != FILE_BYTES:
+            return []
+        called, label, version_id = _SUSPECTS.unpack_from(data, IN_CALL * 8)
+        found: list[tuple[str, int | None]] = []
+        cell = (called - _FIRST_COUNT_WORD) * 8
+        if HEADER_BYTES <= cell < FILE_BYTES and _API_ID.fullmatch(data[cell : cell + 16]):
+            found.append((data[cell : cell + 16].decode(), None))
+        if version_id and _API_ID.fullmatch(label):
+            found.append((label.decode(), version_id))
+        return found
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

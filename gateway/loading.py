@@ -1,15 +1,17 @@
 """Models in memory: loaded one after the other in a thread, beside the requests, and dropped when no route names them.
 
-Loading never delays the applying of a route. What became of it is told apart, per API and version.
+Loading never delays the applying of a route. What became of it is told apart, per API and version. Together they stay
+within a budget: what nobody has asked for longest makes room, and is loaded again when it is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,16 +19,31 @@ import msgspec
 import structlog
 
 from gateway.database import ModelLoad
+from gateway.incidents import IncidentLog
+from gateway.isolation import IsolatedModel
 from gateway.modelspec import ModelSpec
+from gateway.operators import obstacle_to_inline
 from gateway.predictor import ModelFailed, ModelLoadError, Predictor
+from gateway.work_messages import ModelRef
 
 if TYPE_CHECKING:
     from gateway.routes import Change, Route
 
+INLINE_ROW_S: Final = 0.001
+SLOW_ROW_S: Final = 0.25  # seen once, it is not measured any further
+
 _RETRY_S: Final = 15.0
 _TIMED_RUNS: Final = 5
+_IDLE_PROCESS_S: Final = 60.0
+# Measured: a session of a small model and the decoders compiled for it; a large one grows with its file.
+_MODEL_BYTES: Final = 400_000
+_BYTES_PER_FILE_BYTE: Final = 5
+_PROCESS_BYTES: Final = 90_000_000
 
 _log = structlog.get_logger("gateway.loading")
+
+Loading = Callable[[str, int], AbstractContextManager[None]]
+"""Entered with API and version around what may crash the process, so that its heir knows what it was."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +58,64 @@ class Version:
 
 
 class LoadedModel:
-    """A version on its way into memory. `predictor` and `error` are None until it is loaded or has failed.
+    """A version on its way into memory. `error` says why that failed.
 
-    `row_s` is how long one row takes.
+    One of two ways: with a `predictor` it may run on the event loop, one row in `row_s`; else it `is_isolated`, and all
+    its work is done in `process`. Neither: it is not here yet, or no longer, and `arrival` brings it.
     """
 
-    __slots__ = ("_arrived", "api_id", "error", "is_awaited", "is_wanted", "predictor", "row_s", "version")
+    __slots__ = (
+        "_arrived",
+        "_summon",
+        "api_id",
+        "error",
+        "is_awaited",
+        "is_isolated",
+        "is_used",
+        "is_wanted",
+        "last_used",
+        "predictor",
+        "process",
+        "ref",
+        "row_s",
+        "size_bytes",
+        "spec",
+        "version",
+    )
 
-    def __init__(self, api_id: str, version: Version) -> None:
+    def __init__(
+        self,
+        api_id: str,
+        version: Version,
+        ref: ModelRef,
+        process: IsolatedModel,
+        summon: Callable[[LoadedModel], None],
+    ) -> None:
         self.api_id = api_id
         self.version = version
+        self.ref = ref
+        self.process = process
         self.predictor: Predictor | None = None
+        self.spec: ModelSpec | None = None
         self.error: str | None = None
+        self.is_isolated = False
         self.row_s = 0.0
+        self.size_bytes = 0
         self.is_wanted = True
         self.is_awaited = False
+        self.is_used = False
+        self.last_used = 0.0
+        self._summon = summon
         self._arrived = asyncio.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.predictor is not None or self.is_isolated
 
     async def arrival(self, timeout_s: float) -> bool:
         """Wait until it is loaded or has failed; false when that takes too long. The awaited ones are loaded first."""
         self.is_awaited = True
+        self._summon(self)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._arrived.wait()
@@ -68,35 +123,73 @@ class LoadedModel:
             return False
         return True
 
-    def arrive(self, predictor: Predictor, row_s: float) -> None:
-        self.predictor, self.row_s, self.error = predictor, row_s, None
+    def arrive(self, made: _Made) -> None:
+        self.predictor, self.row_s, self.is_isolated = made.predictor, made.row_s, made.predictor is None
+        self.spec, self.size_bytes, self.error = made.spec, made.size_bytes, None
+        self.is_used = True
         self._arrived.set()
 
     def fail(self, error: str) -> None:
         self.error = error
         self._arrived.set()
 
+    def leave(self) -> None:
+        """Out of memory, until it is asked for again. Requests in progress keep what they have."""
+        self.predictor, self.is_isolated, self.is_awaited, self.size_bytes = None, False, False, 0
+        self._arrived.clear()
+        self.process.close()
+
 
 class ModelLoader:
     """Loads what routes name. `on_news` is called when there is something to tell the database."""
 
-    def __init__(self, store_dir: Path, on_news: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store_dir: Path,
+        on_news: Callable[[], None],
+        incidents: IncidentLog,
+        *,
+        memory_bytes: int,
+        loading: Loading = lambda _api_id, _version_id: nullcontext(),
+    ) -> None:
         self._store_dir = store_dir
         self._on_news = on_news
+        self._incidents = incidents
+        self._memory_bytes = memory_bytes
+        self._loading = loading
         self._thread = ThreadPoolExecutor(1, "model-loading")
+        self._models: dict[tuple[str, int], LoadedModel] = {}
         self._queue: list[LoadedModel] = []
+        self._spare: list[LoadedModel] = []  # operating since before this worker began: loaded while there is room
         self._task: asyncio.Task[None] | None = None
         self._loads: dict[tuple[str, int], ModelLoad] = {}
         self._dropped: dict[tuple[str, int], None] = {}
+        self._quarantined: frozenset[tuple[str, int]] = frozenset()
 
-    def follow(self, changes: list[Change]) -> None:
-        """Queue and drop what changed routes ask for. To be called before anything is told to the database."""
-        for change in changes:
-            self._follow(change.old, change.new)
-        if self._queue and self._task is None:
+    @property
+    def n_loaded(self) -> int:
+        return sum(model.is_ready for model in self._models.values())
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(model.size_bytes for model in self._models.values())
+
+    def follow(self, changes: list[Change], *, is_first: bool = False) -> None:
+        """Queue and drop what changed routes ask for. To be called before anything is told to the database.
+
+        `is_first`: the routes are those this worker found when it started. They operated before, with workers that
+        have confirmed them, so they may be loaded in the background; the latest changes first, because the console may
+        be waiting for those.
+        """
+        for change in sorted(changes, key=_revision, reverse=True) if is_first else changes:
+            self._follow(change.old, change.new, self._spare if is_first else self._queue)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if (self._queue or self._spare) and self._task is None:
             self._task = asyncio.create_task(self._work())
 
-    def _follow(self, old: Route | None, new: Route | None) -> None:
+    def _follow(self, old: Route | None, new: Route | None, queue: list[LoadedModel]) -> None:
         route = new or old
         if route is None:
             return
@@ -108,14 +201,41 @@ class ModelLoader:
                 del state.models[version_id]
         for version_id, version in wanted.items():
             if version_id not in state.models and new:
-                model = state.models[version_id] = LoadedModel(new.api_id, version)
-                self._queue.append(model)
+                model = state.models[version_id] = self._make(new.api_id, version)
+                queue.append(model)
+
+    def _make(self, api_id: str, version: Version) -> LoadedModel:
+        path = self._store_dir / version.sha256[:2] / version.sha256
+        ref = ModelRef(version.version_id, str(path), version.format, version.spec_json)
+        model = LoadedModel(api_id, version, ref, IsolatedModel(api_id, ref, self._incidents), self._summon)
+        self._models[api_id, version.version_id] = model
+        return model
 
     def _drop(self, model: LoadedModel) -> None:
         model.is_wanted = False
+        model.process.close()
         key = (model.api_id, model.version.version_id)
+        if self._models.get(key) is model:
+            del self._models[key]
         self._loads.pop(key, None)
         self._dropped[key] = None
+
+    def _summon(self, model: LoadedModel) -> None:
+        """Somebody waits for it."""
+        if model.is_wanted and not model.is_ready and model not in self._queue:
+            self._queue.append(model)
+            self._go_on()
+
+    def quarantine(self, versions: frozenset[tuple[str, int]]) -> None:
+        """These crashed a worker: they run in processes of their own from now on."""
+        for key in versions - self._quarantined:
+            model = self._models.get(key)
+            if model is not None and model.predictor is not None:
+                _log.warning("model_quarantined", api_id=model.api_id, version=model.version.number)
+                model.leave()
+                self._queue.append(model)
+        self._quarantined = versions
+        self._go_on()
 
     async def idle(self) -> None:
         """Wait until everything that was asked for so far has been loaded or has failed."""
@@ -125,7 +245,36 @@ class ModelLoader:
     def close(self) -> None:
         """Load nothing more; a load in progress ends in its thread."""
         self._queue.clear()
+        self._spare.clear()
+        for model in self._models.values():
+            model.process.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # --- memory ---
+
+    def tend(self) -> None:
+        """Note what was used since the last time, and end idle processes. To be called every second."""
+        now = time.monotonic()
+        for model in self._models.values():
+            if model.is_used:
+                model.is_used, model.last_used = False, now
+            if not model.is_isolated and now - model.process.last_used > _IDLE_PROCESS_S:
+                model.process.close()
+
+    def _make_room(self, needed: int) -> None:
+        """Let go of what was not asked for longest. What is awaited comes in however large it is."""
+        used = self.used_bytes
+        for model in self._by_age():
+            if used + needed <= self._memory_bytes:
+                return
+            used -= model.size_bytes
+            _log.info("model_unloaded", api_id=model.api_id, version=model.version.number)
+            model.leave()
+
+    def _by_age(self) -> Iterator[LoadedModel]:
+        self.tend()
+        idle = [model for model in self._models.values() if model.is_ready and not model.process.is_busy]
+        return iter(sorted(idle, key=lambda model: model.last_used))
 
     # --- telling the database ---
 
@@ -146,27 +295,52 @@ class ModelLoader:
 
     async def _work(self) -> None:
         try:
-            while self._queue:
-                model = next((model for model in self._queue if model.is_awaited), self._queue[0])
-                self._queue.remove(model)
-                if model.is_wanted:
+            while (model := self._next()) is not None:
+                if model.is_wanted and not model.is_ready:
                     await self._load(model)
         finally:
             self._task = None
 
+    def _next(self) -> LoadedModel | None:
+        """What somebody waits for, then what changed, then what there is room for."""
+        model = next((model for model in self._queue if model.is_awaited), None) or next(iter(self._queue), None)
+        if model is not None:
+            self._queue.remove(model)
+        elif self._spare:
+            model = self._spare.pop(0)
+            if self.used_bytes + _expected_bytes(model) > self._memory_bytes:
+                self._put_off([model, *self._spare])
+                return None
+        return model
+
+    def _put_off(self, models: list[LoadedModel]) -> None:
+        """There is no room for all: these are loaded when they are first asked for.
+
+        For the console they are here: they were loaded by the workers that confirmed them, and are by this one in time.
+        """
+        self._spare.clear()
+        for model in models:
+            key = (model.api_id, model.version.version_id)
+            self._loads[key] = ModelLoad(*key, None)
+        self._on_news()
+
     async def _load(self, model: LoadedModel) -> None:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
+        key = (model.api_id, model.version.version_id)
         try:
-            predictor, row_s = await loop.run_in_executor(self._thread, _loaded, self._store_dir, model.version)
+            made = await loop.run_in_executor(self._thread, self._made, model, key in self._quarantined)
+            if made.predictor is None:
+                await model.process.load()
         except (ModelLoadError, ModelFailed) as error:
             model.fail(str(error))
             loop.call_later(_RETRY_S, self._try_again, model)  # perhaps the store was away
         else:
-            model.arrive(predictor, row_s)
+            self._make_room(made.size_bytes)
+            model.arrive(made)
         if not model.is_wanted:
+            model.process.close()
             return
-        key = (model.api_id, model.version.version_id)
         self._loads[key] = ModelLoad(*key, model.error)
         _log.info(
             "model_loaded" if model.error is None else "model_not_loaded",
@@ -174,24 +348,47 @@ class ModelLoader:
             version=model.version.number,
             seconds=round(time.perf_counter() - started, 4),
             error=model.error,
+            in_process_because=made.obstacle if model.is_isolated else None,
         )
         self._on_news()
 
+    def _made(self, model: LoadedModel, is_quarantined: bool) -> _Made:
+        """In the thread. Raises `ModelLoadError`, `ModelFailed`."""
+        with self._loading(model.api_id, model.version.version_id):
+            return _loaded(model.ref, "it crashed a gateway worker" if is_quarantined else "")
+
     def _try_again(self, model: LoadedModel) -> None:
-        if model.is_wanted:
+        if model.is_wanted and not model.is_ready:
             self._queue.append(model)
-            if self._task is None:
-                self._task = asyncio.create_task(self._work())
+            self._go_on()
 
 
-def _loaded(store_dir: Path, version: Version) -> tuple[Predictor, float]:
-    """Load and warm up, in the thread. Raises `ModelLoadError`, `ModelFailed`."""
-    path = store_dir / version.sha256[:2] / version.sha256
+@dataclass(frozen=True)
+class _Made:
+    """What loading came to. Without a predictor: why the model needs a process of its own."""
+
+    spec: ModelSpec
+    size_bytes: int
+    predictor: Predictor | None = None
+    row_s: float = 0.0
+    obstacle: str = ""
+
+
+def _loaded(ref: ModelRef, obstacle: str) -> _Made:
+    """Load and warm up, but only what may run in this process. Raises `ModelLoadError`, `ModelFailed`."""
     try:
-        spec = msgspec.json.decode(version.spec_json, type=ModelSpec)
-        predictor = Predictor(path, spec, version.format)
+        spec = msgspec.json.decode(ref.spec_json, type=ModelSpec)
+        content = Path(ref.path).read_bytes()
+        in_process = _Made(spec, _PROCESS_BYTES + _BYTES_PER_FILE_BYTE * len(content))
+        obstacle = obstacle or ("" if ref.format == "onnx" else "it is no ONNX model") or obstacle_to_inline(content)
+        if obstacle:
+            return replace(in_process, obstacle=obstacle)
+        predictor = Predictor(Path(ref.path), spec, ref.format)
+        row_s = _row_seconds(predictor)
+        if row_s > INLINE_ROW_S:
+            return replace(in_process, obstacle=f"one row takes {row_s * 1000:.1f} ms")
         predictor.warm_up()
-        return predictor, _row_seconds(predictor)
+        return _Made(spec, _MODEL_BYTES + _BYTES_PER_FILE_BYTE * len(content), predictor, row_s)
     except (ModelLoadError, ModelFailed):
         raise
     except FileNotFoundError:
@@ -199,16 +396,27 @@ def _loaded(store_dir: Path, version: Version) -> tuple[Predictor, float]:
     except msgspec.DecodeError as error:
         raise ModelLoadError(f"The version's description can't be read: {error}.") from None
     except Exception as error:  # noqa: BLE001  (a library's own kinds of failure must not end the loading of others)
-        _log.exception("model_load_crashed", version_id=version.version_id)
+        _log.exception("model_load_crashed", version_id=ref.version_id)
         raise ModelLoadError(f"Loading the model failed unexpectedly ({type(error).__name__}).") from None
 
 
 def _row_seconds(predictor: Predictor) -> float:
-    """The best of a few runs of the sample row: what the model needs when nothing disturbs it."""
-    table = predictor.table_from_rows([predictor.spec.sample])
+    """The best of a few runs of the sample row, in this thread's CPU time: a busy machine makes no model slower."""
+    table = predictor.sample_table()
     best = float("inf")
     for _ in range(_TIMED_RUNS):
-        started = time.perf_counter()
+        started = time.thread_time()
         predictor.predict(table)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
+        if best > SLOW_ROW_S:
+            break
     return best
+
+
+def _expected_bytes(model: LoadedModel) -> int:
+    path = Path(model.ref.path)
+    return _MODEL_BYTES + _BYTES_PER_FILE_BYTE * (path.stat().st_size if path.exists() else 0)
+
+
+def _revision(change: Change) -> int:
+    return change.new.revision if change.new else 0

@@ -60,6 +60,8 @@ class WorkerFigures(msgspec.Struct):
     revision: int
     routes: int
     models_loaded: int
+    model_bytes: int
+    connections: int
     requests_in_progress: int
     is_in_step: bool
 
@@ -86,6 +88,8 @@ class _Page(Collector):
         yield self._gauge("gateway_applied_revision", "Revision of the configuration that is obeyed.", "revision")
         yield self._gauge("gateway_routes", "APIs that are known.", "routes")
         yield self._gauge("gateway_models_loaded", "Model versions in memory.", "models_loaded")
+        yield self._gauge("gateway_model_bytes", "Estimated memory of those models.", "model_bytes")
+        yield self._gauge("gateway_connections", "Open client connections.", "connections")
         yield self._gauge("gateway_requests_in_progress", "Requests in progress.", "requests_in_progress")
         yield self._gauge("gateway_in_step", "1 while the worker answers, 0 while it is catching up.", "is_in_step")
 

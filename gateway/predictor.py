@@ -48,15 +48,19 @@ class Predictor:
         """Checked like rows of a request. Raises `Problem("invalid_rows")`."""
         return self.prepared(JsonIntake).table(msgspec.json.encode({"rows": rows}))
 
+    def sample_table(self) -> Table:
+        """The sample row. Raises `ModelLoadError` if it doesn't fit the columns."""
+        try:
+            return self.table_from_rows([self.spec.sample])
+        except Problem as problem:
+            raise ModelLoadError(f"The sample row does not fit the columns: {_first_fault(problem)}") from None
+
     def warm_up(self) -> Prediction:
         """Predict the sample row through every dialect, so that no caller pays for what happens only once.
 
         Returns what the model says of its sample. Raises `ModelFailed`; `ModelLoadError` if the sample doesn't fit.
         """
-        try:
-            prediction = self.predict(self.table_from_rows([self.spec.sample]))
-        except Problem as problem:
-            raise ModelLoadError(f"The sample row does not fit the columns: {_first_fault(problem)}") from None
+        prediction = self.predict(self.sample_table())
         dialects.rehearse(self, prediction)
         return prediction
 

@@ -124,6 +124,35 @@ _TYPES = (
     ProblemType("model_failed", 500, "Model failed", "The model could not compute this prediction."),
     ProblemType("model_timeout", 504, "Model timed out", "The model took longer than allowed."),
     ProblemType(
+        "malformed_request",
+        400,
+        "Malformed request",
+        "What was sent is not HTTP/1.1. Belongs to no API and is not counted, like the next three.",
+        INVALID_REQUEST,
+    ),
+    ProblemType(
+        "request_timeout",
+        408,
+        "Request timed out",
+        "The headers or the body came in too slowly.",
+        INVALID_REQUEST,
+    ),
+    ProblemType(
+        "headers_too_large",
+        431,
+        "Headers too large",
+        "The request line and headers are larger than this gateway takes.",
+        INVALID_REQUEST,
+    ),
+    ProblemType(
+        "too_many_connections",
+        503,
+        "Too many connections",
+        "This gateway worker has all the connections it takes, and all of them are in use.",
+        None,
+        1,
+    ),
+    ProblemType(
         "internal_error",
         500,
         "Internal error",
@@ -162,6 +191,21 @@ class Problem(Exception):
         self.errors = errors
         self.headers = headers
         self.retry_after_s = self.kind.retry_after_s if retry_after_s is None else retry_after_s
+
+
+def without_schema(problem: Problem) -> Problem:
+    """The same refusal without a word on the model's columns: the code, and where rows are at fault their count."""
+    if problem.kind.code not in _TELLING:
+        return problem
+    detail = problem.detail if problem.errors else _TELLING[problem.kind.code]
+    return Problem(problem.kind.code, detail, headers=problem.headers)
+
+
+_TELLING = {
+    "malformed_body": PROBLEM_TYPES["malformed_body"].when,
+    "invalid_rows": "The rows don't fit what this API takes.",
+    "model_failed": PROBLEM_TYPES["model_failed"].when,
+}
 
 
 class _Document(msgspec.Struct, omit_defaults=True):

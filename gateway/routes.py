@@ -6,7 +6,6 @@ object; if not, the new one decides. So applying a change is one assignment, and
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +17,7 @@ import structlog
 from gateway.database import RouteRead, RouteRow
 from gateway.loading import LoadedModel, Version
 from gateway.quota import TrialAccount
+from gateway.slugs import slug
 from gateway.whitelist import Whitelist
 
 OPERATING: Final = "operating"
@@ -31,9 +31,6 @@ _REFUSALS: Final = {
     "deleting": "api_deleting",
 }
 _LOADS_MODELS: Final = frozenset({"operating", "building"})
-
-# Threads that one API may keep busy at once, so that a slow one leaves some to the others.
-THREADS_AN_API: Final = 2
 
 _NOBODYS_DIGEST: Final = b"\0" * 32
 
@@ -53,19 +50,21 @@ class _VersionRow(msgspec.Struct):
 class ApiState:
     """What outlives the revisions of one API: its loaded models, requests in progress, figures, its trial's account."""
 
-    __slots__ = ("account", "answers", "in_progress", "models", "thread_room")
+    __slots__ = ("account", "answers", "in_progress", "models")
 
     def __init__(self) -> None:
         self.in_progress = 0
         self.answers: dict[int, int] = {}
         self.account: TrialAccount | None = None
         self.models: dict[int, LoadedModel] = {}
-        self.thread_room = asyncio.Semaphore(THREADS_AN_API)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """How requests to one API are answered. `refusal`: the code every request gets, "" while operating."""
+    """How requests to one API are answered. `refusal`: the code every request gets, "" while operating.
+
+    `name`: what a path may call the model instead of the API ID, "" for none.
+    """
 
     api_id: str
     revision: int
@@ -78,6 +77,9 @@ class Route:
     candidate: Version | None
     version_headers: tuple[tuple[bytes, bytes], ...]
     number: str
+    name: str
+    hides_schema: bool
+    has_public_description: bool
     state: ApiState
 
     @property
@@ -172,6 +174,9 @@ class RouteTable:
             candidate=versions.get(row.candidate_id) if row.candidate_id is not None else None,
             version_headers=((b"x-model-version", number.encode()),),
             number=number,
+            name=slug(row.model_name),
+            hides_schema=row.hides_schema,
+            has_public_description=row.has_public_description,
             state=self._state(row, old),
         )
 

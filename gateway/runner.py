@@ -1,49 +1,59 @@
-"""Where work is done that would hold up the event loop: big bodies, many rows, slow models.
+"""Where a request is computed that must not run on the event loop.
 
-It runs in threads, behind one method. A thread can't be killed: after a timeout its caller is answered, and the API's
-room is taken until the thread comes back.
+A small body goes to its model's own process, a large one to the machine's batch processes.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from collections.abc import Mapping
 
-from gateway.problems import Problem
-from gateway.routes import ApiState
+from gateway.batch import BatchPool
+from gateway.dialects import Reply
+from gateway.loading import LoadedModel
+from gateway.spool import Spool
+from gateway.work_messages import Predict
+from gateway.work_process import Approve
 
-THREADS: Final = 8
-MODEL_TIMEOUT_S: Final = 30.0
-
-T = TypeVar("T")
+# A process that runs a stranger's model has no business with what opens the API.
+_SECRETS = frozenset({b"x-api-key", b"authorization", b"cookie"})
 
 
 class Runner:
-    """Runs blocking calls of requests, a bounded number at once for each API."""
+    """One worker's. `batch` also keeps the places for large bodies."""
 
-    def __init__(self, *, timeout_s: float = MODEL_TIMEOUT_S) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, "request")
-        self._timeout_s = timeout_s
+    def __init__(self, batch: BatchPool) -> None:
+        self.batch = batch
 
-    async def run(self, state: ApiState, work: Callable[[], T]) -> T:
-        """What `work` returns or raises. Raises `Problem("model_timeout")`, time in the queue included."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await state.thread_room.acquire()
-                future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-                future.add_done_callback(lambda done: _leave(state, done))
-                return await asyncio.shield(future)
-        except TimeoutError:
-            raise Problem("model_timeout", f"No answer within {self._timeout_s:g} seconds.") from None
+    async def predict(
+        self,
+        model: LoadedModel,
+        body: bytes | Spool,
+        *,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        approve: Approve | None = None,
+    ) -> Reply:
+        """Decode, predict and encode elsewhere. Raises `Problem` and `ModelFailed`.
+
+        `approve` is told the number of rows before the model computes.
+        """
+        ask = Predict(
+            model=model.ref,
+            path=path,
+            headers={name: value for name, value in headers.items() if name not in _SECRETS},
+            number=str(model.version.number),
+            body=body if isinstance(body, bytes) else None,
+            asks=approve is not None,
+            max_body_bytes=self.batch.max_body_bytes,
+        )
+        if isinstance(body, Spool):
+            return await self.batch.predict(model.api_id, ask, body, approve)
+        return await model.process.predict(ask, approve)
+
+    def tend(self) -> None:
+        """To be called every second."""
+        self.batch.tend()
 
     def close(self) -> None:
-        """Take no more work; what is in progress ends in its thread."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _leave(state: ApiState, done: asyncio.Future[T]) -> None:
-    state.thread_room.release()
-    if not done.cancelled():
-        done.exception()  # looked at, so that a failure after the timeout is not reported as forgotten
+        """End idle processes; those at work end with this one."""
+        self.batch.close()

@@ -45,12 +45,12 @@ def die_with_parent() -> None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def limit_resources(*, memory_bytes: int, cpu_s: int) -> None:
-    """Address space and CPU time; no byte written to a file; no core dump. Soft and hard alike."""
+def limit_resources(*, memory_bytes: int, cpu_s: int, file_bytes: int = 0) -> None:
+    """Address space, CPU time, and how far a file may be written; no core dump. Soft and hard alike."""
     if _IS_LINUX:  # elsewhere the address space has nothing to do with the memory that is used
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -28,10 +28,13 @@ import uvloop
 
 from gateway.adoption import adopt_ownerless
 from gateway.app import Gateway, Limits
+from gateway.batch import BatchPool
 from gateway.client_address import ClientAddresses
 from gateway.clock import Pulse
+from gateway.crash_note import CrashNote
 from gateway.database import Database, DatabaseAway, NoInterface
 from gateway.follower import Follower, WorkerGone, WrongTimeZone
+from gateway.incidents import IncidentLog
 from gateway.ledger import Book
 from gateway.loading import ModelLoader
 from gateway.logs import set_up_logs
@@ -39,7 +42,7 @@ from gateway.metrics import WorkerFigures
 from gateway.quota import TrialAccount
 from gateway.routes import RouteTable
 from gateway.runner import Runner
-from gateway.server import GatewayServer
+from gateway.server import GatewayServer, connection_bounds
 from gateway.whoami import WorkerIdentity
 from runtime.connections import database_url
 from runtime.environment import BadEnvironment, Environment, read_environment
@@ -86,7 +89,14 @@ class Worker:
         self.database = Database(lambda: database_url(env))
         self.table = RouteTable(self._account, self._begin_anew)
         self._accounts: dict[str, TrialAccount] = {}
-        self.loader = ModelLoader(env.model_store_dir, self._wake)
+        self.incidents = IncidentLog(self.identity.id)
+        self.loader = ModelLoader(
+            env.model_store_dir,
+            self._wake,
+            self.incidents,
+            memory_bytes=env.model_memory_mb * 1_000_000,
+            loading=self.book.loading,
+        )
         self.pulse = Pulse(env.gateway_lease_s, on_asleep=self._fell_asleep)
         self.follower = Follower(
             self.identity,
@@ -97,7 +107,15 @@ class Worker:
             lease_s=env.gateway_lease_s,
             time_zone=env.time_zone,
         )
-        self.runner = Runner()
+        self.runner = Runner(
+            BatchPool(
+                spool_dir=env.var_dir / "spool",
+                store_dir=env.model_store_dir,
+                run_dir=env.var_dir / "run",
+                incidents=self.incidents,
+                max_body_bytes=env.max_body_bytes,
+            )
+        )
         self.app = Gateway(
             table=self.table,
             book=self.book,
@@ -105,9 +123,10 @@ class Worker:
             runner=self.runner,
             addresses=ClientAddresses(env.trusted_proxies),
             limits=Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows),
+            base_url=env.gateway_url,
             types_url=f"{env.console_url}/docs/inference-api/",
         )
-        self.server = GatewayServer(self.app)
+        self.server = GatewayServer(self.app, connection_bounds(env.max_body_bytes))
 
     def _account(self, api_id: str, limit: int, used: int) -> TrialAccount:
         """One for each trial as long as the process lives: it knows what its ledgers have reserved."""
@@ -202,6 +221,8 @@ class Worker:
     async def _keep_books(self) -> None:
         while True:
             await asyncio.sleep(_BOOKS_S)
+            self.loader.tend()
+            self.runner.tend()
             try:
                 await self._do_books()
             except (DatabaseAway, NoInterface):
@@ -214,6 +235,7 @@ class Worker:
         for account in self._accounts.values():
             account.flush()
         await adopt_ownerless(self.book.directory, self.book.names, self.database)
+        await self.incidents.flush(self.database)
 
     async def _leave(self) -> None:
         """Settle and say good-bye, if the database answers at once; else an adopter does it."""
@@ -243,9 +265,9 @@ class Worker:
             latency_total_s=self.app.latency.total_s,
             revision=self.table.revision,
             routes=len(self.table),
-            models_loaded=sum(
-                model.predictor is not None for state in states.values() for model in state.models.values()
-            ),
+            models_loaded=self.loader.n_loaded,
+            model_bytes=self.loader.used_bytes,
+            connections=len(self.server.door.connections),
             requests_in_progress=self.book.requests_in_flight,
             is_in_step=self.pulse.is_valid,
         )
@@ -288,10 +310,13 @@ def main() -> int:
     async def run() -> int:
         try:
             worker = Worker(env, slot=given.slot, listener=listener, channel=channel, is_successor=given.is_successor)
+            crash_note = CrashNote(env.ledger_dir, worker.identity.id)
         except OSError as error:
             _log.error("no_ledger", directory=str(env.ledger_dir), reason=str(error))
             return EXIT_NO_LEDGER
-        return await worker.run()
+        exit_code = await worker.run()
+        crash_note.remove()
+        return exit_code
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         exit_code = EXIT_CRASHED

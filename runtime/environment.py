@@ -55,6 +55,7 @@ class Environment:
     trials_per_model: int | None
     max_body_bytes: int
     gateway_workers: int
+    model_memory_mb: int
     gateway_lease_s: float | None
     metrics_bind: tuple[str, int] | None
     build_timeout_s: float
@@ -290,6 +291,7 @@ def read_environment(values: Mapping[str, str] | None = None) -> Environment:
         trials_per_model=read.optional_number("TRIALS_PER_MODEL", low=0, high=1_000_000),
         max_body_bytes=read.number("MAX_BODY_BYTES", 50_000_000, low=1024, high=10_000_000_000),
         gateway_workers=read.number("GATEWAY_WORKERS", min(os.cpu_count() or 1, 4), low=1, high=256),
+        model_memory_mb=read.number("MODEL_MEMORY_MB", 512, low=1, high=1_000_000),
         gateway_lease_s=read.optional_number("GATEWAY_LEASE_S", low=2, high=86_400),
         metrics_bind=read.parsed("METRICS_BIND", None, _host_and_port, "host:port, such as 127.0.0.1:9090"),
         build_timeout_s=read.number("BUILD_TIMEOUT_S", 1200, low=5, high=86_400),

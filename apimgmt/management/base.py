@@ -80,6 +80,15 @@ def status_document(api_id: str) -> dict[str, Any]:
         "version": api.version.number,
         "quota_remaining": selectors.quota_remaining(api),
         "requests": selectors.totals(api),
+        "incidents": [
+            {
+                "at": incident.at.isoformat(),
+                "kind": incident.kind,
+                "reason": incident.reason,
+                "worker": incident.worker_id,
+            }
+            for incident in selectors.incidents(api)
+        ],
     }
 
 

@@ -23,7 +23,7 @@ from apimgmt.actors import Actor, actor_of
 from apimgmt.addresses import api_url
 from apimgmt.building import is_waiting_for_a_worker
 from apimgmt.confirmation import Confirmation, confirmation
-from apimgmt.models import Build, BuildKind, Model, Outcome, PredictionAPI, Receipt, Status
+from apimgmt.models import Build, BuildKind, GatewayIncident, Model, Outcome, PredictionAPI, Receipt, Status
 from apimgmt.options import OptionUse, launch_choices, option_use
 from apimgmt.roles import DISMISS_WORKER, HOLDERS, OPERATE, UNLOCK, VIEW_KEY
 from apimgmt.selectors import Action, DayCount, GatewaySummary
@@ -106,6 +106,10 @@ class ApiPage:
     @cached_property
     def receipt(self) -> Receipt | None:
         return selectors.latest_receipt(self.api) if self.api else None
+
+    @cached_property
+    def incidents(self) -> list[GatewayIncident]:
+        return selectors.incidents(self.api) if self.api else []
 
     @cached_property
     def spec(self) -> ModelSpec | None:

@@ -2,8 +2,10 @@
 
 The server goes through these steps, in this order:
 
-    if not predicts(path): ...                       # path below the API's base, without a slash: "predict"
+    endpoint = find(path)                            # path below the API's base, without a slash: "predict"; or None
+    endpoint.check_names(...)                        # a model name in the path: Problem("unknown_path")
     dialect = choose(path, headers)                  # before the body is read; Problem("unsupported_media_type")
+    body = inflated(body, encoding, limit)            # only with Content-Encoding: Problem("malformed_body" | ...)
     decoded = dialect.decode(body, predictor)        # Problem("malformed_body" | "invalid_rows" | "payload_too_large")
     decoded.table.n_rows                             # for a trial's limit; `too_many_rows(n, limit)` is its Problem
     prediction = predictor.predict(decoded.table)    # gateway.predictor.ModelFailed; blocking; thread-safe
@@ -13,6 +15,8 @@ The server goes through these steps, in this order:
 - `body`: bytes, the whole of it. `predictor`: a `gateway.predictor.Predictor`; on loading one, call
   `predictor.warm_up()` once before it is announced as loaded.
 - `Reply.content_type` and the names and values of `Reply.headers` are bytes, ready for ASGI.
+- `endpoint.page` is set where the path is no prediction: `page.make(About(...))` is its whole answer to GET.
+- `refusal(path, problem, ...)` is the body and content type of a refusal, in the shape of the path's dialect.
 - A dialect object holds no body and no rows, so one may be shared by any number of requests at once.
 - What is chosen depends only on `path` and the headers, so a batch process can choose again from the same two.
 
@@ -22,15 +26,23 @@ is what the specifications page and a description of the API say about each colu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gateway.dialects.base import Codec, Decoded, Dialect, Reply
+import msgspec
+
+from gateway.dialects.base import About, Asked, Codec, Decoded, Dialect, Page, Reply
+from gateway.dialects.describing import Description
 from gateway.dialects.description import ColumnNote, describe_columns
+from gateway.dialects.inflating import check_encoding, inflated
+from gateway.dialects.kserve_v1 import KServeV1
 from gateway.dialects.media import content_type
+from gateway.dialects.mlflow import MlflowCsv, MlflowJson
 from gateway.dialects.native_csv import NativeCsv, sample_csv
 from gateway.dialects.native_json import NativeJson, sample_body
+from gateway.dialects.open_inference import OpenInference
 from gateway.problems import Problem
 from gateway.table import Prediction
 
@@ -38,13 +50,19 @@ if TYPE_CHECKING:
     from gateway.predictor import Predictor
 
 __all__ = [
+    "About",
     "ColumnNote",
     "Decoded",
     "Dialect",
+    "Endpoint",
+    "Page",
     "Reply",
     "choose",
     "describe_columns",
+    "find",
+    "inflated",
     "predicts",
+    "refusal",
     "rehearse",
     "sample_body",
     "sample_csv",
@@ -52,43 +70,107 @@ __all__ = [
 ]
 
 _CODECS: tuple[Codec, ...] = (
-    NativeJson(),
+    NativeJson(),  # and the manual format, which only the body tells from it
     NativeCsv(),
+    OpenInference(),
+    KServeV1(),
+    MlflowJson(),
+    MlflowCsv(),
+    Description(),
 )
-_REMEMBERED_BYTES = 200  # headers longer than any honest client's are worked out each time instead of kept
+_PLAIN = Codec()
+_REMEMBERED_BYTES = 200  # what is longer than any honest client's is worked out each time instead of kept
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """What a path below an API's base is: either codecs that predict, or a page. Names are what the path says."""
+
+    codecs: tuple[Codec, ...] = ()
+    page: Page | None = None
+    model: str = ""
+    version: str = ""
+    verb: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.page is not None and self.page.is_open
+
+    def check_names(self, api_id: str, name: str, version: str) -> None:
+        """Raises `Problem("unknown_path")` where the path names another model, or a version that isn't served."""
+        if self.model and self.model not in {api_id, name}:
+            known = f"{api_id} or {name}" if name else api_id
+            raise Problem("unknown_path", f"No model is called {_cut(self.model)} here; this API's is {known}.")
+        if self.version and version and self.version != version:
+            raise Problem("unknown_path", f"Version {_cut(self.version)} is not served; version {version} is.")
+
+
+def find(path: str) -> Endpoint | None:
+    """What there is at this path, relative to the API's base, or None."""
+    return _found(path) if len(path) <= _REMEMBERED_BYTES else _found.__wrapped__(path)
+
+
+@lru_cache(maxsize=256)
+def _found(path: str) -> Endpoint | None:
+    matches = [(codec, match) for codec in _CODECS if (match := codec.predicting.fullmatch(path))]
+    if matches:
+        return _endpoint(matches[0][1], tuple(codec for codec, _ in matches), None)
+    for codec in _CODECS:
+        for page in codec.pages:
+            if match := page.path.fullmatch(path):
+                return _endpoint(match, (), page)
+    return None
+
+
+def _endpoint(match: re.Match[str], codecs: tuple[Codec, ...], page: Page | None) -> Endpoint:
+    names = match.groupdict("")
+    return Endpoint(codecs, page, names.get("model", ""), names.get("version", ""), names.get("verb", ""))
 
 
 def predicts(path: str) -> bool:
     """Whether a POST to this path, relative to the API's base, is a prediction request."""
-    return any(codec.predicts(path) for codec in _CODECS)
+    endpoint = find(path)
+    return endpoint is not None and endpoint.page is None
+
+
+def refusal(path: str, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
+    """Body and content type of a refusal, in the shape that clients of this path expect."""
+    codec = next((codec for codec in _CODECS if codec.owns(path)), _PLAIN)
+    return codec.problem(problem, request_id, types_url)
 
 
 def choose(path: str, headers: Mapping[bytes, bytes]) -> Dialect:
-    """The dialect a request is written in. Raises `Problem("unknown_path" | "unsupported_media_type")`."""
+    """The dialect a request is written in.
+
+    Raises `Problem("unknown_path" | "unsupported_media_type" | "malformed_body")`.
+    """
     media, accept = headers.get(b"content-type", b""), headers.get(b"accept", b"")
-    encoding = headers.get(b"content-encoding", b"")
-    if len(media) + len(accept) + len(encoding) > _REMEMBERED_BYTES:
-        return _chosen.__wrapped__(path, media, accept, encoding)
-    return _chosen(path, media, accept, encoding)
+    json_length = headers.get(b"inference-header-content-length", b"")
+    if b"content-encoding" in headers:
+        check_encoding(headers[b"content-encoding"])
+    if len(path) + len(media) + len(accept) + len(json_length) > _REMEMBERED_BYTES:
+        return _chosen.__wrapped__(path, media, accept, json_length)
+    return _chosen(path, media, accept, json_length)
 
 
 @lru_cache(maxsize=512)
-def _chosen(path: str, media: bytes, accept: bytes, encoding: bytes) -> Dialect:
-    codecs = [codec for codec in _CODECS if codec.predicts(path)]
-    if not codecs:
+def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Dialect:
+    endpoint = find(path)
+    if endpoint is None or not endpoint.codecs:
         raise Problem("unknown_path")
-    if encoding.strip().lower() not in {b"", b"identity"}:
-        raise Problem(
-            "unsupported_media_type",
-            f"The body is encoded as {_shown(encoding)}; send it as it is, without Content-Encoding.",
-            headers=((b"accept-encoding", b"identity"),),
-        )
     sent = content_type(media.decode("latin-1"))
-    for codec in codecs:
-        if codec.media_type == sent.name:
-            return codec.dialect(sent, accept.decode("latin-1"))
-    readable = [codec.media_type for codec in codecs]
-    said = f"is {_shown(media)}" if media.strip() else "is missing"
+    for codec in endpoint.codecs:
+        if sent.name in codec.media_types:
+            asked = Asked(
+                sent,
+                accept.decode("latin-1"),
+                json_length.decode("latin-1"),
+                endpoint.model,
+                endpoint.version,
+                endpoint.verb,
+            )
+            return codec.dialect(asked)
+    readable = [name for codec in endpoint.codecs for name in codec.media_types if name]
+    said = f"is {_cut(media.decode('latin-1').strip())}" if media.strip() else "is missing"
     raise Problem(
         "unsupported_media_type",
         f"The Content-Type {said}; this path reads {' and '.join(readable)}.",
@@ -107,5 +189,5 @@ def too_many_rows(n_rows: int, limit: int) -> Problem:
     return Problem("invalid_rows", f"The request has {n_rows} rows; a trial takes at most {limit} a request.")
 
 
-def _shown(header: bytes) -> str:
-    return header.decode("latin-1").strip()[:80]
+def _cut(text: str) -> str:
+    return text[:80]

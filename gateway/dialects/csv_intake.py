@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gateway.dialects.cells import BAD, TRUTH, Faults, expected, parsed_number, read_text, shortened
@@ -19,12 +20,60 @@ from gateway.problems import Problem
 from gateway.table import TEXT, Array, ColumnRule, Layout, Table, joined
 
 _BOM = b"\xef\xbb\xbf"
+_NO_CHARACTERS = frozenset("\x80\xa0\uf8f0\uf8f1\uf8f2\uf8f3")
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _PIECE_ROWS = 4096
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _FEW_ROWS = 16  # up to here cell by cell is quicker
 _EXACT_FLOAT = 2.0**53  # whole numbers below survive a float
 
 _Row = list[str]
+
+
+class CsvForm(msgspec.Struct, frozen=True):
+    """What was recognised of a CSV."""
+
+    charset: str
+    separator: str
+
+    def __str__(self) -> str:
+        decimal = "comma" if self.separator == ";" else "point"
+        return f"charset={self.charset}; separator={_SEPARATORS[self.separator]}; decimal={decimal}"
+
+    def records(self, body: bytes) -> list[_Row]:
+        """Header and rows as text, for a body that was read in this form before. Blank lines are no rows."""
+        return [record for record in _records(body, _encoding(self.charset), self.separator) if record]
+
+
+def recognised_charset(body: bytes) -> str:
+    """UTF-8 unless the bytes can't be; then what Excel writes on a Japanese Windows. Told by X-Csv-Dialect.
+
+    Raises `Problem("malformed_body")` with the position where it is neither.
+    """
+    if body.startswith(_UTF16_BOMS):
+        return "utf-16"
+    if body.isascii() or body.startswith(_BOM):
+        return "utf-8"
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        if _is_cp932(body):
+            return "cp932"
+        words = f"The body is neither utf-8 nor cp932: invalid byte at position {error.start}."
+        raise Problem("malformed_body", words) from None
+    return "utf-8"
+
+
+def _is_cp932(body: bytes) -> bool:
+    """Python also lets pass bytes that stand for no character in it, as private ones."""
+    try:
+        return not _NO_CHARACTERS.intersection(body.decode("cp932"))
+    except UnicodeDecodeError:
+        return False
+
+
+def _encoding(charset: str) -> str:
+    return "utf-8-sig" if charset == "utf-8" else charset
 
 
 class CsvIntake:
@@ -34,18 +83,22 @@ class CsvIntake:
         self._layout = layout
         self._names = {rule.name for rule in layout.rules}
 
-    def table(self, body: bytes, charset: str) -> tuple[Table, str]:
-        """The rows and what was recognised. Raises `Problem("malformed_body" | "invalid_rows")`."""
+    def table(self, body: bytes, charset: str | None) -> tuple[Table, CsvForm]:
+        """The rows and what was recognised; without a charset that is recognised too.
+
+        Raises `Problem("malformed_body" | "invalid_rows")`.
+        """
         if not body.removeprefix(_BOM).strip():
             raise Problem("malformed_body", "The body is empty.")
-        encoding = "utf-8-sig" if charset == "utf-8" else charset
+        charset = charset or recognised_charset(body)
+        encoding = _encoding(charset)
         try:
             return self._read(body, encoding, charset)
         except UnicodeError:  # its own position is counted from the piece it was found in
             start = _first_undecodable(body, encoding)
             raise Problem("malformed_body", f"The body is not {charset}: invalid byte at position {start}.") from None
 
-    def _read(self, body: bytes, encoding: str, charset: str) -> tuple[Table, str]:
+    def _read(self, body: bytes, encoding: str, charset: str) -> tuple[Table, CsvForm]:
         separator = self._separator(body, encoding)
         records = _records(body, encoding, separator)
         header = self._header(next(records, []))
@@ -56,12 +109,12 @@ class CsvIntake:
             faults.add_missing(1, missing, header, known=self._names)
         if left_out := [rule for rule in lacking if rule.nullable]:
             faults.add_typos(1, left_out, header, known=self._names)
+        if len(left_out) == len(self._names):
+            faults.add(1, "", "the model's columns", "a header with none of them")
         if faults:
             n_rows = sum(1 for record in records if record)
             raise faults.problem(max(n_rows, 1))
-        table = pieces.table(records)
-        decimal = "comma" if separator == ";" else "point"
-        return table, f"charset={charset}; separator={_SEPARATORS[separator]}; decimal={decimal}"
+        return pieces.table(records), CsvForm(charset, separator)
 
     def _separator(self, body: bytes, encoding: str) -> str:
         """The one that finds most of the model's columns in the header; a comma where it makes no difference."""

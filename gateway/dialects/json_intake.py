@@ -1,13 +1,15 @@
 """`{"rows": [{...}]}` into a table: a decoder compiled for the model's columns, and a careful reading where it refuses.
 
-Of keys that appear twice in an object the last one counts. Extra columns are skipped, whatever is in them, unless the
-row lacks a column whose name is nearly the same: predicting without it would hide a typo.
+Other dialects' rows (objects or lists, under other keys) are read here too, by `table_of`. Of keys that appear twice in
+an object the last one counts. Extra columns are skipped, whatever is in them, unless the row lacks a column whose name
+is nearly the same: predicting without it would hide a typo.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -31,6 +33,7 @@ class _Envelope(msgspec.Struct):
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _RAW_ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class JsonIntake:
@@ -38,6 +41,7 @@ class JsonIntake:
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:
         self._layout = layout
+        self._columns = [rule.name for rule in layout.rules]
         self._rules = [layout.rules[index] for index in layout.field_order]
         self._names = {rule.name for rule in self._rules}
         self._may_lack_columns = any(rule.nullable for rule in self._rules)
@@ -47,36 +51,67 @@ class JsonIntake:
 
     def table(self, body: bytes) -> Table:
         """Raises `Problem("malformed_body" | "invalid_rows")`."""
-        if not body.isascii():
-            body = _checked_utf8(body)
-        rows = self._quick_rows(body)
-        if rows is None:
-            return self._careful_table(body)
-        return self._layout.table_from_rows(rows)
+        table = self.quick_table(body)
+        return self.careful_table(body) if table is None else table
 
-    def _quick_rows(self, body: bytes) -> list[tuple[Any, ...]] | None:
+    def quick_table(self, body: bytes) -> Table | None:
         """None where the body needs a closer look: to find out what is wrong, or that nothing is."""
         if self._rows is None:
             return None
+        if not body.isascii():
+            body = checked_utf8(body)
         try:
-            rows: list[msgspec.Struct] = self._rows.decode(body).rows
+            decoded = self._rows.decode(body)
         except (msgspec.DecodeError, RecursionError):
             return None
-        cells = [astuple(row) for row in rows]
-        return None if self._may_lack_columns and any(UNSET in row for row in cells) else cells
+        if decoded.inputs is not UNSET:
+            return None
+        cells = [astuple(row) for row in decoded.rows]
+        if self._may_lack_columns and any(UNSET in row for row in cells):
+            return None
+        return self._layout.table_from_rows(cells)
 
-    def _careful_table(self, body: bytes) -> Table:
+    def careful_table(self, body: bytes) -> Table:
+        """Raises `Problem("malformed_body" | "invalid_rows")`."""
+        body = checked_utf8(body)
         try:
             rows = _envelope(body).rows
         except RecursionError:
             raise Problem("malformed_body", "The JSON is nested too deeply.") from None
+        return self.table_of(rows, "rows", columns=())
+
+    def table_of(self, rows: Sequence[msgspec.Raw], key: str, columns: Sequence[str] | None = None) -> Table:
+        """From rows that are objects, or lists of cells in the order of `columns` (None: the model's; empty: no lists).
+
+        `key` is what a refusal calls them. Where lists are taken and the model has one column, a row may be the value.
+        Raises `Problem("malformed_body" | "invalid_rows")`.
+        """
         if not rows:
-            raise Problem("invalid_rows", "`rows` is empty: send at least one row.")
+            raise Problem("invalid_rows", f"`{key}` is empty: send at least one row.")
         faults = Faults()
-        cells = [self._row_cells(raw, number, faults) for number, raw in enumerate(rows, start=1)]
+        names = self._columns if columns is None else columns
+        cells = [self._any_cells(raw, number, names, faults) for number, raw in enumerate(rows, start=1)]
         if faults:
             raise faults.problem(len(rows))
         return self._layout.table_from_rows(cells)
+
+    def _any_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults) -> tuple[Any, ...]:
+        first = bytes(memoryview(raw)[:1])
+        if first == b"[" and names:
+            return self._listed_cells(raw, number, names, faults)
+        if first != b"{" and names and len(self._columns) == 1:
+            return self._careful_cells({self._columns[0]: raw}, number, faults)
+        return self._row_cells(raw, number, faults)
+
+    def _listed_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults) -> tuple[Any, ...]:
+        try:
+            values = _RAW_LIST.decode(raw)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Problem("malformed_body", f"Row {number} is not valid JSON: {_reason(error)}.") from None
+        if len(values) != len(names):
+            faults.add(number, "", f"{len(names)} values", f"{len(values)} values")
+            return ()
+        return self._careful_cells(dict(zip(names, values, strict=True)), number, faults)
 
     def _row_cells(self, raw: msgspec.Raw, number: int, faults: Faults) -> tuple[Any, ...]:
         """The row's cells in the layout's order; if there are faults, the tuple means nothing."""
@@ -110,7 +145,7 @@ class JsonIntake:
                 cells.append(None)
                 (left_out if rule.nullable else missing).append(rule)
                 continue
-            value = json_value(raw)
+            value = _cell_value(raw, number)
             cell = read_json(rule, value)
             cells.append(cell)
             if cell is BAD:
@@ -121,7 +156,17 @@ class JsonIntake:
             faults.add_missing(number, missing, given, known=self._names)
         if left_out:
             faults.add_typos(number, left_out, given, known=self._names)
+        if given and len(left_out) == len(self._rules) and not faults.has_more:
+            # most likely another format's object, which would be answered as if all its columns were missing
+            faults.add(number, "", "the model's columns", "an object with none of them")
         return tuple(cells)
+
+
+def _cell_value(raw: msgspec.Raw, number: int) -> object:
+    try:
+        return json_value(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem("malformed_body", f"Row {number} is not valid JSON: {_reason(error)}.") from None
 
 
 def _add_bad(faults: Faults, number: int, rule: ColumnRule, value: object, raw: msgspec.Raw) -> None:
@@ -150,7 +195,8 @@ def _row_type(rules: list[ColumnRule]) -> type[msgspec.Struct] | None:
 
 def _rows_type(row_type: type[msgspec.Struct]) -> Any:
     rows = Annotated[list[row_type], msgspec.Meta(min_length=1)]  # type: ignore[valid-type]  # made at run time
-    return msgspec.defstruct("Body", [("rows", rows)], gc=False)
+    inputs = ("inputs", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)  # another format's key: not to be overlooked
+    return msgspec.defstruct("Body", [("rows", rows), inputs], gc=False)
 
 
 def _field_type(rule: ColumnRule) -> Any:
@@ -162,13 +208,50 @@ def _field_type(rule: ColumnRule) -> Any:
     return {"bool": bool, "string": str}[rule.type]
 
 
-def _checked_utf8(body: bytes) -> bytes:
+def checked_utf8(body: bytes) -> bytes:
     """msgspec doesn't look into the text it skips, and JSON is UTF-8 throughout. A byte order mark is let pass."""
+    if body.isascii():
+        return body
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise Problem("malformed_body", f"The body is not UTF-8: invalid byte at position {error.start}.") from None
     return body.removeprefix(_BOM)
+
+
+def members(body: bytes, shape: str) -> dict[str, msgspec.Raw]:
+    """A JSON object's members, still as text. Raises `Problem("malformed_body" | "invalid_rows")`."""
+    body = checked_utf8(body)
+    if not body.strip():
+        raise Problem("malformed_body", "The body is empty.")
+    try:
+        return _RAW_ROW.decode(body)
+    except msgspec.ValidationError:
+        raise Problem("invalid_rows", f"Expected {shape}, received {_described(body)}.") from None
+    except msgspec.DecodeError as error:
+        _refuse_syntax(body, error)
+    except RecursionError:
+        raise Problem("malformed_body", "The JSON is nested too deeply.") from None
+
+
+def listed(raw: msgspec.Raw, key: str) -> list[msgspec.Raw]:
+    """A JSON list's elements, still as text. Raises `Problem("malformed_body" | "invalid_rows")`."""
+    try:
+        return _RAW_LIST.decode(raw)
+    except msgspec.ValidationError:
+        raise Problem("invalid_rows", f"Expected `{key}` to be a list, received {_described(raw)}.") from None
+    except msgspec.DecodeError as error:
+        raise Problem("malformed_body", f"`{key}` is not valid JSON: {_reason(error)}.") from None
+    except RecursionError:
+        raise Problem("malformed_body", "The JSON is nested too deeply.") from None
+
+
+def _described(raw: bytes | msgspec.Raw) -> str:
+    """What a JSON value is, in words. Raises `Problem("malformed_body")`."""
+    try:
+        return describe(json_value(raw))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem("malformed_body", f"The body is not valid JSON: {_reason(error)}.") from None
 
 
 def _envelope(body: bytes) -> _Envelope:

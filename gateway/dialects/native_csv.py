@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.dialects.base import Decoded, Reply
+from gateway.dialects.base import Asked, Codec, Decoded, Reply
 from gateway.dialects.csv_intake import CsvIntake
-from gateway.dialects.media import MediaType, prefers
+from gateway.dialects.media import prefers
 from gateway.dialects.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
 from gateway.modelspec import Cell, ModelSpec
 from gateway.problems import Problem
@@ -35,38 +35,42 @@ _CHARSETS = {
 }
 
 
+def csv_charset(name: str | None) -> str | None:
+    """The charset a CSV is said to be in; None where it is to be recognised. Raises `Problem`."""
+    if name is None:
+        return None
+    charset = _CHARSETS.get(name)
+    if charset is None:
+        known = ", ".join(dict.fromkeys(_CHARSETS.values()))
+        raise Problem("unsupported_media_type", f"The charset {name[:80]} is none of {known}.")
+    return charset
+
+
 class NativeCsvDialect(msgspec.Struct, frozen=True, gc=False):
     """One request's choice of charset and answer."""
 
-    charset: str
+    charset: str | None
     answers_json: bool
     name: str = "native-csv"
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        table, recognised = predictor.prepared(CsvIntake).table(body, self.charset)
-        return Decoded(table, recognised)
+        return Decoded(*predictor.prepared(CsvIntake).table(body, self.charset))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
-        headers = ((b"x-csv-dialect", decoded.note.encode()),)
+        headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
         if self.answers_json:
             return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE, headers)
         return Reply(predictor.prepared(CsvReply).body(prediction), CSV_TYPE, headers)
 
 
-class NativeCsv:
+class NativeCsv(Codec):
     """The codec: picks the dialect by charset and Accept."""
 
-    media_type = "text/csv"
+    media_types = ("text/csv",)
 
-    def predicts(self, path: str) -> bool:
-        return path == "predict"
-
-    def dialect(self, media: MediaType, accept: str) -> NativeCsvDialect:
-        charset = _CHARSETS.get(media.charset or "utf-8")
-        if charset is None:
-            known = ", ".join(dict.fromkeys(_CHARSETS.values()))
-            raise Problem("unsupported_media_type", f"The charset {media.charset} is none of {known}.")
-        return NativeCsvDialect(charset, prefers(accept, "application/json", over="text/csv"))
+    def dialect(self, asked: Asked) -> NativeCsvDialect:
+        wants_json = prefers(asked.accept, "application/json", over="text/csv")
+        return NativeCsvDialect(csv_charset(asked.media.charset), wants_json)
 
     def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
         dialect = NativeCsvDialect("utf-8", answers_json=False)

@@ -224,10 +224,11 @@ class Caller:
             messages.append(message)
 
         await self.worker.app(scope, receive, send)
-        start, end = messages
+        start, *parts_sent = messages
+        content = b"".join(part["body"] for part in parts_sent)
         names = [name.decode() for name, _ in start["headers"]]
         assert len(names) == len(set(names)), names
-        return Answer(start["status"], {n.decode(): v.decode() for n, v in start["headers"]}, end["body"])
+        return Answer(start["status"], {n.decode(): v.decode() for n, v in start["headers"]}, content)
 
 
 @asynccontextmanager
@@ -276,6 +277,6 @@ async def loaded(worker: Worker, api: Api) -> None:
     def is_loaded() -> bool:
         route = worker.table.get(api.id)
         model = route and route.state.models.get(api.version_id)
-        return bool(model and (model.predictor or model.error))
+        return bool(model and (model.is_ready or model.error))
 
     await until(is_loaded)

@@ -153,7 +153,7 @@ async def test_other_methods_are_not_allowed_and_not_counted(
     assert rows.counts(api.id) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("below", ["", "/", "/predict/", "/Predict", "/predict/more", "/nothing"])
+@pytest.mark.parametrize("below", ["/predict/", "/Predict", "/predict/more", "/nothing", "/docs/more"])
 async def test_unknown_path_below_a_known_api(call: Caller, api: Api, below: str) -> None:
     answer = await call(api, path=f"/apis/{api.id}{below}")
     without_key = await call(api, path=f"/apis/{api.id}{below}", headers={})
@@ -181,7 +181,7 @@ async def test_a_body_without_length_is_refused_while_it_is_read(call: Caller, a
 
 @pytest.mark.parametrize(
     "headers",
-    [{"content-type": "text/html"}, {"content-type": ""}, {"content-encoding": "gzip"}, {"content-encoding": "br"}],
+    [{"content-type": "text/html"}, {"content-type": ""}, {"content-encoding": "br"}],
 )
 async def test_unsupported_media_type(call: Caller, api: Api, headers: dict[str, str]) -> None:
     answer = await call(api, headers=api.headers | headers)

@@ -41,7 +41,7 @@ def test_the_content_type_chooses_whatever_its_case_and_parameters(content_type:
         ({b"content-type": b"\xff\xfe" * 300}, "this path reads"),
         ({b"content-type": b"application/json; charset=utf-16"}, "JSON is UTF-8"),
         ({b"content-type": b"text/csv; charset=zip"}, "charset zip is none of utf-8"),
-        ({b"content-type": b"application/json", b"content-encoding": b"gzip"}, "encoded as gzip"),
+        ({b"content-type": b"application/json", b"content-encoding": b"br"}, "encoded as br"),
         ({b"content-type": b"text/csv", b"content-encoding": b"gzip, identity"}, "encoded as gzip, identity"),
     ],
 )
@@ -86,8 +86,23 @@ def test_accept_chooses_the_answer_to_csv(accept: str, is_json: bool) -> None:
 
 def test_only_predicting_paths_predict() -> None:
     assert predicts("predict")
-    assert not predicts("")
-    assert not predicts("predict/")
+    assert predicts("invocations")
+    assert predicts("v2/models/m/infer")
+    assert predicts("v2/models/m/versions/1/infer")
+    assert predicts("v1/models/m:predict")
+    assert predicts("v1/models/m:explain")
+    for path in (
+        "",
+        "predict/",
+        "v2",
+        "v2/models/m",
+        "v2/models//infer",
+        "v1/models/m",
+        "v1/models/m:x",
+        "docs",
+        "ping",
+    ):
+        assert not predicts(path), path
     with pytest.raises(Problem) as caught:
         choose("nowhere", {b"content-type": b"text/csv"})
     assert caught.value.kind.code == "unknown_path"

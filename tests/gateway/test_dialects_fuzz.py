@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.dialects import choose, sample_body, sample_csv
-from gateway.predictor import Predictor
+from gateway.dialects import choose, refusal, sample_body, sample_csv
+from gateway.predictor import ModelFailed, Predictor
 from gateway.problems import Problem
 from gateway.table import Table
 from tests.gateway import model_files as made
@@ -104,6 +104,87 @@ def test_many_rows_are_read_as_one_is(mixed: Predictor, row: tuple[str, ...], se
     assert one is None or many is not None  # an open quote may make one row of the forty
     if one is not None and many is not None and one.n_rows == 1 and many.n_rows == 40:
         assert [str(column[0]) for column in one.columns] == [str(column[39]) for column in many.columns]
+
+
+tensors = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": names,
+        "datatype": st.sampled_from(["BOOL", "INT8", "INT64", "UINT64", "FP16", "FP32", "FP64", "BYTES", "BF16", ""]),
+        "shape": st.lists(st.integers(-2, 5), max_size=3),
+        "data": values,
+        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 60) | atoms}),
+    },
+)
+manual_inputs = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.sampled_from(["pr", "ar", "ad", "nc", "nr", "pc", "x"]),
+            "type": st.sampled_from(["csv", "boolean", "string"]),
+            "data": atoms | st.just("YWdlCjEK"),
+        },
+    ),
+    max_size=7,
+)
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "inputs": st.lists(tensors, max_size=5) | manual_inputs | values,
+        "outputs": values,
+        "parameters": values,
+        "instances": st.lists(likely_rows | st.lists(atoms, max_size=5), max_size=4) | values,
+        "dataframe_split": st.fixed_dictionaries({}, optional={"columns": st.lists(names), "data": values}) | values,
+        "dataframe_records": st.lists(likely_rows, max_size=4) | values,
+        "rows": values,
+    },
+)
+
+
+def _check_refusal(path: str, problem: Problem) -> None:
+    assert problem.kind.code in {"malformed_body", "invalid_rows"}
+    content, _ = refusal(path, problem, "id", "https://docs")
+    assert isinstance(json.loads(content), dict)
+
+
+def attempt_all(predictor: Predictor, body: bytes, json_length: int | None = None) -> None:
+    """The body in every format, as far as the answer; every refusal is one that its format has words for."""
+    headers = {b"content-type": b"application/json"}
+    if json_length is not None:
+        headers[b"inference-header-content-length"] = b"%d" % json_length
+    for path in ("predict", "v2/models/m/infer", "v1/models/m:predict", "v1/models/m:explain", "invocations"):
+        dialect = choose(path, headers)
+        try:
+            decoded = dialect.decode(body, predictor)
+        except Problem as problem:
+            _check_refusal(path, problem)
+            continue
+        _sound(decoded.table)
+        try:
+            prediction = predictor.predict(decoded.table)
+        except ModelFailed:  # numbers that are too large to be added
+            continue
+        assert dialect.encode(prediction, decoded, predictor, "1").body
+
+
+@few
+@given(document=documents, tail=st.binary(max_size=40), lie=st.integers(-5, 5))
+def test_any_document_in_any_format(mixed: Predictor, document: object, tail: bytes, lie: int) -> None:
+    body = json.dumps(document).encode()
+
+    attempt_all(mixed, body)
+    attempt_all(mixed, body + tail, max(len(body) + lie, 0))
+
+
+@few
+@given(
+    datatype=st.sampled_from(["INT64", "FP32", "BYTES", "BOOL"]), raw=st.binary(max_size=60), n_rows=st.integers(0, 9)
+)
+def test_any_binary_tensor(mixed: Predictor, datatype: str, raw: bytes, n_rows: int) -> None:
+    head = {"name": "age", "datatype": datatype, "shape": [n_rows], "parameters": {"binary_data_size": len(raw)}}
+    text = json.dumps({"inputs": [head]}).encode()
+
+    attempt_all(mixed, text + raw, len(text))
 
 
 @few

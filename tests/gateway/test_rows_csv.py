@@ -264,9 +264,9 @@ def test_a_header_without_rows_is_refused(mixed: Predictor, body: str) -> None:
         (b"age,age,height,is_member\n1,1,1,1\n", 'names the column "age" twice'),
         (b'age,height,is_member\n1,"2,true\n', "line 2"),
         (b'age,height,is_member\n1,"2"x,true\n', "line 2"),
-        (b"age,height,is_member\n1,\xff,true\n", "not utf-8: invalid byte at position 23"),
+        (b"age,height,is_member\n1,\xff,true\n", "neither utf-8 nor cp932: invalid byte at position 23"),
         (b"\xef\xbb\xbfage,\xff\n", "not utf-8: invalid byte at position 7"),
-        (b"age,height,is_member\n" + b"1,1,true\n" * MANY + b"\xe3\x81", f"position {21 + 9 * MANY}"),
+        (b"age,height,is_member\n" + b"1,1,true\n" * MANY + b"\xe3", f"position {21 + 9 * MANY}"),
         (b"age,height,is_member,note\n1,1,1," + b"x" * 200_000, "field larger than field limit"),
     ],
 )
@@ -275,6 +275,18 @@ def test_what_is_not_csv_is_malformed(mixed: Predictor, body: bytes, words: str)
 
     assert problem.kind.code == "malformed_body"
     assert words in problem.detail
+
+
+def test_what_excel_writes_on_a_japanese_windows_is_recognised(penguins: Predictor) -> None:
+    body = "island,sex,メモ\n東京,male,ソ\n".encode("cp932")
+
+    dialect = choose("predict", headers())
+    decoded = dialect.decode(body, penguins)
+
+    assert columns_of(decoded.table)[1] == ["東京"]
+    assert str(decoded.note) == "charset=cp932; separator=comma; decimal=point"
+    marked = "island,sex\n東京,male\n".encode("utf-16")
+    assert str(dialect.decode(marked, penguins).note).startswith("charset=utf-16")
 
 
 def test_a_body_in_another_charset_than_said_is_malformed(mixed: Predictor) -> None:

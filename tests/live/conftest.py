@@ -28,6 +28,12 @@ class LiveApi:
     key: str
     sample: dict[str, Any]
     model_id: int
+    stem: str
+
+    @property
+    def base(self) -> str:
+        """The address that all request formats stand below."""
+        return self.url.removesuffix("/predict")
 
     def call(self, **options: Any) -> httpx.Response:
         """One prediction request with the sample row; `options` go to httpx."""
@@ -77,6 +83,8 @@ def launch(running: Stack, request: pytest.FixtureRequest):
         model = register(running, f"{request.node.name[:80]} {next(count)}", stem=stem)
         words = ["launch_api", str(model["model_id"]), "--type", type, "--allow", allow]
         told = command(running, *words, *(["--wait"] if wait else []))
-        return LiveApi(running, told["api_id"], told["api_url"], told["api_key"], model["sample"], model["model_id"])
+        return LiveApi(
+            running, told["api_id"], told["api_url"], told["api_key"], model["sample"], model["model_id"], stem
+        )
 
     return make

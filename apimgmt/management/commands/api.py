@@ -49,6 +49,22 @@ def _disallow(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]
     return {"removed": services.remove_network(api.pk, entry.pk, actor=actor, sure=True)}
 
 
+def _hide_schema(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    changed = services.describe_api(api.pk, hides_schema=_switch(argument), actor=actor)
+    return {"hides_schema": changed.hides_schema}
+
+
+def _public_description(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+    changed = services.describe_api(api.pk, has_public_description=_switch(argument), actor=actor)
+    return {"has_public_description": changed.has_public_description}
+
+
+def _switch(argument: str) -> bool:
+    if argument not in {"on", "off"}:
+        raise Refused("Say on or off.")
+    return argument == "on"
+
+
 def _key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
     return {"api_key": services.reveal_key(api.pk, actor=actor)}
 
@@ -69,10 +85,12 @@ DEEDS: dict[str, Deed] = {
     "update": _update,
     "allow": _allow,
     "disallow": _disallow,
+    "hide-schema": _hide_schema,
+    "public-description": _public_description,
     "key": _key,
     "roll-key": _roll_key,
 }
-WITH_ARGUMENT = {"update", "allow", "disallow"}
+WITH_ARGUMENT = {"update", "allow", "disallow", "hide-schema", "public-description"}
 
 
 class Command(ActorCommand):
@@ -83,7 +101,10 @@ class Command(ActorCommand):
         parser.add_argument("action", choices=sorted(DEEDS))
         parser.add_argument("api_id")
         parser.add_argument(
-            "argument", nargs="?", default="", help="a CIDR for allow and disallow, a version for update"
+            "argument",
+            nargs="?",
+            default="",
+            help="allow, disallow: a CIDR; update: a version; hide-schema, public-description: on or off",
         )
         parser.add_argument("--wait", action="store_true", help="return once confirmed; fail with the reason if not")
 

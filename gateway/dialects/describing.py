@@ -1,0 +1,66 @@
+"""What tells people and programs of an API: its OpenAPI document, its page, and the page's own files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway import docs_page, openapi
+from gateway.dialects.base import About, Codec, Headers, Page, Reply
+from gateway.dialects.replies import JSON_TYPE
+from runtime.environment import PROJECT_DIR
+
+_OWN_FILES: Final = Path(docs_page.__file__).parent / "assets"
+_FILES: Final = {
+    "tokens.css": PROJECT_DIR / "static/css/tokens.css",  # the console's own look: one place for colours and sizes
+    "base.css": PROJECT_DIR / "static/css/base.css",
+    "docs.css": _OWN_FILES / "docs.css",
+    "docs.js": _OWN_FILES / "docs.js",
+}
+_MEDIA: Final = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8"}
+_POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE: Final[Headers] = (
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NO_STORE: Final[Headers] = ((b"cache-control", b"no-store"),)
+_KEPT: Final[Headers] = ((b"cache-control", b"max-age=300"),)
+
+
+class Description(Codec):
+    """Predicts nothing."""
+
+    predicting = re.compile(r"(?!)")
+
+    def __init__(self) -> None:
+        self.pages = (
+            Page(re.compile(r"openapi\.json"), _openapi, asks_browser=True),
+            Page(re.compile(r"docs/?"), _docs, asks_browser=True),
+            *(Page(re.compile(rf"docs/{re.escape(name)}"), _served(name), is_open=True) for name in _FILES),
+        )
+
+
+def _openapi(about: About) -> Reply:
+    return Reply(msgspec.json.encode(openapi.openapi(about)), JSON_TYPE, _NO_STORE)
+
+
+def _docs(about: About) -> Reply:
+    return Reply(docs_page.page(about).encode(), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
+
+
+def _served(name: str) -> Callable[[About], Reply]:
+    return lambda about: Reply(_content(name), _MEDIA[Path(name).suffix], _SAFE + _KEPT)
+
+
+@lru_cache
+def _content(name: str) -> bytes:
+    return _FILES[name].read_bytes()

@@ -1,0 +1,32 @@
+"""The one value per row that scoring protocols answer with: the predicted class, or the value."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from gateway.modelspec import ModelSpec
+from gateway.table import Classification, Layout, Prediction
+
+
+class PlainAnswers:
+    """Compiled once per loaded model. Classes that are whole numbers are answered as numbers, as the model would."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+        self.has_integers = bool(spec.classes) and all(is_plain_integer(name) for name in spec.classes)
+        encoded = spec.classes if self.has_integers else [msgspec.json.encode(name).decode() for name in spec.classes]
+        self._json_by_class = list(encoded)
+
+    def json(self, prediction: Prediction) -> str:
+        """A JSON list, one element a row."""
+        if isinstance(prediction, Classification):
+            cells = [self._json_by_class[index] for index in prediction.class_indexes]
+        else:
+            cells = [str(value) for value in prediction.values]
+        return f"[{','.join(cells)}]"
+
+
+def is_plain_integer(text: str) -> bool:
+    """Whether a class name is a whole number that 64 bits hold, written as JSON writes it."""
+    return re.fullmatch(r"-?[1-9][0-9]{0,17}|0", text) is not None

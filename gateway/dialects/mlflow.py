@@ -1,0 +1,196 @@
+"""MLflow's scoring protocol: one of four JSON shapes, or CSV, to `invocations`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from gateway.dialects.base import About, Asked, Codec, Decoded, Page, Reply, sentence
+from gateway.dialects.csv_intake import CsvIntake
+from gateway.dialects.json_intake import JsonIntake, listed, members
+from gateway.dialects.labels import PlainAnswers
+from gateway.dialects.native_csv import csv_charset
+from gateway.dialects.native_json import check_json_charset
+from gateway.dialects.replies import JSON_TYPE
+from gateway.problems import Problem
+from gateway.table import Prediction, Table
+
+if TYPE_CHECKING:
+    from gateway.predictor import Predictor
+
+# The protocol's server whose requests and answers these are; clients read it to choose the shapes they send.
+_PROTOCOL_VERSION = b"3.17.2"
+_TEXT_TYPE = b"text/plain; charset=utf-8"
+_SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_SHAPE = f"an object with exactly one of {', '.join(_SHAPES)}"
+
+# MLflow's words for a status; its clients look them up.
+_ERROR_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "ENDPOINT_NOT_FOUND",
+    422: "INVALID_PARAMETER_VALUE",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+
+
+class _Error(msgspec.Struct):
+    error_code: str
+    message: str
+
+
+class _Split(msgspec.Struct):
+    columns: list[str] | msgspec.UnsetType = msgspec.UNSET
+    data: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Mlflow(Codec):
+    """What both content types share."""
+
+    name = "mlflow"
+    predicting = re.compile("invocations")
+
+    def owns(self, path: str) -> bool:
+        return path in {"invocations", "ping", "health", "version"}
+
+    def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
+        status = problem.kind.status
+        code = _ERROR_CODES.get(status, "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST")
+        return msgspec.json.encode(_Error(code, sentence(problem))), JSON_TYPE
+
+    def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
+        answers = predictor.prepared(PlainAnswers).json(prediction)
+        return Reply(f'{{"predictions":{answers}}}'.encode(), JSON_TYPE)
+
+
+class MlflowJson(_Mlflow):
+    """Codec and dialect in one, with the protocol's pages."""
+
+    def __init__(self) -> None:
+        self.pages = (
+            Page(re.compile("ping|health"), _ping, is_open=True),
+            Page(re.compile("version"), lambda about: Reply(_PROTOCOL_VERSION, _TEXT_TYPE)),
+        )
+
+    def dialect(self, asked: Asked) -> MlflowJson:
+        check_json_charset(asked.media)
+        return self
+
+    def decode(self, body: bytes, predictor: Predictor) -> Decoded:
+        given = _members(body)
+        shapes = [name for name in _SHAPES if name in given]
+        if len(shapes) != 1:
+            received = " and ".join(shapes) or "none of them"
+            raise Problem("malformed_body", f"Expected {_SHAPE}, received {received}.")
+        return Decoded(_table(shapes[0], given[shapes[0]], predictor.prepared(JsonIntake)))
+
+
+class _MlflowCsvDialect(msgspec.Struct, frozen=True, gc=False):
+    charset: str | None
+    codec: MlflowCsv
+    name: str = "mlflow-csv"
+
+    def decode(self, body: bytes, predictor: Predictor) -> Decoded:
+        return Decoded(*predictor.prepared(CsvIntake).table(body, self.charset))
+
+    def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
+        reply = self.codec.encode(prediction, decoded, predictor, model_version)
+        reply.headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
+        return reply
+
+
+class MlflowCsv(_Mlflow):
+    """CSV in, JSON out."""
+
+    media_types = ("text/csv",)
+
+    def dialect(self, asked: Asked) -> _MlflowCsvDialect:
+        return _MlflowCsvDialect(csv_charset(asked.media.charset), self)
+
+
+def _ping(about: About) -> Reply:
+    return Reply(b"\n", JSON_TYPE, status=200 if about.is_ready else 503)
+
+
+def _members(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return members(body, _SHAPE)
+    except Problem:
+        strict = _without_nan(body)
+        if strict is None:
+            raise
+    return members(strict, _SHAPE)
+
+
+def _without_nan(body: bytes) -> bytes | None:
+    """Python's own serialiser, which MLflow's clients use, writes NaN for a missing value. None: it is not that."""
+    if b"NaN" not in body:
+        return None
+    try:
+        return msgspec.json.encode(json.loads(body, parse_constant=_constant))
+    except (ValueError, RecursionError, OverflowError):
+        return None
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(name)
+
+
+def _table(shape: str, raw: msgspec.Raw, intake: JsonIntake) -> Table:
+    if shape == "dataframe_split":
+        columns, rows = _split(raw)
+        return intake.table_of(rows, "dataframe_split.data", columns)
+    if shape == "dataframe_records":
+        return intake.table_of(listed(raw, shape), shape, columns=())
+    if bytes(memoryview(raw)[:1]) == b"{":
+        return intake.table_of(*_rows_of_columns(raw, shape))
+    return intake.table_of(listed(raw, shape), shape)
+
+
+def _split(raw: msgspec.Raw) -> tuple[Sequence[str], list[msgspec.Raw]]:
+    try:
+        split = msgspec.json.decode(raw, type=_Split)
+    except (msgspec.DecodeError, RecursionError) as error:
+        _refuse("dataframe_split", error)
+    if split.columns is msgspec.UNSET or split.data is msgspec.UNSET:
+        raise Problem("invalid_rows", "`dataframe_split` needs `columns` and `data`.")
+    if len(set(split.columns)) < len(split.columns):
+        raise Problem("malformed_body", "`dataframe_split.columns` names a column twice.")
+    if not split.columns:
+        raise Problem("invalid_rows", "`dataframe_split.columns` is empty.")
+    return split.columns, split.data
+
+
+def _rows_of_columns(raw: msgspec.Raw, key: str) -> tuple[list[msgspec.Raw], str, Sequence[str]]:
+    """From an object of columns: `{"a": [1, 2], "b": [3, 4]}`. A cell may be in a list of its own, as tensors are."""
+    try:
+        columns = msgspec.json.decode(raw, type=dict[str, list[msgspec.Raw]])
+    except (msgspec.DecodeError, RecursionError) as error:
+        _refuse(key, error)
+    lengths = {len(cells) for cells in columns.values()}
+    if len(lengths) != 1:
+        raise Problem("invalid_rows", f"The columns of `{key}` are of {len(lengths)} different lengths.")
+    names = list(columns)
+    cells = [[_unwrapped(cell) for cell in column] for column in columns.values()]
+    return [msgspec.Raw(b"[" + b",".join(row) + b"]") for row in zip(*cells, strict=True)], key, names
+
+
+def _unwrapped(cell: msgspec.Raw) -> bytes:
+    text = bytes(cell)
+    if not text.startswith(b"["):
+        return text
+    inner: list[msgspec.Raw] = msgspec.json.decode(text, type=list[msgspec.Raw])
+    return bytes(inner[0]) if len(inner) == 1 else text
+
+
+def _refuse(key: str, error: Exception) -> NoReturn:
+    if isinstance(error, msgspec.ValidationError):
+        raise Problem("invalid_rows", f"`{key}` has not the expected shape: {error}.") from None
+    raise Problem("malformed_body", f"`{key}` is not valid JSON.") from None

@@ -1,0 +1,362 @@
+"""HTTP as hostile clients speak it: uvicorn's httptools protocol with bounds on what one connection may take.
+
+One clock per worker looks over all connections twice a second, so that a request sets no timers. What is refused here
+belongs to no API yet: it is answered, with a request id, and never counted. docs/gateway.md lists the bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+TICK_S: Final = 0.5
+
+Refuse = Callable[[str, str], bytes]
+"""Makes a whole HTTP response from a code and a detail; it says that the connection is closed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What one connection may take, and how many there may be."""
+
+    head_bytes: int = 32 * 1024
+    first_byte_s: float = 5.0
+    head_s: float = 10.0
+    keep_alive_s: float = 65.0
+    body_grace_s: float = 10.0
+    body_bytes_per_s: int = 1024
+    drop_s: float = 5.0
+    drop_bytes: int = 50_000_000
+    write_stall_s: float = 30.0
+    pipelined: int = 32
+    connections: int = 4096
+
+
+@dataclass
+class Door:
+    """All connections of one worker. `now` is the loop's time at the last tick: exact enough for every bound."""
+
+    bounds: Bounds
+    refuse: Refuse
+    connections: set[GatewayProtocol] = field(default_factory=set)
+    now: float = 0.0
+    _full_until: float = 0.0
+
+    async def keep_watch(self) -> None:
+        """Run for as long as there may be connections."""
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        while True:
+            late = loop.time() - self.now - TICK_S
+            self.now = loop.time()
+            for connection in list(self.connections):
+                if late > TICK_S:  # this worker was held up, or asleep: that is no fault of its clients
+                    connection.since += late
+                connection.look(self.now)
+            await asyncio.sleep(TICK_S)
+
+    def has_room(self) -> bool:
+        """Whether one more may come in. At the limit, those that have been idle longest make room for new ones."""
+        if len(self.connections) < self.bounds.connections:
+            return True
+        if self.now < self._full_until:
+            return False
+        idle = sorted((one for one in self.connections if one.is_idle), key=lambda one: one.since)
+        for one in idle[: max(1, self.bounds.connections // 16)]:
+            one.abort()
+        if not idle:  # looking through thousands is not for each of a flood of connections
+            self._full_until = self.now + TICK_S
+        return bool(idle)
+
+
+class _Refused(Exception):
+    """Raised in a callback of the parser; `feed_data` then raises the parser's own error."""
+
+
+class _NoTrailers(list[tuple[bytes, bytes]]):
+    """Where headers behind a chunked body go: nobody checks those, so nobody may see them."""
+
+    def append(self, item: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
+class _Exit:
+    """The transport as uvicorn uses it, with a `close` that lets the client read its answer first."""
+
+    __slots__ = ("close", "get_extra_info", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
+        self.close = close
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """One connection. `since` is when its present phase began: head, body, answer, idle, or leaving."""
+
+    def __init__(
+        self,
+        door: Door,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.since = door.now
+        self._door = door
+        self._bounds = door.bounds
+        self._socket: asyncio.Transport
+        self._in_head = False
+        self._unclaimed = 0  # bytes of the present read that may belong to the next message's head
+        self._head_bytes = 0
+        self._is_head_bytes_exact = True
+        self._received = 0  # bytes since `since`
+        self._body_bytes = 0
+        self._refusal = ("malformed_request", "")
+        self._is_deaf = False  # what still comes in is thrown away
+        self._is_leaving = False  # the last answer is sent; the client may still send and read
+        self._has_eof = False
+        self._unwritten = 0
+
+    # --- the connection ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._socket = transport
+        self.transport = _Exit(transport, self._close)  # type: ignore[assignment]  # all that uvicorn uses of it
+        has_room = self._door.has_room()
+        self._door.connections.add(self)
+        if not has_room:
+            self._refuse("too_many_connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.connections.discard(self)
+        self._is_deaf = True
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns nothing, which closes at once
+        """A client that has finished sending still reads the answer to what it sent."""
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body or self._in_head:
+            return False
+        self._has_eof = True
+        self._hear_no_more()
+        return True
+
+    def abort(self) -> None:
+        """Close without a word, whatever is still to be sent."""
+        self._is_deaf = True
+        self._socket.abort()
+
+    def shutdown(self) -> None:
+        """Part of draining: a request whose first byte was read is still answered."""
+        if not self._in_head and not self._is_leaving:
+            super().shutdown()
+
+    def _close(self) -> None:
+        if self._is_deaf or (self.cycle is not None and self.cycle.more_body):
+            self._leave()
+        else:
+            self._socket.close()
+
+    def _leave(self) -> None:
+        """Say that nothing more will be sent, and drop what comes until the client closes.
+
+        Closing while the client sends would make the kernel reset the connection, and the answer would be lost.
+        """
+        self._is_deaf = self._is_leaving = True
+        self.since, self._received = self._door.now, 0
+        if self._has_eof:
+            self._socket.close()
+            return
+        self.flow.resume_reading()
+        if not self._socket.is_closing():
+            self._socket.write_eof()
+
+    def _hear_no_more(self) -> None:
+        """The requests so far are the last ones."""
+        self._is_deaf = True
+        self._in_head = False
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    # --- what comes in ---
+
+    def data_received(self, data: bytes) -> None:
+        size = len(data)
+        self._received += size
+        if self._is_deaf:
+            return
+        self._unclaimed = size
+        if self._in_head:
+            self._head_bytes += size
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._hear_no_more()  # no other protocol is spoken here; the request itself is answered
+        except httptools.HttpParserError:
+            self._refuse(*self._refusal)
+        if self._in_head:
+            if self._head_bytes > self._bounds.head_bytes:
+                self._refuse(*self._too_long())
+        elif self._received > HIGH_WATER_LIMIT:
+            self._check_framing()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._is_head_bytes_exact = self._unclaimed > 0
+        self._head_bytes = self._unclaimed
+        self.since = self._door.now
+
+    def on_headers_complete(self) -> None:
+        if self._head_bytes > self._bounds.head_bytes or not self._is_head_bytes_exact:
+            self._check_head()
+        if len(self.pipeline) >= self._bounds.pipelined:
+            raise _Refused
+        self._in_head = False
+        self.since = self._door.now
+        self._received = self._body_bytes = 0
+        super().on_headers_complete()
+        self.headers = _NO_TRAILERS
+        if self.expect_100_continue:
+            self._mind_expectation()
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        self._body_bytes += len(body)
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._unclaimed = 0  # a message that begins in the same read began somewhere behind its start
+        cycle = self.cycle
+        cycle.more_body = False
+        if cycle.response_complete:  # the rest of a refused body was read and dropped: the connection is free again
+            self.since = self._door.now
+        else:
+            cycle.message_event.set()
+
+    def _mind_expectation(self) -> None:
+        """A client that is refused before "100 Continue" does not send its body: only a new connection is clear."""
+        self.cycle.keep_alive = False
+        if self.scope["http_version"] == "1.0":  # knows no such thing, and sends its body anyway
+            self.cycle.waiting_for_100_continue = False
+
+    def _check_head(self) -> None:
+        """With the head complete, its size is known for certain."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self._bounds.head_bytes:
+            self._refusal = self._too_long()
+            raise _Refused
+
+    def _too_long(self) -> tuple[str, str]:
+        return "headers_too_large", f"The request line and headers may have at most {self._bounds.head_bytes} bytes."
+
+    def _check_framing(self) -> None:
+        """Chunk headers and trailers count nowhere else, and the parser keeps an unfinished trailer in memory."""
+        framing = self._received - self._body_bytes
+        cycle = self.cycle
+        if cycle is None or not cycle.more_body or cycle.response_complete:
+            return
+        if framing > self._body_bytes + self._bounds.head_bytes:
+            self._refuse("malformed_request", "The chunks of the body have more framing than content.")
+
+    # --- refusing ---
+
+    def _refuse(self, code: str, detail: str = "") -> None:
+        """Answer for the gateway itself and leave; answers that are under way come first and are then the last."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._in_head or self.pipeline or not cycle.more_body:
+                self._hear_no_more()
+                return
+            if cycle.response_started:
+                self.abort()
+                return
+            cycle.disconnected = True  # for the application its client has left: nothing is counted
+            cycle.message_event.set()
+        self._in_head = False
+        self._socket.write(self._door.refuse(code, detail))
+        self._leave()
+
+    def look(self, now: float) -> None:
+        """Twice a second: has this connection taken too long over what it is doing?"""
+        waited, cycle, bounds = now - self.since, self.cycle, self._bounds
+        if self._socket.is_closing():
+            if waited > bounds.write_stall_s:
+                self._socket.abort()
+        elif self._is_leaving:
+            if waited > bounds.drop_s or self._received > bounds.drop_bytes:
+                self.abort()
+        elif self._in_head:
+            if waited > bounds.head_s:
+                self._refuse("request_timeout", f"The headers were not complete after {bounds.head_s:g} seconds.")
+        elif cycle is None:
+            if waited > bounds.first_byte_s:
+                self.abort()
+        elif not cycle.response_complete:
+            self._look_at_request(now, waited)
+        elif cycle.more_body:
+            if waited > bounds.drop_s or self._received > bounds.drop_bytes:
+                self.abort()
+        elif waited > bounds.keep_alive_s:
+            self.abort()
+
+    def _look_at_request(self, now: float, waited: float) -> None:
+        if self.cycle.more_body and not self.cycle.response_started:
+            if self.flow.read_paused:
+                self.since = now  # it waits for us
+                self._received = 0
+                self._body_bytes = 0
+            elif waited > self._bounds.body_grace_s and self._received < waited * self._bounds.body_bytes_per_s:
+                rate = self._bounds.body_bytes_per_s
+                self._refuse("request_timeout", f"The body came in at less than {rate} bytes a second.")
+            return
+        unwritten = self._socket.get_write_buffer_size()
+        if unwritten == 0 or unwritten != self._unwritten:
+            self.since, self._unwritten = now, unwritten
+        elif waited > self._bounds.write_stall_s:  # the client does not read its answer
+            self.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Between requests, or before the first."""
+        cycle = self.cycle
+        return not self._in_head and not self._is_leaving and (cycle is None or cycle.response_complete)
+
+    # --- between requests ---
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's own, without a timer for each request."""
+        self.server_state.total_requests += 1
+        if self._is_leaving or self.transport.is_closing():
+            return
+        if not self._in_head:
+            self.since, self._received = self._door.now, 0
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._is_deaf or self._is_rest_unbounded():
+            self._leave()
+
+    def _is_rest_unbounded(self) -> bool:
+        """Whether the rest of a refused body is chunked: the parser would keep its trailers in memory."""
+        return self.cycle.more_body and any(name == b"transfer-encoding" for name, _ in self.cycle.scope["headers"])
+
+
+_NO_TRAILERS: Final = _NoTrailers()

@@ -1,0 +1,188 @@
+"""A process that computes what must not run in a gateway worker: `python -m gateway.work_child`, started by one.
+
+Slow or unusual models have one of their own, large bodies share a few. It gives up the network, writing, reading
+what it has no business with, and memory beyond its limit; it is killed when it takes too long, and ends with its
+worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import os
+import socket
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway import dialects, sandbox
+from gateway.engines import ModelFailed, ModelLoadError
+from gateway.inspection_work import is_out_of_memory
+from gateway.modelspec import ModelSpec
+from gateway.predictor import Predictor
+from gateway.problems import Problem
+from gateway.work_messages import (
+    LENGTH,
+    Answer,
+    Failed,
+    Go,
+    Load,
+    Loaded,
+    ModelRef,
+    Predict,
+    Question,
+    Refused,
+    Replied,
+    Rows,
+    decode_question,
+    encode,
+)
+
+_MODELS_KEPT: Final = 4
+_LONGEST_CPU_S: Final = 24 * 3600  # the worker's clock ends what takes too long; this is for a worker that can't
+
+
+def main() -> None:
+    """Answer questions until the worker closes the socket."""
+    options = argparse.ArgumentParser()
+    for name in ("--socket", "--parent", "--memory", "--file-size", "--nice"):
+        options.add_argument(name, type=int, required=True)
+    options.add_argument("--readable", type=Path, required=True)
+    given = options.parse_args()
+    sandbox.die_with_parent()
+    if os.getppid() != given.parent:
+        return  # it died before we could say that we die with it
+    os.nice(given.nice)
+    sandbox.leave_network()
+    sandbox.forbid_writing()  # but to the file that a question brings along
+    sandbox.limit_resources(memory_bytes=given.memory, cpu_s=_LONGEST_CPU_S, file_bytes=given.file_size)
+    sandbox.forbid_reading(
+        except_under=(given.readable, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix, "lib"))
+    )
+    desk = _Desk(_Line(socket.socket(fileno=given.socket)))
+    while question := desk.line.receive():
+        desk.answer(decode_question(question))
+
+
+class _CalledOff(Exception):
+    """The worker answered the request by itself."""
+
+
+class _Line:
+    """The socket, blocking. `files`: what came with the last question."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self.files: list[int] = []
+
+    def receive(self) -> bytes:
+        """One payload; empty when the worker is gone."""
+        head, files, _, _ = socket.recv_fds(self._channel, LENGTH.size, 2)
+        self.files += files
+        if not head:
+            return b""
+        head += self._exactly(LENGTH.size - len(head))
+        return self._exactly(LENGTH.unpack(head)[0])
+
+    def _exactly(self, size: int) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            part = self._channel.recv(min(size - len(received), 1 << 20))
+            if not part:
+                raise SystemExit(0)
+            received += part
+        return bytes(received)
+
+    def send(self, answer: Answer) -> None:
+        payload = encode(answer)
+        self._channel.sendall(LENGTH.pack(len(payload)) + payload)
+
+    def close_files(self) -> None:
+        while self.files:
+            os.close(self.files.pop())
+
+
+class _Desk:
+    """Answers one question after the other, with the models it has loaded so far."""
+
+    def __init__(self, line: _Line) -> None:
+        self.line = line
+        self._models: OrderedDict[ModelRef, Predictor] = OrderedDict()
+
+    def answer(self, question: Question) -> None:
+        try:
+            if isinstance(question, Load):
+                self._send(lambda: self._load(question))
+            elif isinstance(question, Predict):
+                self._send(lambda: self._predict(question))
+        except _CalledOff:
+            return
+        finally:
+            self.line.close_files()
+
+    def _send(self, work: Callable[[], Answer]) -> None:
+        """What it came to, or why not."""
+        try:
+            answer = work()
+        except Problem as problem:
+            answer = Refused(problem.kind.code, problem.detail, problem.errors, problem.headers, problem.retry_after_s)
+        except (ModelFailed, ModelLoadError) as error:
+            answer = Failed(str(error), is_out_of_memory(str(error)))
+        except MemoryError:
+            answer = Failed("", is_memory=True)
+        self.line.send(answer)
+
+    def _load(self, ask: Load) -> Answer:
+        self._predictor(ask.model)
+        return Loaded()
+
+    def _predict(self, ask: Predict) -> Answer:
+        predictor = self._predictor(ask.model)
+        dialect = dialects.choose(ask.path, ask.headers)
+        body = ask.body if ask.body is not None else self._spooled_body()
+        if encoding := ask.headers.get(b"content-encoding"):
+            body = dialects.inflated(body, encoding, ask.max_body_bytes)
+        decoded = dialect.decode(body, predictor)
+        if ask.asks:
+            self.line.send(Rows(decoded.table.n_rows))
+            go = decode_question(self.line.receive())
+            if not (isinstance(go, Go) and go.is_allowed):
+                raise _CalledOff
+        reply = dialect.encode(predictor.predict(decoded.table), decoded, predictor, ask.number)
+        if ask.body is not None:
+            return Replied(reply.content_type, reply.headers, reply.body, len(reply.body))
+        self._write(reply.body)
+        return Replied(reply.content_type, reply.headers, None, len(reply.body))
+
+    def _spooled_body(self) -> bytes:
+        with mmap.mmap(self.line.files[0], 0, access=mmap.ACCESS_READ) as body:
+            return body[:]
+
+    def _write(self, body: bytes) -> None:
+        left = memoryview(body)
+        while left:
+            left = left[os.write(self.line.files[1], left) :]
+
+    def _predictor(self, model: ModelRef) -> Predictor:
+        """Loaded, and warmed up with its sample row."""
+        found = self._models.get(model)
+        if found is None:
+            while len(self._models) >= _MODELS_KEPT:
+                self._models.popitem(last=False)
+            try:
+                spec = msgspec.json.decode(model.spec_json, type=ModelSpec)
+            except msgspec.DecodeError as error:
+                raise ModelLoadError(f"The version's description can't be read: {error}.") from None
+            found = Predictor(Path(model.path), spec, model.format)
+            found.warm_up()
+            self._models[model] = found
+        self._models.move_to_end(model)
+        return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,554 @@
+"""Clients that send too much, too slowly, or something else than HTTP: each has its answer, and others go on.
+
+A worker's real HTTP server on a socket of its own, with bounds short enough for a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from gateway.protocol import Bounds
+from gateway.server import GatewayServer
+from gateway.worker import Worker
+from tests.gateway.model_files import cancer
+from tests.gateway.serving import Api, Rows, ended, loaded, until
+
+QUICK = Bounds(
+    first_byte_s=1.0, head_s=1.0, keep_alive_s=2.0, body_grace_s=1.0, drop_s=1.5, drop_bytes=2_000_000, connections=64
+)
+
+
+@dataclass
+class Answered:
+    """One response as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        return str(json.loads(self.body)["code"])
+
+
+class Client:
+    """A raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *parts: bytes) -> None:
+        self.writer.write(b"".join(parts))
+
+    async def answer(self) -> Answered:
+        async with asyncio.timeout(10):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.strip().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            body = await self.reader.readexactly(int(headers["content-length"]))
+        return Answered(int(first.split()[1]), headers, body)
+
+    async def is_closed(self) -> bool:
+        """Whether the server ends the connection, without another byte."""
+        async with asyncio.timeout(10):
+            try:
+                return await self.reader.read() == b""
+            except ConnectionResetError:
+                return True
+
+
+@dataclass
+class Served:
+    """A worker that accepts connections."""
+
+    worker: Worker
+    server: GatewayServer
+    port: int
+
+    async def client(self) -> Client:
+        return Client(*await asyncio.open_connection("127.0.0.1", self.port))
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Client]:
+        client = await self.client()
+        try:
+            yield client
+        finally:
+            client.writer.close()
+
+
+@pytest.fixture
+async def served(worker: Worker) -> AsyncIterator[Served]:
+    async with serving(worker, QUICK) as running:
+        yield running
+
+
+@asynccontextmanager
+async def serving(worker: Worker, bounds: Bounds) -> AsyncIterator[Served]:
+    server = GatewayServer(worker.app, bounds)
+    loop = asyncio.get_running_loop()
+    server.config.load()
+    listening = await loop.create_server(
+        lambda: server.config.http_protocol_class(server.config, server.server_state, {}),  # type: ignore[arg-type]
+        "127.0.0.1",
+        0,
+    )
+    watching = asyncio.create_task(server.door.keep_watch())
+    try:
+        yield Served(worker, server, listening.sockets[0].getsockname()[1])
+    finally:
+        listening.close()
+        for connection in list(server.door.connections):
+            connection.abort()
+        await ended([watching])
+
+
+@pytest.fixture
+async def api(rows: Rows, worker: Worker) -> Api:
+    made = rows.api(cancer())
+    await loaded(worker, made)
+    return made
+
+
+def head(api: Api, *lines: str, length: int | None = None, version: str = "1.1", path: str = "") -> bytes:
+    first = f"POST {path or api.path} HTTP/{version}"
+    usual = ["host: gateway", f"x-api-key: {api.key}", "content-type: application/json"]
+    size = [f"content-length: {len(api.body) if length is None else length}"] if length != -1 else []
+    return "\r\n".join([first, *usual, *size, *lines, "", ""]).encode()
+
+
+# --- what is no HTTP ---
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"NONSENSE /livez HTTP/1.1\r\n\r\n",
+        b"POST /apis/x/predict HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+        b"POST /apis/x/predict HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /apis/x/predict HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /apis/x/predict HTTP/1.1\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nbad header: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nx: a\x00b\r\n\r\n",
+        b"GET /p\xc3\xa4th HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_400_with_a_request_id(served: Served, sent: bytes) -> None:
+    async with served.connected() as client:
+        client.send(sent)
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (400, "malformed_request")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["connection"] == "close"
+        assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"]
+        assert await client.is_closed()
+
+
+async def test_malformed_behind_a_request_does_not_overtake_its_answer(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api), api.body, b"\x00\x01nonsense\r\n\r\n")
+
+        assert (await client.answer()).status == 200
+        assert await client.is_closed()
+
+
+async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Rows, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, "transfer-encoding: chunked", length=-1), b"5\r\nhello\r\nZZ\r\n")
+
+        assert (await client.answer()).code == "malformed_request"
+    await until(lambda: served.worker.book.requests_in_flight == 0)
+    assert rows.counts(api.id) == (0, 0, 0)
+
+
+# --- heads ---
+
+
+@pytest.mark.parametrize("pieces", [1, 8])
+async def test_a_megabyte_of_headers_is_431(served: Served, pieces: int) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\nx-long: ")
+        for _ in range(pieces):
+            client.send(b"a" * (1_000_000 // pieces))
+            await asyncio.sleep(0)
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (431, "headers_too_large")
+
+
+async def test_many_small_headers_that_are_complete_are_431_too(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\n", b"".join(b"x-%d: y\r\n" % n for n in range(4000)), b"\r\n")
+
+        assert (await client.answer()).code == "headers_too_large"
+
+
+async def test_thirty_kilobytes_of_headers_are_fine(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\nx-long: ", b"a" * 30_000, b"\r\n\r\n")
+
+        assert (await client.answer()).status == 200
+
+
+async def test_a_long_url_is_431(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /", b"a" * 40_000, b" HTTP/1.1\r\n\r\n")
+
+        assert (await client.answer()).status == 431
+
+
+async def test_the_body_is_no_part_of_the_head(served: Served, api: Api) -> None:
+    body = api.body + b" " * 40_000
+    async with served.connected() as client:
+        client.send(head(api, length=len(body)), body, head(api, length=len(body)), body)
+
+        assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+
+
+async def test_headers_that_never_end_are_408(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\nx: ")
+        for _ in range(30):
+            client.send(b"y")
+            await asyncio.sleep(0.1)
+            if client.reader._buffer:  # type: ignore[attr-defined]  # answered
+                break
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (408, "request_timeout")
+        assert await client.is_closed()
+
+
+async def test_a_connection_that_sends_nothing_is_closed(served: Served) -> None:
+    async with served.connected() as client:
+        assert await client.is_closed()
+
+
+async def test_an_idle_keep_alive_connection_is_closed(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\n\r\n")
+
+        assert (await client.answer()).status == 200
+        assert await client.is_closed()
+
+
+# --- bodies ---
+
+
+async def test_a_body_that_stops_is_408_and_not_counted(served: Served, rows: Rows, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api), api.body[:20])
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (408, "request_timeout")
+    await until(lambda: served.worker.book.requests_in_flight == 0)
+    await served.worker.book.write_out(served.worker.database)
+    assert rows.counts(api.id) == (0, 0, 0)
+
+
+async def test_a_body_without_end_is_413(served: Served, api: Api) -> None:
+    served.worker.app._limits = replace(served.worker.app._limits, max_body_bytes=100_000)
+    async with served.connected() as client:
+        client.send(head(api, "transfer-encoding: chunked", length=-1))
+        sending = asyncio.create_task(send_without_end(client))
+
+        answer = await client.answer()
+        await ended([sending])
+
+        assert (answer.status, answer.code) == (413, "payload_too_large")
+
+
+async def send_without_end(client: Client) -> None:
+    while True:
+        client.send(b"2000\r\n", b" " * 0x2000, b"\r\n")
+        await client.writer.drain()
+
+
+async def test_trailers_without_end_are_400(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, "transfer-encoding: chunked", length=-1), b"1\r\n \r\n0\r\nx-trailer: ")
+        client.send(b"a" * 500_000)
+
+        assert (await client.answer()).code == "malformed_request"
+
+
+async def test_trailers_are_seen_by_nobody(served: Served, api: Api) -> None:
+    body = b"%x\r\n%s\r\n0\r\nx-api-key: other\r\n\r\n" % (len(api.body), api.body)
+    async with served.connected() as client:
+        client.send(head(api, "transfer-encoding: chunked", length=-1), body)
+
+        assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize("length", [200_000, 1_500_000])
+async def test_an_upload_that_is_refused_early_reads_its_refusal(served: Served, api: Api, length: int) -> None:
+    """And the connection is free again once the rest was dropped."""
+    async with served.connected() as client:
+        client.send(head(api, length=length).replace(b"pak_", b"pax_"))
+        for _ in range(length // 50_000):
+            client.send(b"x" * 50_000)
+            await client.writer.drain()
+            await asyncio.sleep(0)
+
+        assert (await client.answer()).code == "invalid_key"
+        client.send(head(api), api.body)
+        assert (await client.answer()).status == 200
+
+
+async def test_a_refused_upload_is_dropped_for_a_while_only(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, length=10_000_000).replace(b"pak_", b"pax_"), b"x" * 1000)
+
+        assert (await client.answer()).code == "invalid_key"
+        assert await client.is_closed()
+
+
+async def test_refused_with_connection_close_while_sending(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, "connection: close", length=1_000_000).replace(b"pak_", b"pax_"))
+        for _ in range(10):
+            client.send(b"x" * 100_000)
+            await client.writer.drain()
+            await asyncio.sleep(0.01)
+
+        assert (await client.answer()).code == "invalid_key"
+        assert await client.is_closed()
+
+
+async def test_expect_100_continue(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, "expect: 100-continue"))
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(api.body)
+
+        assert (await client.answer()).status == 200
+
+
+async def test_expect_100_continue_is_refused_without_the_body(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, "expect: 100-continue").replace(b"pak_", b"pax_"))
+
+        answer = await client.answer()
+
+        assert (answer.code, answer.headers["connection"]) == ("invalid_key", "close")
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"[" * 100 + b"]" * 100, "malformed_body"),
+        (b'{"rows": ' + b"[" * 100 + b"]" * 100 + b"}", "malformed_body"),
+        (b"[" * 60_000, "malformed_body"),
+        (b'{"rows": [{"mean_radius": \xff\xfe}]}', "malformed_body"),
+        (b'{"rows": [{"mean_radius": "\xff"}]}', "malformed_body"),
+        (b'{"rows": [{"mean_radius": 1e999}]}', "malformed_body"),
+    ],
+)
+async def test_json_that_is_none(served: Served, api: Api, body: bytes, code: str) -> None:
+    async with served.connected() as client:
+        client.send(head(api, length=len(body)), body)
+
+        answer = await client.answer()
+
+        assert answer.status in {400, 422}
+        assert answer.code in {code, "invalid_rows"}
+
+
+async def test_the_last_of_a_duplicate_key_counts(served: Served, api: Api) -> None:
+    body = api.body.replace(b'{"mean_radius":', b'{"mean_radius": "text", "mean_radius":')
+    async with served.connected() as client:
+        client.send(head(api, length=len(body)), body)
+
+        assert (await client.answer()).status in {200, 422}
+
+
+# --- ways to speak HTTP ---
+
+
+async def test_http_1_0_is_answered_and_closed(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, version="1.0"), api.body)
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await client.is_closed()
+
+
+async def test_http_1_0_gets_no_100_continue(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, "expect: 100-continue", version="1.0"))
+        await asyncio.sleep(0.1)
+        client.send(api.body)
+
+        assert (await client.answer()).status == 200
+
+
+async def test_a_client_that_has_finished_sending_reads_its_answer(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api), api.body)
+        client.writer.write_eof()
+
+        assert (await client.answer()).status == 200
+        assert await client.is_closed()
+
+
+async def test_absolute_form(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(head(api, path=f"http://elsewhere.example{api.path}"), api.body)
+
+        assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("//apis/x/predict", 404),
+        ("/apis/../livez", 404),
+        ("/apis/", 404),
+        ("/apis", 404),
+        ("/%00", 404),
+        ("/apis/%ff%fe/predict", 404),
+        ("/livez?a=b", 200),
+        ("/livez/", 404),
+        ("/l%69vez", 200),
+        ("*", 404),
+        ("livez", 400),
+    ],
+)
+async def test_odd_paths(served: Served, path: str, status: int) -> None:
+    async with served.connected() as client:
+        client.send(b"GET ", path.encode(), b" HTTP/1.1\r\n\r\n")
+
+        answer = await client.answer()
+
+        assert answer.status == status
+        assert answer.headers["x-request-id"]
+
+
+async def test_an_upgrade_is_not_made_and_the_request_answered(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x81\x00")
+
+        assert (await client.answer()).status == 200
+        assert await client.is_closed()
+
+
+async def test_pipelined_requests_are_answered_in_order(served: Served, api: Api) -> None:
+    async with served.connected() as client:
+        client.send(*[head(api) + api.body, b"GET /livez HTTP/1.1\r\n\r\n"] * 4)
+
+        answers = [await client.answer() for _ in range(8)]
+
+        assert [bool(answer.headers["content-type"] == "application/json") for answer in answers] == [True, False] * 4
+        assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_pipeline_that_is_too_long_is_cut_off_behind_an_answer(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\n\r\n" * 5000)
+
+        answered = 0
+        async with asyncio.timeout(10):
+            while await client.reader.readline():
+                answered += 1
+
+        lines_an_answer = 8
+        assert 0 < answered / lines_an_answer < 2 * QUICK.pipelined + 2
+
+
+# --- many of them ---
+
+
+async def test_idle_connections_make_room_for_new_ones(served: Served, api: Api) -> None:
+    crowd = [await served.client() for _ in range(QUICK.connections * 3)]
+
+    async with served.connected() as client:
+        client.send(head(api), api.body)
+        assert (await client.answer()).status == 200
+
+    assert len(served.server.door.connections) <= QUICK.connections + 1
+    for one in crowd:
+        one.writer.close()
+
+
+async def test_when_all_connections_are_in_use_a_further_one_is_503(served: Served, api: Api) -> None:
+    crowd = [await served.client() for _ in range(QUICK.connections)]
+    for one in crowd:
+        one.send(head(api), api.body[:10])
+    await until(lambda: served.worker.book.requests_in_flight == QUICK.connections)
+
+    async with served.connected() as client:
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (503, "too_many_connections")
+        assert answer.headers["retry-after"] == "1"
+    for one in crowd:
+        one.send(api.body[10:])
+    assert {(await one.answer()).status for one in crowd} == {200}
+    for one in crowd:
+        one.writer.close()
+
+
+async def test_many_wrong_keys_cost_the_database_nothing(served: Served, rows: Rows, api: Api) -> None:
+    other_keys = [f"pak_{n:043d}".encode() for n in range(300)]
+    queries = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    rows.sql("SELECT pg_stat_force_next_flush()")
+    before, started = rows.one(queries), time.monotonic()
+    async with served.connected() as client:
+        for key in other_keys:
+            client.send(head(api).replace(api.key.encode(), key), api.body)
+            assert (await client.answer()).code == "invalid_key"
+    rows.sql("SELECT pg_stat_force_next_flush()")
+
+    of_its_own = 20 * (time.monotonic() - started + 1)  # heartbeats and write-outs, whatever clients do
+    assert rows.one(queries) - before < of_its_own
+    await served.worker.book.write_out(served.worker.database)
+    assert rows.counts(api.id) == (0, 300, 0)
+
+
+@pytest.mark.parametrize("forged", ["192.0.2.7", "127.0.0.1", "10.0.0.1, 192.0.2.7", "192.0.2.7, nonsense", ""])
+async def test_a_forged_address_is_believed_from_no_stranger(served: Served, rows: Rows, forged: str) -> None:
+    api = rows.api(cancer(), networks=["192.0.2.7/32"])
+    await loaded(served.worker, api)
+    async with served.connected() as client:
+        lines = [f"x-forwarded-for: {forged}", "forwarded: for=192.0.2.7", "x-real-ip: 192.0.2.7"]
+        client.send(head(api, *lines), api.body)
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (403, "ip_not_allowed")
+        assert "127.0.0.1" in json.loads(answer.body)["detail"]
+
+
+async def test_a_client_that_does_not_read_is_let_go(worker: Worker, api: Api) -> None:
+    async with serving(worker, replace(QUICK, write_stall_s=1.0)) as served, served.connected() as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        sending = asyncio.create_task(ask_without_reading(client, head(api).replace(b"pak_", b"pax_") + api.body))
+        async with asyncio.timeout(20):
+            await asyncio.wait({sending})
+
+        assert isinstance(sending.exception(), ConnectionError)
+
+
+async def ask_without_reading(client: Client, request: bytes) -> None:
+    while True:
+        client.send(request * 8)
+        await client.writer.drain()
+        await asyncio.sleep(0.001)

@@ -1,0 +1,405 @@
+"""Models that are slow, greedy or deadly, and bodies that are large: others do not notice, and the console is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from gateway.batch import RUNNING, WAITING, Locks
+from gateway.isolation import REQUESTS_AT_ONCE
+from gateway.loading import LoadedModel
+from gateway.operators import obstacle_to_inline
+from gateway.worker import Worker
+from runtime.environment import Environment
+from tests.gateway.hammer import hammering
+from tests.gateway.model_files import POISON, allocating, cancer, diabetes, dividing, looping, passing_on, penguins
+from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
+from tests.stack import Stack
+
+FOR_EVER = b'{"rows": [{"n": 1000000000000}]}'
+TOO_MUCH = b'{"rows": [{"n": 20000000000}]}'
+
+
+async def made(rows: Rows, worker: Worker, what: tuple[object, bytes], **options: object) -> Api:
+    api = rows.api(what, **options)  # type: ignore[arg-type]
+    await loaded(worker, api)
+    return api
+
+
+def model_of(worker: Worker, api: Api) -> LoadedModel:
+    route = worker.table.get(api.id)
+    assert route is not None
+    return route.state.models[api.version_id]
+
+
+def incidents(rows: Rows, api: Api) -> list[str]:
+    return [
+        row[0] for row in rows.sql("SELECT kind FROM apimgmt_gatewayincident WHERE api_id = %s ORDER BY id", api.id)
+    ]
+
+
+# --- what may run on the event loop ---
+
+
+@pytest.mark.parametrize("what", [cancer(), penguins(), diabetes(), cancer("columns"), dividing()])
+def test_usual_models_may_run_in_the_worker(what: tuple[object, bytes]) -> None:
+    assert obstacle_to_inline(what[1]) == ""
+
+
+def test_loops_sizes_from_data_and_foreign_operators_may_not() -> None:
+    foreign = passing_on().replace(b"Identity", b"Identitz")
+
+    assert "Loop" in obstacle_to_inline(looping()[1])
+    assert "ConstantOfShape" in obstacle_to_inline(allocating()[1])
+    assert obstacle_to_inline(foreign) == ""  # an unknown operator of the standard's name is refused when it is loaded
+    assert obstacle_to_inline(b"\x3a\xff\xff\xff\xff\x0f") == "its graph can't be read"
+    assert obstacle_to_inline(bytes(range(256))) == "its graph can't be read"
+
+
+async def test_a_loop_runs_in_a_process_of_its_own(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = await made(rows, worker, looping())
+
+    answer = await call(api)
+
+    assert answer.json["predictions"] == [{"value": 1.0}]
+    model = model_of(worker, api)
+    assert model.predictor is None
+    assert model.process.pid in [child.pid for child in psutil.Process().children()]
+    assert (await call(api, body=b'{"rows": [{"n": "x"}]}')).code == "invalid_rows"
+    assert (await call(api, body=b"{")).code == "malformed_body"
+    await until(lambda: rows.counts(api.id) == (1, 2, 0))
+
+
+async def test_a_process_has_no_file_of_the_worker(rows: Rows, worker: Worker) -> None:
+    api = await made(rows, worker, looping())
+    pid = model_of(worker, api).process.pid
+
+    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+
+    assert not [path for path in opened if path.endswith((".ledger", ".lock"))]
+    assert len([path for path in opened if path.startswith("socket:")]) == 1
+
+
+async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = await made(rows, worker, looping(), trial_of=2)
+
+    refused = await call(api, body=b'{"rows": [{"n": "x"}]}')
+    answers = [await call(api) for _ in range(3)]
+
+    assert refused.status == 422
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[0].headers["x-quota-remaining"] == "1"
+
+
+# --- models that do harm ---
+
+
+async def test_a_model_without_end_times_out_and_others_go_on(rows: Rows, worker: Worker, call: Caller) -> None:
+    bad, good = await made(rows, worker, looping()), await made(rows, worker, cancer())
+    model_of(worker, bad).process._timeout_s = 2.0
+    first_pid = model_of(worker, bad).process.pid
+
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(call(bad, body=FOR_EVER)) for _ in range(REQUESTS_AT_ONCE + 3)]
+        await asyncio.sleep(0.5)
+        good_answers = [await call(good) for _ in range(20)]
+        still_waiting = [task for task in calls if not task.done()]
+
+    codes = [task.result().code for task in calls]
+    assert {answer.status for answer in good_answers} == {200}
+    assert len(still_waiting) == REQUESTS_AT_ONCE
+    assert codes.count("too_many_requests") == 3
+    assert codes.count("model_timeout") >= 1
+    await until(lambda: incidents(rows, bad) == ["timeout"])
+    assert not psutil.pid_exists(first_pid or 0) or psutil.Process(first_pid).status() == psutil.STATUS_ZOMBIE
+    await asyncio.sleep(1.1)
+    assert (await call(bad)).status == 200
+
+
+async def test_a_model_that_wants_all_memory_fails_and_goes_on(rows: Rows, worker: Worker, call: Caller) -> None:
+    bad = await made(rows, worker, allocating())
+
+    greedy = await call(bad, body=TOO_MUCH)
+    modest = await call(bad)
+
+    assert (greedy.status, greedy.code) == (500, "model_failed")
+    assert "memory" in greedy.json["detail"]
+    assert modest.status == 200
+    await until(lambda: incidents(rows, bad) == ["memory"])
+
+
+async def test_a_model_that_ends_its_process_fails_and_comes_back(rows: Rows, worker: Worker, call: Caller) -> None:
+    bad = await made(rows, worker, dividing())
+    rows.sql(
+        "INSERT INTO apimgmt_gatewayincident (api_id, version_id, worker_id, kind, reason, at)"
+        " VALUES (%s, %s, '', 'worker_crashed', '', now())",
+        *(bad.id, bad.version_id),
+    )
+    worker.follower._is_notified = True
+    worker.follower.wake()
+    await until(lambda: model_of(worker, bad).is_isolated)
+
+    poisoned = await call(bad, body=POISON)
+
+    assert (poisoned.status, poisoned.code) == (500, "model_failed")
+    assert "SIGFPE" in poisoned.json["detail"]
+    await asyncio.sleep(1.1)
+    assert (await call(bad)).status == 200
+    await until(lambda: incidents(rows, bad) == ["worker_crashed", "process_crashed"])
+
+
+async def test_a_process_that_is_killed_between_requests_is_started_again(
+    rows: Rows, worker: Worker, call: Caller
+) -> None:
+    api = await made(rows, worker, looping())
+    pid = model_of(worker, api).process.pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: model_of(worker, api).process.pid is None)
+
+    assert (await call(api)).status == 200
+    assert incidents(rows, api) == []
+
+
+async def test_a_caller_who_leaves_ends_what_he_asked_for(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = await made(rows, worker, looping())
+    task = asyncio.create_task(call(api, body=FOR_EVER))
+    await asyncio.sleep(0.3)
+
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert (await call(api)).status == 200
+
+
+# --- a worker that crashes ---
+
+
+@pytest.fixture
+def live(own_stack: Stack) -> Stack:
+    return own_stack.start("gateway")
+
+
+async def test_a_model_that_crashes_a_worker_is_quarantined(live: Stack) -> None:
+    tables = Rows(live.env["DATABASE_URL"], live.environment.model_store_dir)
+    bad, good = tables.api(dividing()), tables.api(cancer())
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 4)
+
+    async with hammering(live.gateway_url, good, connections=4) as hammer:
+        await until(lambda: hammer.answered > 50)
+        crashed = await asyncio.to_thread(poison, live, bad)
+        await until(lambda: tables.sql("SELECT 1 FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed'"))
+        await until(lambda: live.gateway.log().count('"it crashed a gateway worker"') >= 2, timeout_s=30)
+        answered = hammer.answered
+        codes = [await asyncio.to_thread(poison, live, bad) for _ in range(4)]
+        await until(lambda: hammer.answered > answered + 50)
+
+    assert crashed == "cut"
+    assert set(codes) == {"model_failed"}
+    assert set(hammer.answers) == {200}
+    assert hammer.cut <= 4  # one worker's connections, once
+    api_id, kind, reason = tables.sql("SELECT api_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id")[0]
+    assert (api_id, kind, reason) == (bad.id, "worker_crashed", "Floating point exception")
+    await until(lambda: tables.counts(good.id)[0] >= answered)
+
+
+def poison(stack: Stack, api: Api) -> str:
+    try:
+        answer = httpx.post(f"{stack.gateway_url}{api.path}", content=POISON, headers=api.headers, timeout=30)
+    except (httpx.RemoteProtocolError, httpx.ReadError):
+        return "cut"
+    return str(answer.json()["code"])
+
+
+async def test_a_killed_worker_is_held_against_no_model(live: Stack) -> None:
+    tables = Rows(live.env["DATABASE_URL"], live.environment.model_store_dir)
+    api = tables.api(cancer())
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    async with hammering(live.gateway_url, api, connections=16) as hammer:
+        await until(lambda: hammer.answered > 100)
+        for child in psutil.Process(live.gateway.pid).children():
+            child.kill()
+        await until(lambda: live.gateway.log().count("ledger_adopted") >= 2, timeout_s=20)
+
+    assert tables.sql("SELECT * FROM apimgmt_gatewayincident") == []
+
+
+# --- large bodies ---
+
+
+def csv_of(api: Api, n_rows: int) -> bytes:
+    names = [column.name for column in api.spec.columns]
+    line = ",".join(str(api.spec.sample[name]) for name in names) + "\n"
+    return (",".join(names) + "\n" + line * n_rows).encode()
+
+
+def csv_headers(api: Api) -> dict[str, str]:
+    return api.headers | {"content-type": "text/csv"}
+
+
+async def post_csv(call: Caller, api: Api, n_rows: int) -> Answer:
+    body = csv_of(api, n_rows)
+    parts = [body[start : start + 100_000] for start in range(0, len(body), 100_000)]
+    return await call(api, body=parts, headers=csv_headers(api))
+
+
+async def test_a_large_csv_is_answered_from_another_process(
+    rows: Rows, worker: Worker, call: Caller, tmp_path: Path
+) -> None:
+    api = await made(rows, worker, cancer())
+
+    answer = await post_csv(call, api, 5000)
+
+    assert answer.status == 200, answer.body
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert len(answer.body.splitlines()) == 5001
+    assert answer.headers["content-length"] == str(len(answer.body))
+    small = await call(api, body=csv_of(api, 1), headers=csv_headers(api))
+    assert set(answer.body.splitlines()[1:]) == set(small.body.splitlines()[1:])
+    assert list((tmp_path / "spool").iterdir()) == []
+    await until(lambda: rows.counts(api.id) == (2, 0, 0))
+
+
+async def test_refusals_of_large_bodies_are_those_of_small_ones(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = await made(rows, worker, cancer())
+    good = csv_of(api, 1000)
+    bad_cell = good[:-30] + b"x" + good[-29:]
+
+    faulty = await call(api, body=bad_cell, headers=csv_headers(api))
+    broken = await call(api, body=b'{"rows": [' + b" " * 100_000)
+
+    assert (faulty.status, faulty.code) == (422, "invalid_rows")
+    assert faulty.json["errors"][0]["row"] == 1000
+    assert (broken.status, broken.code) == (400, "malformed_body")
+
+
+async def test_a_trial_refuses_too_many_rows_before_they_are_computed(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = await made(rows, worker, cancer(), trial_of=5)
+
+    answer = await post_csv(call, api, 1001)
+
+    assert (answer.status, answer.code) == (422, "invalid_rows")
+    assert (await post_csv(call, api, 1000)).status == 200
+    await until(lambda: rows.used(api.id) == 1)
+
+
+async def test_two_run_four_wait_and_the_rest_is_refused(rows: Rows, worker: Worker, call: Caller) -> None:
+    apis = [await made(rows, worker, cancer()) for _ in range(3)]
+    locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
+    taken = [locks.take(), locks.take()]  # as if another worker computed two
+    assert None not in taken
+    assert locks.take() is None
+
+    tasks = [asyncio.create_task(post_csv(call, apis[n % 3], 1000)) for n in range(RUNNING + WAITING + 2)]
+    await until(lambda: sum(task.done() for task in tasks) == 2)
+    for fd in taken:
+        os.close(fd or 0)
+    answers = [await task for task in tasks]
+
+    refused = [answer for answer in answers if answer.status != 200]
+    assert [answer.code for answer in refused] == ["too_many_requests"] * 2
+    assert all("retry-after" in answer.headers for answer in refused)
+
+
+async def test_a_large_body_that_takes_too_long(rows: Rows, worker: Worker, call: Caller) -> None:
+    api = await made(rows, worker, looping())
+    worker.runner.batch.timeout_s = 2.0
+
+    answer = await call(api, body=b'{"rows": [{"n": 1000000000000}' + b" " * 70_000 + b"]}")
+
+    assert (answer.status, answer.code) == (504, "model_timeout")
+
+
+async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_rule(
+    rows: Rows, worker: Worker, call: Caller
+) -> None:
+    api = await made(rows, worker, cancer())
+    locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
+    taken = [locks.take(), locks.take()]
+    task = asyncio.create_task(post_csv(call, api, 1000))
+    await asyncio.sleep(0.2)
+
+    revision = api.set(target="stopped")
+    await until(lambda: worker.table.revision >= revision)
+    for fd in taken:
+        os.close(fd or 0)
+
+    assert (await task).code == "api_stopped"
+    await until(lambda: rows.counts(api.id) == (0, 0, 1))
+
+
+# --- memory ---
+
+
+@pytest.fixture
+async def small_worker(gateway_env: Environment) -> AsyncIterator[Worker]:
+    """Room for two models."""
+    async with running_worker(replace(gateway_env, model_memory_mb=1)) as running:
+        yield running
+
+
+async def test_what_is_used_least_makes_room_and_comes_back(rows: Rows, small_worker: Worker) -> None:
+    apis = [await made(rows, small_worker, cancer()) for _ in range(3)]
+    call = Caller(small_worker)
+
+    answers = [await call(api) for api in [*apis, *reversed(apis)]]
+
+    assert {answer.status for answer in answers} == {200}
+    assert small_worker.loader.n_loaded == 2
+    assert small_worker.loader.used_bytes <= 1_000_000
+    assert rows.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 3
+
+
+async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_when_asked(
+    rows: Rows, gateway_env: Environment
+) -> None:
+    apis = [rows.api(cancer()) for _ in range(5)]
+    async with running_worker(replace(gateway_env, model_memory_mb=1)) as worker:
+        await until(lambda: rows.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 5)
+        loaded_first = [api.id for api in apis if model_of(worker, api).is_ready]
+
+        answers = [await Caller(worker)(api) for api in apis]
+
+    assert loaded_first == [apis[3].id, apis[4].id]  # the latest changes: somebody may be waiting for those
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_thousand_routes_are_obeyed_before_their_models_are_loaded(
+    rows: Rows, gateway_env: Environment
+) -> None:
+    model = rows.api(cancer())
+    rows.sql(
+        "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by)"
+        " SELECT workspace_id, 'm' || n, now(), 't' FROM apimgmt_model, generate_series(1, 999) n WHERE id ="
+        " (SELECT model_id FROM apimgmt_predictionapi WHERE id = %s)",
+        model.id,
+    )
+    rows.sql(
+        "INSERT INTO apimgmt_predictionapi (id, model_id, type, status, target, is_locked, version_id, key_digest,"
+        " revision, status_since, created_at, created_by)"
+        " SELECT substr(md5(m.id::text), 1, 16), m.id, a.type, a.status, a.target, false, a.version_id, a.key_digest,"
+        " 0, now(), now(), 't' FROM apimgmt_predictionapi a, apimgmt_model m WHERE m.id <> a.model_id AND a.id = %s",
+        model.id,
+    )
+    started = time.monotonic()
+    async with running_worker(gateway_env) as worker:
+        seconds = time.monotonic() - started
+        n_routes, n_loaded = len(worker.table), worker.loader.n_loaded
+
+    assert n_routes == 1000
+    assert n_loaded < 1000
+    assert seconds < 15  # 0.3 s on a machine with nothing else to do
+
+
+def test_json_is_what_the_poison_is() -> None:
+    assert json.loads(POISON)["rows"][0]["a"] == -(2**63)
