@@ -1,6 +1,6 @@
 # `make help` lists what there is. Needed: Python 3.11 or newer, make, git.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lint-steps fmt check environment environment-dev
+.PHONY: help run test drill lint lint-steps fmt check environment environment-dev
 
 PY := .venv/bin/python
 
@@ -22,6 +22,9 @@ run: environment ## everything in the foreground: database, broker, console, wor
 
 test: environment-dev ## all tests, with servers of their own; T=tests/gateway narrows it, ARGS="-k stop" is passed to pytest
 	@exec $(PY) -m runtime.testing $(T) $(ARGS)
+
+drill: environment-dev ## the fault drills under load, as a table; ARGS="kill-gateway --short" narrows it
+	@exec $(PY) -m drills $(ARGS)
 
 lint: environment-dev ## ruff, mypy, templates, migrations, translations, deployment check
 	@$(PY) -m runtime.testing --exec $(MAKE) --no-print-directory lint-steps

@@ -30,6 +30,7 @@ from apimgmt.settling import confirm_receipts
 from apimgmt.stages import waiting_stages
 from gateway.inspection import InspectionChild, InspectionRefused, SelfTestFailed
 from gateway.modelspec import ModelSpec, spec_from_json
+from runtime.faults import fault_point
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,9 @@ class _Run:
             with self.resources:
                 for stage, work in self._stages():
                     self._timed(stage, work)
-            if lifecycle.complete(self.build.pk, SYSTEM):
+            is_complete = lifecycle.complete(self.build.pk, SYSTEM)
+            fault_point("build.complete")
+            if is_complete:
                 logger.info("build_succeeded api_id=%s build=%d", self.build.api_id, self.build.pk)
         except NoLongerWanted:
             logger.info("build_ended_early api_id=%s build=%d", self.build.api_id, self.build.pk)
@@ -145,6 +148,7 @@ class _Run:
             if timezone.now() > self.deadline:
                 raise StageFailed(_("The build took longer than allowed."))
             detail = work()
+            fault_point(f"build.{name}")
         except StageFailed:
             self._write_stage(name, state="failed", seconds=time.perf_counter() - started)
             raise
@@ -206,6 +210,7 @@ class _Run:
             if api is None:
                 raise NoLongerWanted
             self.revision = api.revision
+            fault_point("build.take-over")
             # The new version is loaded everywhere and serves. Going back would only hurt callers, so a worker that
             # is silent now is waited for as long as the build may take; an administrator can dismiss it.
             seen = self._wait_for_gateways(self._remaining_s())

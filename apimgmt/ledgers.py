@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apimgmt.models import GatewayWorker, Ledger, ModelLoad, TrialUse
+from runtime.faults import fault_point
 
 # Few at a time: the rows stay locked until the transaction ends.
 BATCH = 50
@@ -42,7 +43,10 @@ def fold_closed_ledgers() -> int:
             return 0
         with connection.cursor() as cursor:
             cursor.execute(_FOLD, [ids])
+        fault_point("fold.summed")
         Ledger.objects.filter(id__in=ids).update(state=Ledger.State.FOLDED)
+        fault_point("fold.marked")
+    fault_point("fold.committed")
     return len(ids)
 
 

@@ -13,6 +13,7 @@ from apimgmt.actors import SYSTEM
 from apimgmt.confirmation import Confirmation, confirmation, confirmation_of
 from apimgmt.lifecycle import ClockTimestamp
 from apimgmt.models import Build, Outcome, PredictionAPI, Receipt, Status, Target
+from runtime.faults import fault_point
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
 
@@ -54,7 +55,10 @@ def _settle_closing(api: PredictionAPI) -> PredictionAPI:
         current = lifecycle.locked_api(api.pk)
         if current.revision != api.revision:
             return current
-        return lifecycle.settle(api.pk, SYSTEM)
+        settled = lifecycle.settle(api.pk, SYSTEM)
+        fault_point("settle.sent")
+    fault_point("settle.committed")
+    return settled
 
 
 def settle_api(api_id: str, timeout_s: float) -> Confirmation:

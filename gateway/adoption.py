@@ -8,7 +8,7 @@ file goes. Killed in between, the next adopter finds everything as before, or ev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,9 @@ from gateway.crash_note import clear_old_notes, read_note
 from gateway.database import (
     Connection,
     Database,
+    DayCount,
     Incident,
+    StatementRefused,
     close_ledger,
     mark_gone,
     served_version,
@@ -26,6 +28,7 @@ from gateway.database import (
     write_incidents,
 )
 from gateway.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
+from runtime.faults import fault_point
 
 _log = structlog.get_logger("gateway.adoption")
 
@@ -40,6 +43,8 @@ async def adopt_ownerless(directory: Path, own_names: set[str], database: Databa
         try:
             await _adopt(file, database)
             adopted += 1
+        except StatementRefused as error:  # the others can be adopted all the same
+            _log.error("ledger_not_adopted", ledger=file.name, reason=str(error))
         finally:
             file.close()
     clear_old_notes(directory)
@@ -66,16 +71,19 @@ def _remove_old_draft(path: Path) -> None:
 
 
 async def _adopt(file: OwnerlessFile, database: Database) -> None:
+    fault_point("adopt.locked")
     try:
         worker_id, counts = file.read()
     except Damaged as damage:
         await _adopt_damaged(file, damage, database)
         return
     async with database.transaction() as connection:
-        await close_ledger(connection, file.name, worker_id, counts)
-        await mark_gone(connection, worker_id or await worker_of_ledger(connection, file.name), "adopted")
+        await _close(connection, file.name, worker_id, counts, settle=True)
         await _report_crash(connection, file, worker_id)
+        fault_point("adopt.sent")
+    fault_point("adopt.committed")
     file.remove()
+    fault_point("adopt.removed")
     _log.info("ledger_adopted", ledger=file.name, worker=worker_id, cells=len(counts))
 
 
@@ -83,10 +91,16 @@ async def _adopt_damaged(file: OwnerlessFile, damage: Damaged, database: Databas
     """Keep what can be read and what was written out before, give nothing back to trials, and keep the file."""
     worker_id = damage.worker_id or ""
     async with database.transaction() as connection:
-        await close_ledger(connection, file.name, worker_id, damage.counts, settle=False)
-        await mark_gone(connection, worker_id or await worker_of_ledger(connection, file.name), "adopted")
+        await _close(connection, file.name, worker_id, damage.counts, settle=False)
     aside = file.quarantine()
     _log.error("ledger_damaged", ledger=file.name, worker=worker_id, reason=str(damage), kept_as=str(aside))
+
+
+async def _close(
+    connection: Connection, name: str, worker_id: str, counts: Sequence[DayCount], *, settle: bool
+) -> None:
+    await close_ledger(connection, name, worker_id, counts, settle=settle)
+    await mark_gone(connection, worker_id or await worker_of_ledger(connection, name), "adopted")
 
 
 async def _report_crash(connection: Connection, file: OwnerlessFile, worker_id: str) -> None:
@@ -100,4 +114,7 @@ async def _report_crash(connection: Connection, file: OwnerlessFile, worker_id: 
     if crash:
         _log.error("worker_crashed", worker=worker_id, crash=crash, apis=[api_id for api_id, _ in suspects])
     if incidents:
-        await write_incidents(connection, incidents)
+        try:
+            await write_incidents(connection, incidents)
+        except StatementRefused as error:  # the counts matter more
+            _log.error("incident_not_written", worker=worker_id, reason=str(error))

@@ -34,6 +34,7 @@ from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
 from gateway.spool import Spool
+from runtime.faults import fault_point
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -292,7 +293,9 @@ class Gateway:
 
     def _count(self, call: Call, status: int) -> None:
         cell = _cell(call)
+        fault_point("count.before")
         cell.counts[cell.index + (COUNT_200 if status == 200 else COUNT_4XX if status < 500 else COUNT_5XX)] += 1
+        fault_point("count.after")
         answers = call.route.state.answers
         answers[status] = answers.get(status, 0) + 1
 

@@ -44,6 +44,13 @@ class DatabaseAway(Exception):
     """The database did not answer, refused, or took too long. What was sent may or may not have been carried out."""
 
 
+class StatementRefused(DatabaseAway):
+    """The database answers, but refuses a statement for what is in it: the same again will be refused again.
+
+    To most callers that is as good as away. Who keeps a statement to send it again must not keep this one.
+    """
+
+
 class NoInterface(Exception):
     """The database answers, but the view or a table is not there as this gateway knows it (a migration is due)."""
 
@@ -135,8 +142,15 @@ def _translated_errors() -> Iterator[None]:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         raise NoInterface(_one_line(error)) from None
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise StatementRefused(_one_line(error)) from None
     except (psycopg.Error, OSError) as error:
         raise DatabaseAway(_one_line(error)) from None
+
+
+def _storable(text: str) -> str:
+    """A library's message as PostgreSQL can keep it: a damaged file may be quoted with bytes that are no text."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _one_line(error: BaseException) -> str:
@@ -304,7 +318,7 @@ async def send_heartbeat(
                     "id": worker_id,
                     "apis": [load.api_id for load in loads],
                     "versions": [load.version_id for load in loads],
-                    "errors": [load.error for load in loads],
+                    "errors": [load.error and _storable(load.error) for load in loads],
                 },
             )
             return answer
@@ -353,20 +367,23 @@ _SERVED_VERSION = "SELECT version_id FROM gateway_route_v1 WHERE api_id = %s"
 
 
 async def write_incidents(connection: Connection, incidents: Sequence[Incident]) -> None:
-    """Inside the caller's transaction. Workers are woken, because an incident may change where they run a model."""
+    """Inside the caller's transaction, which goes on if they are refused. Raises `StatementRefused`.
+
+    Workers are woken, because an incident may change where they run a model.
+    """
     apis = [incident.api_id for incident in incidents]
-    await connection.execute(
-        _WRITE_INCIDENTS,
-        {
-            "apis": apis,
-            "versions": [incident.version_id for incident in incidents],
-            "workers": [incident.worker_id for incident in incidents],
-            "kinds": [incident.kind for incident in incidents],
-            "reasons": [incident.reason for incident in incidents],
-        },
-    )
-    await connection.execute(_FORGET_INCIDENTS, {"apis": apis})
-    await connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+    values = {
+        "apis": apis,
+        "versions": [incident.version_id for incident in incidents],
+        "workers": [incident.worker_id for incident in incidents],
+        "kinds": [incident.kind for incident in incidents],
+        "reasons": [_storable(incident.reason) for incident in incidents],
+    }
+    with _translated_errors():
+        async with connection.transaction():
+            await connection.execute(_WRITE_INCIDENTS, values)
+            await connection.execute(_FORGET_INCIDENTS, {"apis": apis})
+            await connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
 async def read_quarantined(connection: Connection) -> frozenset[tuple[str, int]]:

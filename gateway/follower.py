@@ -20,6 +20,7 @@ from gateway.database import (
     DatabaseAway,
     Heartbeat,
     NoInterface,
+    StatementRefused,
     insert_worker,
     read_quarantined,
     read_routes,
@@ -166,16 +167,22 @@ class Follower:
     async def _beat(self, connection: Connection) -> Heartbeat:
         loads, dropped = self._loader.news()
         sent_ns = boot_ns()
-        beat = await send_heartbeat(
-            connection,
-            self._worker.id,
-            state=self._state,
-            epoch=self._epoch,
-            revision=self._table.revision,
-            lease_s=self._lease_s,
-            loads=loads,
-            dropped=dropped,
-        )
+        try:
+            beat = await send_heartbeat(
+                connection,
+                self._worker.id,
+                state=self._state,
+                epoch=self._epoch,
+                revision=self._table.revision,
+                lease_s=self._lease_s,
+                loads=loads,
+                dropped=dropped,
+            )
+        except StatementRefused as error:
+            # Said again with each heartbeat, it would keep this worker out of reach for ever.
+            _log.error("loads_refused", reason=str(error), apis=[load.api_id for load in loads])
+            self._loader.told(loads, [])
+            raise
         if beat.is_gone:
             raise WorkerGone
         self._pulse.renew_lease(sent_ns)

@@ -19,7 +19,8 @@ import numpy as np
 import structlog
 
 from gateway.database import Database, DayCount, LedgerClosed, close_ledger, mark_gone, write_counts
-from gateway.ledger_file import LedgerFile
+from gateway.ledger_file import FIRST_COUNT_WORD, LedgerFile
+from runtime.faults import fault_point
 
 COUNT_200: Final = 0
 COUNT_4XX: Final = 1
@@ -65,6 +66,11 @@ class Book:
     @property
     def requests_in_flight(self) -> int:
         return sum(file.in_use for file in self._files)
+
+    @property
+    def counts_waiting(self) -> int:
+        """Requests that are counted, but not in the database yet."""
+        return sum(_total(file.words()) - _total(self._written.get(file.name)) for file in self._files)
 
     def cell(self, api_id: str) -> Cell | None:
         """The cell of today, or None when none can be had: then the request must not be answered."""
@@ -143,6 +149,8 @@ class Book:
             for file in self._files:
                 await close_ledger(connection, file.name, self.worker_id, file.day_counts())
             await mark_gone(connection, self.worker_id, "left")
+            fault_point("leave.sent")
+        fault_point("leave.committed")
         self._cells.clear()
         for file in self._files:
             file.remove()
@@ -162,6 +170,8 @@ class Book:
         try:
             async with database.transaction() as connection:
                 await write_counts(connection, file.name, self.worker_id, changed)
+                fault_point("write-out.sent")
+            fault_point("write-out.committed")
         except LedgerClosed:
             self._abandon(file)
         else:
@@ -203,3 +213,11 @@ class Book:
         self._files.remove(file)
         self._written.pop(file.name, None)
         file.set_aside()
+
+
+def _total(words: memoryview | np.ndarray | None) -> int:
+    """The sum of all counts in the words of some cells."""
+    if words is None:
+        return 0
+    cells = np.asarray(words, dtype=np.uint64).reshape(-1, _WORDS_A_CELL)
+    return int(cells[:, FIRST_COUNT_WORD : FIRST_COUNT_WORD + 3].sum())

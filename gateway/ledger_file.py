@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.database import DayCount
+from runtime.faults import fault_point
 
 SUFFIX: Final = ".ledger"
 DRAFT_SUFFIX: Final = ".draft"
@@ -50,7 +51,7 @@ _CELL = struct.Struct("<16sQQQQ16s")
 _API_ID = re.compile(rb"[a-z0-9]{16}")
 _NAME = re.compile(r"[0-9a-f]{32}")
 _WORDS = CELL_BYTES // 8
-_FIRST_COUNT_WORD = 3
+FIRST_COUNT_WORD: Final = 3
 _LAST_DAY: Final = date.max.toordinal()
 
 
@@ -87,7 +88,9 @@ class LedgerFile:
             os.pwrite(self._fd, _header(self.name, worker_id), 0)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._map = mmap.mmap(self._fd, FILE_BYTES)
+            fault_point("file.drafted")
             draft.rename(self.path)
+            fault_point("file.named")
         except BaseException:
             os.close(self._fd)
             draft.unlink(missing_ok=True)
@@ -104,9 +107,10 @@ class LedgerFile:
             return None
         offset = HEADER_BYTES + self.used_cells * CELL_BYTES
         self._map[offset : offset + 16] = label
+        fault_point("cell.labelled")
         self.counts[offset // 8 + 2] = day.toordinal()
         self.used_cells += 1
-        return offset // 8 + _FIRST_COUNT_WORD
+        return offset // 8 + FIRST_COUNT_WORD
 
     def note_loading(self, api_id: str, version_id: int) -> None:
         """What is being loaded in this process; nothing with version 0."""

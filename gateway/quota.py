@@ -25,6 +25,7 @@ from gateway.database import (
 from gateway.ledger import Book
 from gateway.ledger_file import LedgerFile
 from gateway.problems import Problem
+from runtime.faults import fault_point
 
 # How long a caller waits for somebody else's reservation to be given back, and how often the account looks.
 WAIT_S: Final = 1.0
@@ -180,6 +181,8 @@ class TrialAccount:
                 returned=returned,
                 wanted=wanted,
             )
+            fault_point("quota.sent")
+        fault_point("quota.committed")
         if settlement is not None:
             use.reserved = settlement.reserved
             use.returned += settlement.returned - returned  # reservations whose commit was never heard of

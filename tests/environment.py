@@ -7,11 +7,8 @@ Redis database numbers; pytest-django gives each its own PostgreSQL database.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import random
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from runtime.environment import read_environment
+from runtime.installation import unused_port
 from runtime.testing import RUN_VARIABLE
 
 SERVER_VARIABLES = ("DATABASE_URL", "REDIS_URL", "POSTGRES_BIN", "VALKEY_BIN")
@@ -59,15 +57,6 @@ def broker_database(offset: int) -> str:
     parts = urlsplit(_servers["REDIS_URL"])
     base = int(parts.path.strip("/") or 0)
     return parts._replace(path=f"/{base + 2 * worker_index() + offset}").geturl()
-
-
-def unused_port() -> int:
-    """A port nobody listens on, from below the range out of which the kernel gives ports to outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(15_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def clean_variables() -> dict[str, str]:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway import loading
 from gateway.database import RouteRead, RouteRow
+from gateway.predictor import ModelLoadError
 from gateway.routes import RouteTable
 from gateway.worker import EXIT_MISCONFIGURED, Worker
 from runtime.environment import Environment
@@ -127,6 +128,36 @@ async def test_a_failed_load_is_told_and_a_repaired_description_is_tried(
 
     assert broken.code == "model_failed"
     assert (await call(api)).status == 200
+
+
+async def test_a_message_that_is_no_text_keeps_no_worker_out_of_reach(
+    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries quote damaged files: PostgreSQL takes neither a zero byte nor half a character."""
+
+    def fail(*arguments: object) -> object:
+        raise ModelLoadError("it begins with \0\udcff")
+
+    monkeypatch.setattr(loading, "_loaded", fail)
+    rows.api(cancer())
+    await until(lambda: rows.sql("SELECT error FROM apimgmt_modelload") == [("it begins with \ufffd?",)])
+    revision = rows.api(penguins()).set(target="stopped")
+
+    await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
+
+
+async def test_what_the_database_refuses_is_not_said_for_ever(
+    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.sql("ALTER TABLE apimgmt_modelload ADD CONSTRAINT no_errors CHECK (error = '')")
+
+    def fail(*arguments: object) -> object:
+        raise ModelLoadError("no")
+
+    monkeypatch.setattr(loading, "_loaded", fail)
+    revision = rows.api(cancer()).set(target="stopped")
+
+    await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
 
 
 async def test_a_restored_database_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:

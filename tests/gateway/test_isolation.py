@@ -15,13 +15,13 @@ import httpx
 import psutil
 import pytest
 
+from drills.client import calling
 from gateway.batch import RUNNING, WAITING, Locks
 from gateway.isolation import REQUESTS_AT_ONCE
 from gateway.loading import LoadedModel
 from gateway.operators import obstacle_to_inline
 from gateway.worker import Worker
 from runtime.environment import Environment
-from tests.gateway.hammer import hammering
 from tests.gateway.model_files import POISON, allocating, cancer, diabetes, dividing, looping, passing_on, penguins
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
 from tests.stack import Stack
@@ -195,19 +195,19 @@ async def test_a_model_that_crashes_a_worker_is_quarantined(live: Stack) -> None
     bad, good = tables.api(dividing()), tables.api(cancer())
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 4)
 
-    async with hammering(live.gateway_url, good, connections=4) as hammer:
-        await until(lambda: hammer.answered > 50)
+    async with calling(live.gateway_url, good, connections=4) as client:
+        await until(lambda: client.answered > 50)
         crashed = await asyncio.to_thread(poison, live, bad)
         await until(lambda: tables.sql("SELECT 1 FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed'"))
         await until(lambda: live.gateway.log().count('"it crashed a gateway worker"') >= 2, timeout_s=30)
-        answered = hammer.answered
+        answered = client.answered
         codes = [await asyncio.to_thread(poison, live, bad) for _ in range(4)]
-        await until(lambda: hammer.answered > answered + 50)
+        await until(lambda: client.answered > answered + 50)
 
     assert crashed == "cut"
     assert set(codes) == {"model_failed"}
-    assert set(hammer.answers) == {200}
-    assert hammer.cut <= 4  # one worker's connections, once
+    assert set(client.answers) == {200}
+    assert client.cut <= 4  # one worker's connections, once
     api_id, kind, reason = tables.sql("SELECT api_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id")[0]
     assert (api_id, kind, reason) == (bad.id, "worker_crashed", "Floating point exception")
     await until(lambda: tables.counts(good.id)[0] >= answered)
@@ -225,8 +225,8 @@ async def test_a_killed_worker_is_held_against_no_model(live: Stack) -> None:
     tables = Rows(live.env["DATABASE_URL"], live.environment.model_store_dir)
     api = tables.api(cancer())
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
-    async with hammering(live.gateway_url, api, connections=16) as hammer:
-        await until(lambda: hammer.answered > 100)
+    async with calling(live.gateway_url, api, connections=16) as client:
+        await until(lambda: client.answered > 100)
         for child in psutil.Process(live.gateway.pid).children():
             child.kill()
         await until(lambda: live.gateway.log().count("ledger_adopted") >= 2, timeout_s=20)

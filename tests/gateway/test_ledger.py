@@ -236,6 +236,18 @@ async def test_write_outs_are_absolute_and_may_be_repeated(book: Book, database:
     book.release()
 
 
+async def test_what_the_database_does_not_have_yet_is_known(book: Book, database: Database) -> None:
+    count(book, times=3)
+    count(book, kind=COUNT_5XX)
+    before = book.counts_waiting
+    await book.write_out(database)
+    after = book.counts_waiting
+    count(book, "b" * 16, times=2)
+
+    assert (before, after, book.counts_waiting) == (4, 0, 2)
+    book.release()
+
+
 async def test_days_are_those_of_the_installation(book: Book, database: Database, rows: Rows, clock: Clock) -> None:
     clock.set("2026-11-23T22:59:59")
     count(book)
@@ -441,6 +453,22 @@ async def test_a_damaged_ledger_is_kept_and_gives_nothing_back(
     assert rows.used(API) == 6
     assert [kept.suffix for kept in book.directory.iterdir()] == [".quarantine"]
     assert await adopt_ownerless(book.directory, set(), database) == 0
+
+
+async def test_a_ledger_that_the_database_refuses_holds_up_no_other(
+    folder: Path, database: Database, rows: Rows, clock: Clock
+) -> None:
+    rows.sql("ALTER TABLE apimgmt_requeststat ADD CONSTRAINT seven_never CHECK (count_200 <> 7)")
+    for times in (3, 7, 3):
+        book = Book(folder, f"{times:032d}", ZoneInfo("UTC"), now=clock)
+        count(book, times=times)
+        book.release()
+
+    adopted = await adopt_ownerless(folder, set(), database)
+
+    assert adopted == 2
+    assert rows.counts(API) == (6, 0, 0)
+    assert len(files(folder)) == 1
 
 
 async def test_adoption_gives_back_what_was_never_answered(book: Book, database: Database, rows: Rows) -> None:

@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from drills.client import Client, calling
 from tests.environment import unused_port
-from tests.gateway.hammer import Hammer, hammering
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Api, Rows, until
 from tests.stack import Stack
@@ -64,9 +64,9 @@ def counted(tables: Rows, api: Api) -> int:
     return sum(tables.counts(api.id))
 
 
-def refused_nothing(hammer: Hammer) -> bool:
+def refused_nothing(client: Client) -> bool:
     """Every call was served. (A machine so busy that a worker does not run for 2 s makes that worker catch up.)"""
-    return hammer.answers[200] > 0 and all(b"catching_up" in body for _, _, body in hammer.bodies)
+    return client.answers[200] > 0 and all(b"catching_up" in answer.body for answer in client.refusals)
 
 
 def no_ledger_is_open(tables: Rows) -> bool:
@@ -122,8 +122,8 @@ def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: R
 
 
 async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) -> None:
-    async with hammering(live.gateway_url, api, connections=40) as hammer:
-        await until(lambda: hammer.answered > 400)
+    async with calling(live.gateway_url, api, connections=40) as client:
+        await until(lambda: client.answered > 400)
         held = [
             sum(
                 one.status == psutil.CONN_ESTABLISHED
@@ -140,16 +140,16 @@ async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) ->
 
 
 async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: Rows, api: Api) -> None:
-    async with hammering(live.gateway_url, api) as hammer:
-        await until(lambda: hammer.answered > 200)
+    async with calling(live.gateway_url, api) as client:
+        await until(lambda: client.answered > 200)
         started = time.monotonic()
         code = await asyncio.to_thread(live.gateway.stop)
         took_s = time.monotonic() - started
 
     assert code == 0
     assert took_s < 10
-    assert refused_nothing(hammer)
-    assert tables.counts(api.id)[0] == hammer.answers[200]
+    assert refused_nothing(client)
+    assert tables.counts(api.id)[0] == client.answers[200]
     assert no_ledger_is_open(tables)
     assert {reason for *_, reason in tables.workers().values()} == {"left"}
     assert list(live.environment.ledger_dir.iterdir()) == []
@@ -157,17 +157,17 @@ async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: R
 
 async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Rows, api: Api) -> None:
     before = worker_pids(live)
-    async with hammering(live.gateway_url, api) as hammer:
-        await until(lambda: hammer.answered > 100)
+    async with calling(live.gateway_url, api) as client:
+        await until(lambda: client.answered > 100)
         os.kill(live.gateway.pid, signal.SIGHUP)
         await until(lambda: "rolling_restart_ended" in live.gateway.log(), timeout_s=30)
-        answered = hammer.answered
-        await until(lambda: hammer.answered > answered + 100)
+        answered = client.answered
+        await until(lambda: client.answered > answered + 100)
 
     assert not set(before) & set(worker_pids(live))
-    assert refused_nothing(hammer)
-    assert hammer.cut == 0
-    await until(lambda: counted(tables, api) == hammer.answered)
+    assert refused_nothing(client)
+    assert client.cut == 0
+    await until(lambda: counted(tables, api) == client.answered)
 
 
 async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tables: Rows) -> None:
@@ -250,10 +250,10 @@ def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack,
 
 async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables: Rows, api: Api) -> None:
     connections, kills = 8, 4
-    async with hammering(live.gateway_url, api, connections=connections) as hammer:
+    async with calling(live.gateway_url, api, connections=connections) as client:
         for number in range(kills):
-            answered = hammer.answered
-            await until(lambda: hammer.answered > answered + 50)  # noqa: B023
+            answered = client.answered
+            await until(lambda: client.answered > answered + 50)  # noqa: B023
             victim = worker_pids(live)[number % 2]
             os.kill(victim, signal.SIGKILL)
             await until(lambda: live.gateway.log().count("worker_serving") == 3 + number)  # noqa: B023
@@ -261,9 +261,9 @@ async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL") == 2)
     await asyncio.to_thread(live.gateway.stop)
     total = counted(tables, api)
-    assert refused_nothing(hammer)
-    assert hammer.answered <= total <= hammer.answered + hammer.cut
-    assert hammer.cut <= kills * connections
+    assert refused_nothing(client)
+    assert client.answered <= total <= client.answered + client.cut
+    assert client.cut <= kills * connections
     reasons = sorted(reason for *_, reason in tables.workers().values())
     assert reasons == ["adopted"] * kills + ["left"] * 2
 
@@ -271,12 +271,12 @@ async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables
 async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Rows) -> None:
     trial = tables.api(cancer(), trial_of=100)
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
-    async with hammering(live.gateway_url, trial, connections=16) as hammer:
-        await until(lambda: hammer.answered > 20)
+    async with calling(live.gateway_url, trial, connections=16) as client:
+        await until(lambda: client.answered > 20)
         os.kill(worker_pids(live)[0], signal.SIGKILL)
-        await until(lambda: any(b"has used all" in body for _, _, body in hammer.bodies), timeout_s=30)
+        await until(lambda: any(b"has used all" in answer.body for answer in client.refusals), timeout_s=30)
 
-    assert 100 - hammer.cut <= hammer.answers[200] <= 100
+    assert 100 - client.cut <= client.answers[200] <= 100
     assert tables.used(trial.id) == 100
 
 
@@ -314,17 +314,17 @@ async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: S
 async def test_official_apis_are_served_and_counted_while_the_database_is_away(
     live: Stack, tables: Rows, api: Api
 ) -> None:
-    async with hammering(live.gateway_url, api) as hammer:
-        await until(lambda: hammer.answered > 50)
+    async with calling(live.gateway_url, api) as client:
+        await until(lambda: client.answered > 50)
         with live.database_away():
-            during = hammer.answered
+            during = client.answered
             await asyncio.sleep(2.5)
-            assert hammer.answered > during + 50
+            assert client.answered > during + 50
         await asyncio.sleep(1.5)
 
-    assert refused_nothing(hammer)
-    assert hammer.cut == 0
-    await until(lambda: counted(tables, api) == hammer.answered)
+    assert refused_nothing(client)
+    assert client.cut == 0
+    await until(lambda: counted(tables, api) == client.answered)
 
 
 def test_no_part_of_the_gateway_loads_django() -> None:

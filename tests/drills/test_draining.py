@@ -1,0 +1,28 @@
+"""The gateway's orderly end when the database does not let it say good-bye."""
+
+from __future__ import annotations
+
+import time
+
+from drills.client import load
+from drills.ground import Ground
+from drills.report import Report, until
+from drills.settle import close_books
+
+
+def test_a_frozen_database_does_not_hold_up_the_end_and_loses_no_count(ground: Ground) -> None:
+    report = Report("draining")
+    with ground.site("gateway") as site:
+        with load(site.gateway_url, site.official) as client:
+            until(lambda: client.answered > 200, 30)
+            with ground.frozen_postgres():
+                begun = time.monotonic()
+                code = site.gateway.stop()
+                took_s = time.monotonic() - begun
+        close_books(site, report)
+        report.tally(site, site.official, client, is_killed=True)  # connections that nobody had accepted are reset
+
+    assert code == 0
+    assert took_s < 11  # 10, and what ending the processes takes
+    assert not report.broken, report.broken
+    assert report.answers == report.counted

@@ -1,0 +1,21 @@
+"""The short form of each drill; `make drill` runs the long one and prints the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from drills.catalogue import DRILLS
+from drills.ground import Ground
+from drills.report import Report, Scale
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", DRILLS)
+def test_drill(ground: Ground, name: str) -> None:
+    report = Report(name)
+
+    DRILLS[name](ground, report, Scale(is_long=False))
+
+    assert not report.broken, "\n".join(report.broken)
+    assert report.answers > 0
+    assert (report.lost, report.double) == (0, 0)
