@@ -30,6 +30,7 @@ from gateway.loading import LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
 from gateway.problems import Problem, without_schema
+from gateway.protocol import ANSWER, BODY
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -137,7 +138,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if not path.startswith(_APIS):
-            await self._send(self._own_page(scope["method"], path), send)
+            await self._send(self._own_page(scope["method"], path), scope, send)
             return
         started = time.perf_counter()
         request_id = f"{self._id_prefix}{next(self._numbers):08x}"
@@ -145,7 +146,7 @@ class Gateway:
         route = self._route_of(api_id)
         if route is None:
             problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
-            await self._send(self._problem_message(problem, request_id, below, None), send)
+            await self._send(self._problem_message(problem, request_id, below, None), scope, send)
             return
         call = Call(scope, receive, route, below)
         try:
@@ -164,7 +165,7 @@ class Gateway:
                 return
         else:
             message = self._problem_message(outcome, request_id, below, call)
-        await self._send(message, send)
+        await self._send(message, scope, send)
 
     # --- one request ---
 
@@ -229,6 +230,7 @@ class Gateway:
 
     async def _elsewhere(self, call: Call, model: LoadedModel, body: bytes | Spool) -> Reply:
         """In another process. A trial's quota is reserved between its decoding and its predicting."""
+        await _in_a_task()
         needs_reservation = call.route.is_trial and call.reservation is None
         return await self._runner.predict(
             model,
@@ -346,6 +348,7 @@ class Gateway:
 
     async def _arrived(self, model: LoadedModel) -> None:
         """Wait a little for a model that is not in this worker's memory yet, or no longer."""
+        await _in_a_task()
         if not await model.arrival(LOAD_WAIT_S):
             raise Problem("api_building", "This gateway worker is still loading the model.")
         if not model.is_ready:
@@ -377,6 +380,9 @@ class Gateway:
 
     async def _body(self, call: Call) -> bytes | Spool:
         """The whole of it: in memory if it is small, else on disk."""
+        whole: bytes | None = call.scope.get(BODY)
+        if whole is not None and len(whole) <= INLINE_BODY_BYTES:
+            return whole
         message = await call.receive()
         body: bytes = message.get("body", b"")
         if message["type"] == "http.request" and not message.get("more_body") and len(body) <= INLINE_BODY_BYTES:
@@ -460,10 +466,12 @@ class Gateway:
         lines = [name + b": " + value + b"\r\n" for name, value in [*headers, _CLOSE]]
         return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
-    async def _send(self, answer: Answer, send: Send) -> None:
+    async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
         status, headers, body = answer
         if self.is_draining:
             headers.append(_CLOSE)
+        if ANSWER in scope and scope[ANSWER](status, headers, body):
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -510,6 +518,11 @@ def _model(route: Route) -> LoadedModel:
     if model is None:
         raise Problem("model_failed", "This gateway can't read the description of the served version.")
     return model
+
+
+async def _in_a_task() -> None:
+    """To be awaited before anything that asks for the current task, as timeouts do: up to here there may be none."""
+    await asyncio.sleep(0)
 
 
 def _cell(call: Call) -> Cell:

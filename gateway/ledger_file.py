@@ -197,7 +197,7 @@ class OwnerlessFile:
             return []
         called, label, version_id = _SUSPECTS.unpack_from(data, IN_CALL * 8)
         found: list[tuple[str, int | None]] = []
-        cell = (called - _FIRST_COUNT_WORD) * 8
+        cell = (called - FIRST_COUNT_WORD) * 8
         if HEADER_BYTES <= cell < FILE_BYTES and _API_ID.fullmatch(data[cell : cell + 16]):
             found.append((data[cell : cell + 16].decode(), None))
         if version_id and _API_ID.fullmatch(label):

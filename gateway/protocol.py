@@ -7,17 +7,21 @@ belongs to no API yet: it is answered, with a request id, and never counted. doc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 TICK_S: Final = 0.5
+
+# What the application finds in a request's scope, beside what ASGI has there.
+BODY: Final = "gateway.body"  # the whole body, if it is here already
+ANSWER: Final = "gateway.answer"  # sends a whole answer; false if the client must read earlier ones first
 
 Refuse = Callable[[str, str], bytes]
 """Makes a whole HTTP response from a code and a detail; it says that the connection is closed."""
@@ -89,15 +93,51 @@ class _NoTrailers(list[tuple[bytes, bytes]]):
 
 
 class _Exit:
-    """The transport as uvicorn uses it, with a `close` that lets the client read its answer first."""
+    """The transport as uvicorn uses it, with a `close` that lets the client read its answer first.
 
-    __slots__ = ("close", "get_extra_info", "is_closing", "write")
+    Between `hold` and `release` what is written is collected, and leaves in one piece: uvicorn writes the head and the
+    body of an answer apart, and each is a system call, a packet, and a waking of the client.
+    """
+
+    __slots__ = ("_held", "_send", "close", "get_extra_info", "is_closing", "write")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+        self._send = transport.write
+        self._held: list[bytes] = []
+        self.write: Callable[[bytes], None] = self._send
         self.is_closing = transport.is_closing
         self.get_extra_info = transport.get_extra_info
         self.close = close
+
+    def hold(self) -> None:
+        self.write = self._held.append
+
+    def release(self) -> None:
+        self.write = self._send
+        if self._held:
+            self._send(b"".join(self._held))
+            self._held.clear()
+
+
+class _Begun(Coroutine[Any, Any, None]):
+    """A coroutine that was begun outside a task and awaits something: a task can go on with it."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = [awaited]
+
+    def send(self, value: Any) -> Any:
+        return self._awaited.pop() if self._awaited else self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._awaited.clear()
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        raise TypeError("only a task runs this")
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -127,13 +167,18 @@ class GatewayProtocol(HttpToolsProtocol):
         self._is_leaving = False  # the last answer is sent; the client may still send and read
         self._has_eof = False
         self._unwritten = 0
+        self._is_collecting = False  # requests of the present read are answered once it is parsed
+        self._next: tuple[RequestResponseCycle, Any] | None = None
+        self._answering: RequestResponseCycle  # one at a time: what is pipelined waits
+        self._exit: _Exit
 
     # --- the connection ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._socket = transport
-        self.transport = _Exit(transport, self._close)  # type: ignore[assignment]  # all that uvicorn uses of it
+        self._exit = _Exit(transport, self._close)
+        self.transport = self._exit  # type: ignore[assignment]  # all that uvicorn uses of it
         has_room = self._door.has_room()
         self._door.connections.add(self)
         if not has_room:
@@ -163,6 +208,7 @@ class GatewayProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _close(self) -> None:
+        self._exit.release()
         if self._is_deaf or (self.cycle is not None and self.cycle.more_body):
             self._leave()
         else:
@@ -175,6 +221,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """
         self._is_deaf = self._is_leaving = True
         self.since, self._received = self._door.now, 0
+        self._exit.release()
         if self._has_eof:
             self._socket.close()
             return
@@ -199,6 +246,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unclaimed = size
         if self._in_head:
             self._head_bytes += size
+        self._is_collecting = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -210,6 +258,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._refuse(*self._too_long())
         elif self._received > HIGH_WATER_LIMIT:
             self._check_framing()
+        self._answer_collected()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -337,6 +386,67 @@ class GatewayProtocol(HttpToolsProtocol):
         """Between requests, or before the first."""
         cycle = self.cycle
         return not self._in_head and not self._is_leaving and (cycle is None or cycle.response_complete)
+
+    # --- answering ---
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._is_collecting:
+            self._next = cycle, app
+        else:  # called from the task of an earlier request
+            super()._start_asgi_task(cycle, app)
+
+    def _answer_collected(self) -> None:
+        """Begin what was parsed; each answer may let the next of a pipeline begin."""
+        while self._next is not None:
+            (cycle, app), self._next = self._next, None
+            scope: dict[str, Any] = cycle.scope  # type: ignore[assignment]  # two entries more than ASGI's
+            scope[ANSWER] = self._answer
+            self._answering = cycle
+            if not cycle.more_body:
+                scope[BODY] = bytes(cycle.body)
+            self._begin(cycle.run_asgi(app))
+        self._is_collecting = False
+
+    def _begin(self, request: Coroutine[Any, Any, None]) -> None:
+        """Run a request until it awaits something; most never do, and a task for each would cost as much as its checks.
+
+        Only what must wait goes on in a task. Up to there nothing may ask for the current task, as timeouts do.
+        """
+        self._exit.hold()
+        try:
+            awaited = request.send(None)
+        except StopIteration:
+            return
+        finally:
+            self._exit.release()
+        task = self.loop.create_task(_Begun(request, awaited))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """What uvicorn's `send` does with the two messages of an answer, in one go."""
+        cycle = self._answering
+        if self.flow.write_paused:
+            return False
+        if cycle.disconnected:
+            return True
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+            if name == b"connection":
+                cycle.keep_alive = False
+        if not cycle.keep_alive and (b"connection", b"close") not in headers:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"\r\n")
+        if cycle.scope["method"] != "HEAD":
+            parts.append(body)
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join(parts))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     # --- between requests ---
 

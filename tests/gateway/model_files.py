@@ -234,7 +234,7 @@ def matrix_spec(width: int, **rest: Any) -> ModelSpec:
 
 
 def as_float32(values: Sequence[float]) -> list[float]:
-    return [float(value) for value in np.float32(values)]
+    return [float(np.float32(value)) for value in values]
 
 
 # --- models that do harm ---------------------------------------------------------------------------------------------
