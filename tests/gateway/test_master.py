@@ -17,7 +17,7 @@ from gateway.worker import FIGURES, READY
 
 def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
     answers = {f"{number:016x}": {200: 1} for number in range(n_apis)}
-    return WorkerFigures(0, answers, [], 0.0, revision, n_apis, n_apis, 0, True)
+    return WorkerFigures(0, answers, [], 0.0, revision, n_apis, n_apis, 0, 0, 0, 0, True)
 
 
 def line(told: WorkerFigures) -> bytes:
