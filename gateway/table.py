@@ -34,6 +34,7 @@ class LayoutError(Exception):
 class Table(msgspec.Struct, gc=False):
     """Validated rows: one `(n_rows, 1)` array per column in the model's order, or one `(n_rows, n_columns)` matrix.
 
+    A matrix may stand for columns too, where all of them have one array type: the engine takes it apart if it must.
     A missing number is NaN, a missing text is empty text; whole-number and yes/no arrays have no missing value.
     """
 
@@ -103,7 +104,7 @@ class Layout:
         """From valid cells, row by row, in `field_order`; None stands for a missing value."""
         if self._is_plain:
             block = np.array(rows, self._groups[0][0])
-            return Table(len(rows), [], block) if self.is_matrix else Table(len(rows), _split(block))
+            return Table(len(rows), [], block)
         blocks, start = [], 0
         for dtype, indexes in self._groups:
             stop = start + len(indexes)
@@ -111,7 +112,7 @@ class Layout:
             start = stop
         if self.is_matrix:
             return Table(len(rows), [], blocks[0])
-        return Table(len(rows), self._in_model_order(array for block in blocks for array in _split(block)))
+        return Table(len(rows), self._in_model_order(array for block in blocks for array in split(block)))
 
     def table_from_columns(self, columns: Sequence[Array]) -> Table:
         """From one `(n,)` array per column in the model's order, each of its rule's array type."""
@@ -145,8 +146,8 @@ def _block(rows: list[tuple[Any, ...]], dtype: Type) -> Array:
     return np.array(rows, dtype)
 
 
-def _split(block: Array) -> list[Array]:
-    """An `(n, k)` block as k contiguous `(n, 1)` arrays."""
+def split(block: Array) -> list[Array]:
+    """The columns of a block: an `(n, k)` block as k contiguous `(n, 1)` arrays."""
     n_rows, n_columns = block.shape
     return list(np.ascontiguousarray(block.T).reshape(n_columns, n_rows, 1))
 

@@ -52,6 +52,8 @@ class CsvReply:
 
 
 def _filled(template_by_class: list[str], prediction: Classification) -> list[str]:
+    if len(prediction.class_indexes) == 1:
+        return [template_by_class[prediction.class_indexes[0]] % tuple(prediction.probabilities[0])]
     rows = zip(prediction.class_indexes, prediction.probabilities, strict=True)
     return [template_by_class[index] % tuple(row) for index, row in rows]
 

@@ -12,8 +12,9 @@ import numpy as np
 import onnxruntime as ort
 
 from gateway.engines import ModelFailed, ModelLoadError
+from gateway.engines.onnx_row import RowRuns
 from gateway.modelspec import ModelSpec
-from gateway.table import TEXT, Array, Classification, Prediction, Regression, Table, Type
+from gateway.table import TEXT, Array, Classification, Prediction, Regression, Table, Type, split
 
 _DTYPES: dict[str, Type] = {
     "tensor(float)": np.dtype(np.float32),
@@ -53,19 +54,41 @@ class OnnxEngine:
         run, options = self._session._sess.run, ort.RunOptions()
         options.log_severity_level = _SILENT
         self._run: Callable[[dict[str, Array]], list[Any]] = lambda feed: run(output_names, feed, options)
+        self._takes_matrix = spec.input == "matrix"
+        self._rows: RowRuns | None = None
+        if len(set(self.dtypes)) == 1 and TEXT not in self.dtypes:
+            self._rows = RowRuns(
+                self._session,
+                options,
+                inputs=[(port.name, len(_shape(port))) for port in ports],
+                output_names=output_names,
+                matrix_width=len(spec.columns) if self._takes_matrix else None,
+                dtype=self.dtypes[0],
+            )
 
     def predict(self, table: Table) -> Prediction:
         """Raises `ModelFailed`; blocking, thread-safe, the GIL is free while the model computes."""
+        rows, matrix = self._rows, table.matrix
+        if rows is None or matrix is None or table.n_rows != 1:
+            return self._read(self._outputs(table), table.n_rows)
+        outputs = rows.run(matrix)
+        if outputs is None:
+            outputs = self._outputs(table)
+            rows.learn(outputs)
+        return self._read(outputs, 1)
+
+    def _outputs(self, table: Table) -> list[Any]:
         try:
-            outputs = self._run(self._feed(table))
+            return self._run(self._feed(table))
         except Exception as error:  # noqa: BLE001  # ONNX Runtime's exceptions have no other common parent
             raise ModelFailed(f"The model could not compute: {_plain(error)}") from None
-        return self._read(outputs, table.n_rows)
 
     def _feed(self, table: Table) -> dict[str, Array]:
-        if table.matrix is not None:
-            return {self._input_names[0]: table.matrix}
         columns: Sequence[Array] = table.columns
+        if table.matrix is not None:
+            if self._takes_matrix:
+                return {self._input_names[0]: table.matrix}
+            columns = split(table.matrix)
         if self._has_flat_inputs:
             columns = [
                 column.reshape(-1) if is_flat else column
@@ -162,8 +185,15 @@ def _reader(ports: Sequence[Any], spec: ModelSpec) -> tuple[list[str], _Reader]:
     label = _label_port(ports)
     maps = next((port for port in ports if port.type.startswith("seq(map(")), None)
     scores = maps or _probability_port(ports, spec)
+    if label is not None and maps is None and _says_nothing(label, spec):
+        label = None
     names = [scores.name] if label is None else [scores.name, label.name]
     return names, (_MapReader(spec.classes) if maps else _TensorReader(spec.classes)).read
+
+
+def _says_nothing(label: Any, spec: ModelSpec) -> bool:
+    """Integer labels that are not the text of the classes: see `_TensorReader`."""
+    return label.type != "tensor(string)" and not all(_is_plain_integer(name) for name in spec.classes)
 
 
 def _is_float(port: Any) -> bool:
@@ -299,6 +329,9 @@ def _is_plain_integer(text: str) -> bool:
 
 
 def _most_likely(probabilities: Array) -> list[int]:
+    if len(probabilities) == 1:
+        row = probabilities[0].tolist()
+        return [row.index(max(row))]
     indexes: list[int] = probabilities.argmax(axis=1).tolist()
     return indexes
 
