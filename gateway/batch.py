@@ -133,7 +133,7 @@ class BatchPool:
             )
             raise ModelFailed(f"The process that computed it ended ({end}).") from None
         finally:
-            self._put_back(process, body.size)
+            self._put_back(process, self.max_body_bytes if b"content-encoding" in ask.headers else body.size)
         if isinstance(answer, Failed) and answer.is_memory:
             raise ModelFailed("The body needs more memory than a large body may have. Send fewer rows at once.")
 
