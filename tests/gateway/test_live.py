@@ -232,12 +232,7 @@ def test_a_model_in_its_own_process_and_a_large_body_finish_while_draining(own_s
     url = own_stack.gateway_url + slow.path
     bodies = [b'{"rows": [{"n": 200000}' + b" " * padding + b"]}" for padding in (0, 0, 0, 0, 100_000)]
     with ThreadPoolExecutor(len(bodies)) as callers:
-        answers = [
-            callers.submit(
-                httpx.post, own_stack.gateway_url + slow.path, content=body, headers=slow.headers, timeout=30
-            )
-            for body in bodies
-        ]
+        answers = [callers.submit(httpx.post, url, content=body, headers=slow.headers, timeout=30) for body in bodies]
         wait(lambda: figure(port, "gateway_requests_in_progress") == len(bodies))
         assert figure(port, "gateway_requests_waiting") > 0
         code = own_stack.gateway.stop()
