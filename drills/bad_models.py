@@ -4,27 +4,25 @@ the bad one's callers get a code that says so, and the console shows the inciden
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 
 import httpx
 
+from drills.by_sql import Api, Rows
 from drills.client import Client, load
 from drills.console import Person, words
+from drills.graphs import Made
 from drills.ground import Ground, Site
+from drills.harmful import POISON, allocating, dividing, looping
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from tests.gateway.model_files import Made, allocating, dividing, looping
-from tests.gateway.serving import Api, Rows
 
 NEIGHBOUR_P99_S = 0.02
 CALLERS = 20
-SHORT_LOOP = b'{"rows": [{"n": 3000000}]}'  # seconds
 ENDLESS_LOOP = b'{"rows": [{"n": 1000000000000}]}'
 ALL_MEMORY = b'{"rows": [{"n": 20000000000}]}'
-LOWEST_BY_MINUS_ONE = b'{"rows": [{"a": -9223372036854775808, "b": -1}]}'
+REFUSALS = {"too_many_requests", "model_timeout", "model_failed"}
 
 
 def bad_models(ground: Ground, report: Report, scale: Scale) -> None:
@@ -35,21 +33,20 @@ def bad_models(ground: Ground, report: Report, scale: Scale) -> None:
         until(lambda: rows.one(query, [slow.id, greedy.id, fatal.id]) == 6, 60)
         with load(site.gateway_url, site.official, connections=4, pause_s=0.01) as client:
             until(lambda: client.answered > 100, 30)
-            _disturb(report, site, client, slow, ENDLESS_LOOP if scale.is_long else SHORT_LOOP, _slow_codes(scale))
-            _disturb(report, site, client, greedy, ALL_MEMORY, {"model_failed", "too_many_requests"})
+            some_seconds = b'{"rows": [{"n": %d}]}' % scale.pick(300_000, 1_500_000)
+            disturbance = _Disturbance(report, site, client, scale)
+            disturbance.make(slow, some_seconds, "too_many_requests")
+            if scale.is_long:
+                disturbance.make(slow, ENDLESS_LOOP, "model_timeout")
+            disturbance.make(greedy, ALL_MEMORY, "model_failed")
             _crash(report, site, client, fatal)
         report.served(client, "a caller of another API")
-        shown = [api for api in (slow, greedy, fatal) if scale.is_long or api is not slow]
-        for api in shown:
-            page = operator.page(rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id))
-            report.must("The model disturbed the gateway." in words(page), "the console shows the incident")
+        if scale.is_long:
+            _is_shown(report, rows, operator, slow, "took longer than 30 seconds")
+        _is_shown(report, rows, operator, greedy, "needs more memory than it may have")
+        _is_shown(report, rows, operator, fatal, "Floating point exception")
         close_books(site, report)
         report.tally(site, site.official, client, is_killed=True)
-
-
-def _slow_codes(scale: Scale) -> set[str]:
-    codes = {"too_many_requests", "model_timeout"}
-    return codes if scale.is_long else codes | {""}
 
 
 def _launched(rows: Rows, made: Made) -> Api:
@@ -63,56 +60,65 @@ def _launched(rows: Rows, made: Made) -> Api:
     return api
 
 
-@dataclass
-class _Calls:
-    """What many callers at once got. `codes`: "" for a 200."""
-
-    codes: Counter[str] = field(default_factory=Counter)
-    cut: int = 0
-
-    def make(self, site: Site, api: Api, body: bytes, number: int) -> None:
-        threads = [threading.Thread(target=self._call, args=(site, api, body)) for _ in range(number)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _call(self, site: Site, api: Api, body: bytes) -> None:
-        try:
-            answer = httpx.post(f"{site.gateway_url}{api.path}", content=body, headers=api.headers, timeout=120)
-        except httpx.TransportError:
-            self.cut += 1
-            return
-        self.codes["" if answer.status_code == 200 else json.loads(answer.content)["code"]] += 1
-
-
-def _disturb(report: Report, site: Site, client: Client, api: Api, body: bytes, expected: set[str]) -> None:
+class _Disturbance:
     """Many callers of a bad model at once; how long the other API's callers wait meanwhile."""
-    begun = time.time()
-    calls = _Calls()
-    calls.make(site, api, body, CALLERS)
-    report.must(set(calls.codes) <= expected, f"callers of the bad model get {expected}: {dict(calls.codes)}")
-    report.must(not calls.cut, f"each is answered: {calls.cut} were cut off")
-    report.must(set(calls.codes) - {""}, f"some are refused: {dict(calls.codes)}")
-    waits = sorted(answer.ended - answer.begun for answer in client.since(begun))
-    if len(waits) > 50:
-        report.within(waits[int(len(waits) * 0.99)], NEIGHBOUR_P99_S, "p99 of another API meanwhile")
-    report.note(f"{dict(calls.codes)} while another API answered {len(waits)} times")
+
+    def __init__(self, report: Report, site: Site, client: Client, scale: Scale) -> None:
+        self._report = report
+        self._site = site
+        self._client = client
+        self._scale = scale
+
+    def make(self, api: Api, body: bytes, expected: str) -> None:
+        """Until some callers were refused with that code, and for some seconds at least."""
+        report, begun = self._report, time.time()
+        with load(self._site.gateway_url, api, connections=CALLERS, body=body, pause_s=0.25) as callers:
+            is_refused = until(lambda: _codes(callers)[expected], 90, 0.1)
+            time.sleep(max(0.0, begun + self._scale.pick(2, 10) - time.time()))
+            waits = sorted(answer.ended - answer.begun for answer in self._client.since(begun))
+        codes = _codes(callers)
+        report.must(is_refused is not None, f"callers of the bad model get {expected}: {dict(codes)}")
+        report.must(set(codes) <= REFUSALS | {"200"}, f"callers of the bad model get nothing else: {dict(codes)}")
+        report.must(not callers.cut, f"each is answered: {callers.cut} were cut off")
+        p99_s = waits[int(len(waits) * 0.99)]
+        if self._scale.is_long:  # of fewer answers it says little
+            report.within(p99_s, NEIGHBOUR_P99_S, "p99 of another API meanwhile")
+        report.note(f"{dict(codes)} while another API answered {len(waits)} times, p99 {p99_s * 1000:.1f} ms")
+
+
+def _codes(callers: Client) -> Counter[str]:
+    return Counter("200" if one.status == 200 else str(json.loads(one.body)["code"]) for one in list(callers.log))
 
 
 def _crash(report: Report, site: Site, client: Client, api: Api) -> None:
     """The first poisoned request ends a worker, the others end a process of the model's own."""
     cut = client.cut
-    first = _Calls()
-    first.make(site, api, LOWEST_BY_MINUS_ONE, 1)
+    _poison(site, api)
     crashed = "SELECT count(*) FROM apimgmt_gatewayincident WHERE api_id = %s AND kind = 'worker_crashed'"
     found = until(lambda: site.psql(crashed, [api.id])[0][0] > 0, 30)
     report.must(found is not None, "the worker's end is held against the model")
     told = '"it crashed a gateway worker"'
     report.must(until(lambda: site.gateway.log().count(told) >= 2, 60), "each worker moves the model into a process")
-    later = _Calls()
-    later.make(site, api, LOWEST_BY_MINUS_ONE, 4)
-    report.must(set(later.codes) == {"model_failed"} and not later.cut, f"from then on: {dict(later.codes)}")
+    later = Counter(_poison(site, api) for _ in range(4))
+    report.must(set(later) == {"model_failed"}, f"from then on: {dict(later)}")
     report.must(client.cut - cut <= 4, f"one worker's connections were cut, once: {client.cut - cut}")
     answered = client.answered
     report.must(until(lambda: client.answered > answered + 50, 20), "another API goes on")
+
+
+def _poison(site: Site, api: Api) -> str:
+    """What the caller of a deadly request gets."""
+    try:
+        answer = httpx.post(f"{site.gateway_url}{api.path}", content=POISON, headers=api.headers, timeout=60)
+    except httpx.TransportError:
+        return "cut off"
+    return str(answer.json().get("code", answer.status_code))
+
+
+def _is_shown(report: Report, rows: Rows, operator: Person, api: Api, reason: str) -> None:
+    model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
+    until(lambda: rows.sql("SELECT 1 FROM apimgmt_gatewayincident WHERE api_id = %s", api.id), 10)
+    page = words(operator.page(model_id))
+    report.must(
+        "The model disturbed the gateway." in page and reason in page, f"the console shows the incident: {reason}"
+    )

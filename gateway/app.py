@@ -209,13 +209,12 @@ class Gateway:
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
         body = await self._body(call)  # 413, when no length was announced
+        if b"content-encoding" in call.headers and isinstance(body, bytes):
+            body = await self._inflated(call, body)  # 400 malformed_body
         predictor = model.predictor
         if predictor is None or not isinstance(body, bytes):
             return await self._elsewhere(call, model, body)  # 500 model_failed, 504 model_timeout, and those below
-        plain = _inflated(call, body) if b"content-encoding" in call.headers else body  # 400 malformed_body
-        if plain is None:
-            return await self._elsewhere(call, model, body)
-        decoded = dialect.decode(plain, predictor)  # 400 malformed_body, 422 invalid_rows
+        decoded = dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
         n_rows = decoded.table.n_rows
         if route.is_trial:
             await self._reserve(call, n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_unavailable
@@ -397,6 +396,17 @@ class Gateway:
         self._check_size(len(parts))
         return bytes(parts) if len(parts) <= INLINE_BODY_BYTES else await self._spooled(call, parts, message)
 
+    async def _inflated(self, call: Call, body: bytes) -> bytes | Spool:
+        """A small body that was compressed; one that is large inflated is left as it is, and goes where those go."""
+        try:
+            plain = dialects.inflated(body, call.headers[b"content-encoding"], INLINE_BODY_BYTES)
+        except Problem as problem:
+            if problem.kind.code != "payload_too_large":
+                raise
+            return await self._spooled(call, body, {})
+        del call.headers[b"content-encoding"]
+        return plain
+
     async def _spooled(self, call: Call, begun: bytes | bytearray, message: Message) -> Spool:
         """Written by a thread, because a busy disk makes the writer wait."""
         loop = asyncio.get_running_loop()
@@ -462,7 +472,7 @@ class Gateway:
     def refusal(self, code: str, detail: str) -> bytes:
         """A whole HTTP response, for what is refused before it is a request."""
         request_id = f"{self._id_prefix}{next(self._numbers):08x}"
-        status, headers, body = self._problem_message(Problem(code, detail), request_id, "", None)
+        status, headers, body = self._problem_message(Problem(code, detail), request_id, _NO_DIALECT, None)
         lines = [name + b": " + value + b"\r\n" for name, value in [*headers, _CLOSE]]
         return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
@@ -528,16 +538,6 @@ async def _in_a_task() -> None:
 def _cell(call: Call) -> Cell:
     assert call.cell is not None  # noqa: S101  (a prediction without a cell was refused by _take_cell)
     return call.cell
-
-
-def _inflated(call: Call, body: bytes) -> bytes | None:
-    """A compressed body that is small inflated too, or None: a larger one is inflated elsewhere."""
-    try:
-        return dialects.inflated(body, call.headers[b"content-encoding"], INLINE_BODY_BYTES)
-    except Problem as problem:
-        if problem.kind.code != "payload_too_large":
-            raise
-        return None
 
 
 def _is_ready(route: Route) -> bool:

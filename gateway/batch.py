@@ -76,6 +76,8 @@ class BatchPool:
     timeout_s: float = BATCH_TIMEOUT_S
     _idle: list[tuple[float, WorkProcess]] = field(default_factory=list)
     _bodies: dict[str, int] = field(default_factory=dict)
+    n_waiting: int = 0
+    """Large bodies of this worker that wait for a process."""
 
     def __post_init__(self) -> None:
         self._tickets = Locks(self.run_dir, "batch-ticket", RUNNING + WAITING)
@@ -116,8 +118,12 @@ class BatchPool:
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        while (slot := self._slots.take()) is None:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)  # a lock of another process: nothing tells when it is free
+        self.n_waiting += 1
+        try:
+            while (slot := self._slots.take()) is None:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)  # a lock of another process: nothing tells when it is free
+        finally:
+            self.n_waiting -= 1
         try:
             yield
         finally:
@@ -133,7 +139,7 @@ class BatchPool:
             )
             raise ModelFailed(f"The process that computed it ended ({end}).") from None
         finally:
-            self._put_back(process, body.size)
+            self._put_back(process, self.max_body_bytes if b"content-encoding" in ask.headers else body.size)
         if isinstance(answer, Failed) and answer.is_memory:
             raise ModelFailed("The body needs more memory than a large body may have. Send fewer rows at once.")
 

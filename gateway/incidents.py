@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import structlog
 
-from gateway.database import Database, Incident, write_incidents
+from gateway.database import Database, Incident, StatementRefused, write_incidents
 
 # `worker_crashed` also means: this version runs in a process of its own from now on.
 Kind = Literal["worker_crashed", "process_crashed", "memory", "timeout"]
@@ -40,8 +40,11 @@ class IncidentLog:
 
     async def flush(self, database: Database) -> None:
         """Raises `DatabaseAway`, `NoInterface`; then they wait for the next time."""
-        told = list(self._waiting)
-        if told:
-            async with database.transaction() as connection:
-                await write_incidents(connection, told)
-            del self._waiting[: len(told)]
+        while self._waiting:
+            incident = self._waiting[0]
+            try:
+                async with database.transaction() as connection:
+                    await write_incidents(connection, [incident])
+            except StatementRefused as error:  # again and again, it would keep the others waiting
+                _log.error("incident_not_written", api_id=incident.api_id, kind=incident.kind, reason=str(error))
+            self._waiting.pop(0)

@@ -48,6 +48,11 @@ class IsolatedModel:
         return self._n_requests > 0
 
     @property
+    def n_waiting(self) -> int:
+        """Requests that wait for the one that is computed."""
+        return max(0, self._n_requests - 1)
+
+    @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self._process.is_running else None
 

@@ -174,6 +174,11 @@ class ModelLoader:
     def used_bytes(self) -> int:
         return sum(model.size_bytes for model in self._models.values())
 
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for their model's own process."""
+        return sum(model.process.n_waiting for model in self._models.values())
+
     def follow(self, changes: list[Change], *, is_first: bool = False) -> None:
         """Queue and drop what changed routes ask for. To be called before anything is told to the database.
 

@@ -63,6 +63,7 @@ class WorkerFigures(msgspec.Struct):
     model_bytes: int
     connections: int
     requests_in_progress: int
+    requests_waiting: int
     counts_waiting: int
     is_in_step: bool
 
@@ -92,6 +93,11 @@ class _Page(Collector):
         yield self._gauge("gateway_model_bytes", "Estimated memory of those models.", "model_bytes")
         yield self._gauge("gateway_connections", "Open client connections.", "connections")
         yield self._gauge("gateway_requests_in_progress", "Requests in progress.", "requests_in_progress")
+        yield self._gauge(
+            "gateway_requests_waiting",
+            "Those of them that wait for a process: their model's own, or one for large bodies.",
+            "requests_waiting",
+        )
         yield self._gauge("gateway_counts_waiting", "Requests counted, but not in the database yet.", "counts_waiting")
         yield self._gauge("gateway_in_step", "1 while the worker answers, 0 while it is catching up.", "is_in_step")
 

@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 TICK_S: Final = 0.5
+_MINDED: Final = frozenset({b"expect", b"transfer-encoding"})
+_VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line without a version, which has no headers
 
 # What the application finds in a request's scope, beside what ASGI has there.
 BODY: Final = "gateway.body"  # the whole body, if it is here already
@@ -83,6 +85,22 @@ class Door:
 
 class _Refused(Exception):
     """Raised in a callback of the parser; `feed_data` then raises the parser's own error."""
+
+
+class _LastBody:
+    """What a parser tells of a body whose head was parsed by another. What comes behind it is no request any more."""
+
+    def __init__(self, connection: GatewayProtocol) -> None:
+        self._connection = connection
+
+    def on_body(self, body: bytes) -> None:
+        if not self._connection.is_deaf:
+            self._connection.on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._connection.is_deaf:
+            self._connection.on_message_complete()
+            self._connection.hear_no_more()
 
 
 class _NoTrailers(list[tuple[bytes, bytes]]):
@@ -163,7 +181,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._received = 0  # bytes since `since`
         self._body_bytes = 0
         self._refusal = ("malformed_request", "")
-        self._is_deaf = False  # what still comes in is thrown away
+        self.is_deaf = False  # what still comes in is thrown away
         self._is_leaving = False  # the last answer is sent; the client may still send and read
         self._has_eof = False
         self._unwritten = 0
@@ -186,7 +204,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.connections.discard(self)
-        self._is_deaf = True
+        self.is_deaf = True
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns nothing, which closes at once
@@ -194,12 +212,12 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body or self._in_head:
             return False
         self._has_eof = True
-        self._hear_no_more()
+        self.hear_no_more()
         return True
 
     def abort(self) -> None:
         """Close without a word, whatever is still to be sent."""
-        self._is_deaf = True
+        self.is_deaf = True
         self._socket.abort()
 
     def shutdown(self) -> None:
@@ -209,7 +227,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         self._exit.release()
-        if self._is_deaf or (self.cycle is not None and self.cycle.more_body):
+        if self.is_deaf or (self.cycle is not None and self.cycle.more_body):
             self._leave()
         else:
             self._socket.close()
@@ -219,7 +237,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
         Closing while the client sends would make the kernel reset the connection, and the answer would be lost.
         """
-        self._is_deaf = self._is_leaving = True
+        self.is_deaf = self._is_leaving = True
         self.since, self._received = self._door.now, 0
         self._exit.release()
         if self._has_eof:
@@ -229,9 +247,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if not self._socket.is_closing():
             self._socket.write_eof()
 
-    def _hear_no_more(self) -> None:
+    def hear_no_more(self) -> None:
         """The requests so far are the last ones."""
-        self._is_deaf = True
+        self.is_deaf = True
         self._in_head = False
         if self.cycle is not None:
             self.cycle.keep_alive = False
@@ -241,7 +259,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         size = len(data)
         self._received += size
-        if self._is_deaf:
+        if self.is_deaf:
             return
         self._unclaimed = size
         if self._in_head:
@@ -249,8 +267,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._is_collecting = True
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._hear_no_more()  # no other protocol is spoken here; the request itself is answered
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
         if self._in_head:
@@ -267,11 +285,25 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = self._unclaimed
         self.since = self._door.now
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _MINDED:
+            self._mind(name, value.strip().lower())
+        self.headers.append((name, value))
+
+    def _mind(self, name: bytes, value: bytes) -> None:
+        if name == b"expect":
+            self.expect_100_continue = self.expect_100_continue or value == b"100-continue"
+        elif value != b"chunked":  # the parser takes any list that ends so, and leaves the rest of it to us
+            raise self._refused("The only Transfer-Encoding that is read is chunked.")
+
     def on_headers_complete(self) -> None:
         if self._head_bytes > self._bounds.head_bytes or not self._is_head_bytes_exact:
             self._check_head()
         if len(self.pipeline) >= self._bounds.pipelined:
             raise _Refused
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise self._refused("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         self._in_head = False
         self.since = self._door.now
         self._received = self._body_bytes = 0
@@ -305,6 +337,29 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.scope["http_version"] == "1.0":  # knows no such thing, and sends its body anyway
             self.cycle.waiting_for_100_continue = False
 
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """No other protocol is spoken here, and the request itself is answered, as the last one.
+
+        The parser ends such a request with its headers. Its body follows all the same: some clients ask for HTTP/2 in
+        this way whatever they send.
+        """
+        framing = [line for line in self.scope["headers"] if line[0] in {b"content-length", b"transfer-encoding"}]
+        if not framing:
+            self.hear_no_more()
+            return
+        self.cycle.keep_alive = False
+        self.cycle.more_body = True
+        self.parser = httptools.HttpRequestParser(_LastBody(self))
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
+        try:
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n" + rest)
+        except httptools.HttpParserError:
+            self._refuse(*self._refusal)
+
+    def _refused(self, detail: str) -> _Refused:
+        self._refusal = ("malformed_request", detail)
+        return _Refused()
+
     def _check_head(self) -> None:
         """With the head complete, its size is known for certain."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -331,7 +386,7 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if self._in_head or self.pipeline or not cycle.more_body:
-                self._hear_no_more()
+                self.hear_no_more()
                 return
             if cycle.response_started:
                 self.abort()
@@ -461,7 +516,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self._is_deaf or self._is_rest_unbounded():
+        elif self.is_deaf or self._is_rest_unbounded():
             self._leave()
 
     def _is_rest_unbounded(self) -> bool:

@@ -269,6 +269,7 @@ class Worker:
             model_bytes=self.loader.used_bytes,
             connections=len(self.server.door.connections),
             requests_in_progress=self.book.requests_in_flight,
+            requests_waiting=self.loader.n_waiting + self.runner.batch.n_waiting,
             counts_waiting=self.book.counts_waiting,
             is_in_step=self.pulse.is_valid,
         )

@@ -14,6 +14,9 @@ _KNOWN = {"": "", "identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "
 _GZIP_MAGIC = b"\x1f\x8b"
 _ACCEPTED = ((b"accept-encoding", b"gzip, deflate, identity"),)
 _GZIP_WINDOW = 31  # zlib's number for "with gzip's header"
+# Beginning a member costs as much as inflating some content, and an empty one has twenty bytes.
+_MEMBER_BYTES, _FREE_MEMBERS = 512, 16
+_PIECE_BYTES = 16 * 1024
 
 
 def check_encoding(value: bytes) -> str:
@@ -46,13 +49,15 @@ def _deflated(body: bytes, limit_bytes: int) -> bytes:
     """Officially with zlib's header; some clients leave it out. What can be neither is not compressed."""
     if body.lstrip()[:1] in {b"{", b"["}:
         return body
+    content = bytearray()
     inflator = zlib.decompressobj(zlib.MAX_WBITS if _has_zlib_header(body) else -zlib.MAX_WBITS)
     try:
-        return _stream(inflator, body, limit_bytes)[0]
+        _stream(inflator, memoryview(body), content, limit_bytes)
     except zlib.error:
         if body.isascii():  # such as CSV
             return body
         raise
+    return bytes(content)
 
 
 def _has_zlib_header(body: bytes) -> bool:
@@ -61,20 +66,33 @@ def _has_zlib_header(body: bytes) -> bool:
 
 def _all_members(body: bytes, limit_bytes: int) -> bytes:
     """A gzip file may be several, one after the other."""
-    parts = bytearray()
-    while body.startswith(_GZIP_MAGIC):
-        part, body = _stream(zlib.decompressobj(_GZIP_WINDOW), body, limit_bytes - len(parts))
-        parts += part
-    if body.strip(b"\0"):
+    content, rest, n_members = bytearray(), memoryview(body), 0
+    while rest[:2] == _GZIP_MAGIC:
+        rest = rest[_stream(zlib.decompressobj(_GZIP_WINDOW), rest, content, limit_bytes) :]
+        n_members += 1
+        if n_members > _FREE_MEMBERS + limit_bytes // _MEMBER_BYTES:
+            raise _too_large()
+    if bytes(rest).strip(b"\0"):
         raise zlib.error
-    return bytes(parts)
+    return bytes(content)
 
 
-def _stream(inflator: zlib._Decompress, body: bytes, limit_bytes: int) -> tuple[bytes, bytes]:
-    """One stream, and what follows it."""
-    content = inflator.decompress(body, limit_bytes + 1)
-    if len(content) > limit_bytes:
-        raise Problem("payload_too_large", "The body is too large once it is inflated.")
+def _stream(inflator: zlib._Decompress, body: memoryview, content: bytearray, limit_bytes: int) -> int:
+    """Append one stream to `content`. Returns how many bytes of the body it has.
+
+    Fed in pieces: zlib copies all that it was given beyond the end of a stream.
+    """
+    fed = 0
+    while fed < len(body) and not inflator.eof:
+        piece = body[fed : fed + _PIECE_BYTES]
+        content += inflator.decompress(piece, max(limit_bytes - len(content), 0) + 1)
+        fed += len(piece)
+        if len(content) > limit_bytes:
+            raise _too_large()
     if not inflator.eof:
         raise zlib.error
-    return content, inflator.unused_data
+    return fed - len(inflator.unused_data)
+
+
+def _too_large() -> Problem:
+    return Problem("payload_too_large", "The body is too large once it is inflated.")

@@ -12,11 +12,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
-from gateway.modelspec import Cell, Column, ModelSpec
-
-Made = tuple[ModelSpec, bytes]
+from drills.graphs import Made, graph, node, spec_of
+from gateway.modelspec import Column, ModelSpec
 
 PENGUIN_NUMBERS = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 PENGUIN_TEXTS = ("island", "sex")
@@ -159,49 +158,6 @@ def xgboost_cancer() -> Made:
 
 # --- graphs written node by node -------------------------------------------------------------------------------------
 
-_ELEMENTS = {
-    "float": TensorProto.FLOAT,
-    "double": TensorProto.DOUBLE,
-    "float16": TensorProto.FLOAT16,
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "uint8": TensorProto.UINT8,
-    "bool": TensorProto.BOOL,
-    "string": TensorProto.STRING,
-}
-Port = tuple[str, str, Sequence[int | str | None]]
-
-
-def graph(inputs: Sequence[Port], outputs: Sequence[Port], nodes: Sequence[Any], constants: Any = None) -> bytes:
-    """An ONNX file of these nodes; `constants`: name -> numpy array."""
-    stored = [
-        helper.make_tensor(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.ravel())
-        for name, array in (constants or {}).items()
-    ]
-    made = helper.make_graph(
-        list(nodes), "made", [_port(port) for port in inputs], [_port(port) for port in outputs], stored
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return bytes(model.SerializeToString())
-
-
-def _port(port: Port) -> Any:
-    name, element, shape = port
-    return helper.make_tensor_value_info(name, _ELEMENTS[element], shape)
-
-
-def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> Any:
-    return helper.make_node(operator, list(inputs), list(outputs), **attributes)
-
-
-def spec_of(columns: dict[str, str], sample: dict[str, Cell], **rest: Any) -> ModelSpec:
-    """A description with these columns (name -> type, `?` at its end: may be missing); a regression unless told."""
-    made = tuple(
-        Column(name=name, type=kind.rstrip("?"), nullable=kind.endswith("?"))  # type: ignore[arg-type]
-        for name, kind in columns.items()
-    )
-    return ModelSpec(**({"task": "regression", "input": "columns"} | rest), columns=made, sample=sample)
-
 
 def passing_on(element: str = "float", width: int = 1, output: str | None = None) -> bytes:
     """A matrix that comes out as it went in: what it gives is what it was sent."""
@@ -235,61 +191,3 @@ def matrix_spec(width: int, **rest: Any) -> ModelSpec:
 
 def as_float32(values: Sequence[float]) -> list[float]:
     return [float(np.float32(value)) for value in values]
-
-
-# --- models that do harm ---------------------------------------------------------------------------------------------
-
-
-def looping() -> Made:
-    """As many rounds as the data says: a sample of one, and for ever if it is asked to."""
-    body = helper.make_graph(
-        [node("Identity", ["go"], ["go_on"]), node("Add", ["v", "one"], ["v_next"])],
-        "round",
-        [_port(("round", "int64", [])), _port(("go", "bool", [])), _port(("v", "double", []))],
-        [_port(("go_on", "bool", [])), _port(("v_next", "double", []))],
-        [helper.make_tensor("one", TensorProto.DOUBLE, [], [1.0])],
-    )
-    nodes = [
-        node("ReduceMax", ["n"], ["rounds"], keepdims=0),
-        node("Loop", ["rounds", "true", "zero"], ["total"], body=body),
-        *_with_rows("total"),
-    ]
-    constants = {"true": np.array(True), "zero": np.array(0.0), "nothing": np.array(0.0)}
-    return _counting_spec(), graph([("n", "int64", [None, 1])], [("y", "double", [None, 1])], nodes, constants)
-
-
-def allocating() -> Made:
-    """As much memory as the data says."""
-    nodes = [
-        node("ReduceMax", ["n"], ["size"], keepdims=0),
-        node("Reshape", ["size", "flat"], ["shape"]),
-        node("ConstantOfShape", ["shape"], ["block"]),
-        node("ReduceSum", ["block"], ["sum"], keepdims=0),
-        node("Cast", ["sum"], ["total"], to=TensorProto.DOUBLE),
-        *_with_rows("total"),
-    ]
-    constants = {"flat": np.array([1], np.int64), "nothing": np.array(0.0)}
-    return _counting_spec(), graph([("n", "int64", [None, 1])], [("y", "double", [None, 1])], nodes, constants)
-
-
-def dividing() -> Made:
-    """Whole numbers, divided. The lowest one by -1 is an exception of the processor: the end of the process."""
-    nodes = [node("Div", ["a", "b"], ["q"]), node("Cast", ["q"], ["y"], to=TensorProto.DOUBLE)]
-    spec = spec_of({"a": "int", "b": "int"}, {"a": 6, "b": 3})
-    return spec, graph([("a", "int64", [None, 1]), ("b", "int64", [None, 1])], [("y", "double", [None, 1])], nodes)
-
-
-POISON = b'{"rows": [{"a": -9223372036854775808, "b": -1}]}'
-
-
-def _with_rows(total: str) -> list[Any]:
-    """One number for all rows, in each of them."""
-    return [
-        node("Cast", ["n"], ["n_double"], to=TensorProto.DOUBLE),
-        node("Mul", ["n_double", "nothing"], ["zeros"]),
-        node("Add", ["zeros", total], ["y"]),
-    ]
-
-
-def _counting_spec() -> ModelSpec:
-    return spec_of({"n": "int"}, {"n": 1})

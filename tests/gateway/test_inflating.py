@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 
 import pytest
@@ -74,3 +75,24 @@ def test_many_members_share_the_limit() -> None:
     with pytest.raises(Problem) as caught:
         inflated(gzip.compress(BODY[:600], mtime=0) * 2, b"gzip", LIMIT)
     assert caught.value.kind.code == "payload_too_large"
+
+
+def test_members_without_content_count_too() -> None:
+    """An empty one has twenty bytes: 64 KB of them would take the event loop for milliseconds."""
+    few, many = gzip.compress(b"", mtime=0) * 10, gzip.compress(b"", mtime=0) * 3000
+
+    assert inflated(few + gzip.compress(BODY, mtime=0), b"gzip", LIMIT) == BODY
+    with pytest.raises(Problem) as caught:
+        inflated(many, b"gzip", LIMIT)
+    assert caught.value.kind.code == "payload_too_large"
+
+
+def test_a_stream_is_fed_in_pieces_and_comes_out_whole() -> None:
+    noise = random.Random(3).randbytes(200_000)
+
+    for squeezed, encoding in ((gzip.compress(noise), b"gzip"), (zlib.compress(noise), b"deflate")):
+        assert inflated(squeezed, encoding, len(noise)) == noise
+        with pytest.raises(Problem) as caught:
+            inflated(squeezed, encoding, len(noise) - 1)
+        assert caught.value.kind.code == "payload_too_large"
+    assert inflated(gzip.compress(noise) + gzip.compress(noise), b"gzip", 400_000) == noise + noise

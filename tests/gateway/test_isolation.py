@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,14 @@ import psutil
 import pytest
 
 from drills.client import calling
+from drills.harmful import POISON, allocating, dividing, looping
 from gateway.batch import RUNNING, WAITING, Locks
 from gateway.isolation import REQUESTS_AT_ONCE
 from gateway.loading import LoadedModel
 from gateway.operators import obstacle_to_inline
 from gateway.worker import Worker
 from runtime.environment import Environment
-from tests.gateway.model_files import POISON, allocating, cancer, diabetes, dividing, looping, passing_on, penguins
+from tests.gateway.model_files import cancer, diabetes, passing_on, penguins
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
 from tests.stack import Stack
 
@@ -391,14 +391,11 @@ async def test_a_thousand_routes_are_obeyed_before_their_models_are_loaded(
         " 0, now(), now(), 't' FROM apimgmt_predictionapi a, apimgmt_model m WHERE m.id <> a.model_id AND a.id = %s",
         model.id,
     )
-    started = time.monotonic()
     async with running_worker(gateway_env) as worker:
-        seconds = time.monotonic() - started
         n_routes, n_loaded = len(worker.table), worker.loader.n_loaded
 
     assert n_routes == 1000
     assert n_loaded < 1000
-    assert seconds < 15  # 0.3 s on a machine with nothing else to do
 
 
 def test_json_is_what_the_poison_is() -> None:

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
 import pytest
 
 from drills.client import Client, calling
+from drills.harmful import looping
 from tests.environment import unused_port
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Api, Rows, until
@@ -111,8 +113,26 @@ def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: R
     for _ in range(5):
         post(own_stack, api)
 
+    wait(lambda: counted(tables, api) == 5)
     page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
+    figures = {line.split("{")[0] for line in page.splitlines() if not line.startswith("#")}
+    assert figures == {
+        "gateway_requests_total",
+        "gateway_request_seconds_bucket",
+        "gateway_request_seconds_count",
+        "gateway_request_seconds_sum",
+        "gateway_applied_revision",
+        "gateway_routes",
+        "gateway_models_loaded",
+        "gateway_model_bytes",
+        "gateway_connections",
+        "gateway_requests_in_progress",
+        "gateway_requests_waiting",
+        "gateway_counts_waiting",
+        "gateway_in_step",
+    }
+    assert 'gateway_counts_waiting{slot="0"} 0.0' in page
     requests = [line for line in page.splitlines() if line.startswith("gateway_requests_total{")]
     assert sum(float(line.split()[-1]) for line in requests) == 5
     assert all(f'api_id="{api.id}"' in line and 'status="200"' in line for line in requests)
@@ -202,6 +222,32 @@ def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Rows, api
     assert b"connection: close" in answer
     live.gateway.stop()
     assert tables.counts(api.id) == (1, 0, 0)
+
+
+def test_a_model_in_its_own_process_and_a_large_body_finish_while_draining(own_stack: Stack, tables: Rows) -> None:
+    port = unused_port()
+    own_stack.gateway.start(METRICS_BIND=f"127.0.0.1:{port}")
+    slow = tables.api(looping())
+    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    url = own_stack.gateway_url + slow.path
+    bodies = [b'{"rows": [{"n": 200000}' + b" " * padding + b"]}" for padding in (0, 0, 0, 0, 100_000)]
+    with ThreadPoolExecutor(len(bodies)) as callers:
+        answers = [callers.submit(httpx.post, url, content=body, headers=slow.headers, timeout=30) for body in bodies]
+        wait(lambda: figure(port, "gateway_requests_in_progress") == len(bodies))
+        assert figure(port, "gateway_requests_waiting") > 0
+        code = own_stack.gateway.stop()
+        statuses = [answer.result().status_code for answer in answers]
+
+    assert code == 0
+    assert statuses == [200] * len(bodies)
+    assert tables.counts(slow.id) == (len(bodies), 0, 0)
+    assert no_ledger_is_open(tables)
+
+
+def figure(port: int, name: str) -> float:
+    """The sum over all workers."""
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name + "{"))
 
 
 def test_the_port_taken_is_one_clear_line(own_stack: Stack) -> None:

@@ -17,7 +17,21 @@ from gateway.worker import FIGURES, READY
 
 def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
     answers = {f"{number:016x}": {200: 1} for number in range(n_apis)}
-    return WorkerFigures(0, answers, [], 0.0, revision, n_apis, n_apis, 0, 0, 0, 0, True)
+    return WorkerFigures(
+        slot=0,
+        answers=answers,
+        latency_buckets=[],
+        latency_total_s=0.0,
+        revision=revision,
+        routes=n_apis,
+        models_loaded=n_apis,
+        model_bytes=0,
+        connections=0,
+        requests_in_progress=0,
+        requests_waiting=0,
+        counts_waiting=0,
+        is_in_step=True,
+    )
 
 
 def line(told: WorkerFigures) -> bytes:

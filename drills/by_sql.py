@@ -1,0 +1,156 @@
+"""APIs written straight into the database's tables, as the console would leave them after a launch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from drills.graphs import Made
+from gateway.keys import key_digest, new_key
+from gateway.modelspec import ModelSpec, spec_to_json
+
+EVERYBODY = ("0.0.0.0/0",)
+
+
+class Rows:
+    """Writes what the console would write, as SQL, and reads what the gateway wrote."""
+
+    def __init__(self, url: str, store_dir: Path) -> None:
+        self.url = url
+        self.store_dir = store_dir
+
+    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, query: str, *values: Any) -> Any:
+        return self.sql(query, *values)[0][0]
+
+    def version(self, made: Made, *, model_id: int | None = None, number: int = 1) -> tuple[int, int]:
+        """A stored artefact; returns (model id, version id)."""
+        spec, content = made
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self.store_dir / sha256[:2] / sha256
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if model_id is None:
+            workspace = self.one(
+                "INSERT INTO apimgmt_workspace (name, edition, api_options) VALUES (%s, 'standard', 9) RETURNING id",
+                secrets.token_hex(4),
+            )
+            model_id = self.one(
+                "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by) VALUES (%s, 'm', now(), 't')"
+                " RETURNING id",
+                workspace,
+            )
+        version_id = self.one(
+            "INSERT INTO apimgmt_modelversion"
+            " (model_id, number, sha256, size_bytes, format, task, spec, created_at, created_by)"
+            " VALUES (%s, %s, %s, %s, 'onnx', %s, %s, now(), 't') RETURNING id",
+            *(model_id, number, sha256, len(content), spec.task, Jsonb(spec_to_json(spec))),
+        )
+        return int(model_id or 0), int(version_id)
+
+    def api(
+        self,
+        made: Made,
+        *,
+        trial_of: int | None = None,
+        target: str = "operating",
+        networks: Sequence[str] = EVERYBODY,
+    ) -> Api:
+        """An API with its whitelist, and its quota if it is a trial of so many requests."""
+        model_id, version_id = self.version(made)
+        key, api_id = new_key(), secrets.token_hex(8)
+        status = target if target in {"operating", "stopped", "failed", "building", "deleting"} else "stopped"
+        if trial_of is not None:
+            self.sql(
+                "INSERT INTO apimgmt_trialquota (api_id, request_limit, used) VALUES (%s, %s, 0)", api_id, trial_of
+            )
+        self.sql(
+            "INSERT INTO apimgmt_predictionapi (id, model_id, type, status, target, is_locked, version_id, key_digest,"
+            " revision, status_since, created_at, created_by)"
+            " VALUES (%s, %s, %s, %s, %s, false, %s, %s, 0, now(), now(), 't')",
+            *(api_id, model_id, "official" if trial_of is None else "trial", status, target, version_id),
+            key_digest(key),
+        )
+        api = Api(self, api_id, key, version_id, made[0])
+        api.allow(*networks)
+        return api
+
+    def counts(self, api_id: str) -> tuple[int, int, int]:
+        """200, 4xx and 5xx over all days and ledgers."""
+        found = self.sql(
+            "SELECT coalesce(sum(count_200), 0), coalesce(sum(count_4xx), 0), coalesce(sum(count_5xx), 0)"
+            " FROM apimgmt_requeststat WHERE api_id = %s",
+            api_id,
+        )[0]
+        return int(found[0]), int(found[1]), int(found[2])
+
+    def used(self, api_id: str) -> int:
+        return int(self.one("SELECT used FROM apimgmt_trialquota WHERE api_id = %s", api_id))
+
+    def workers(self) -> dict[str, tuple[str, int, str]]:
+        """id -> (state, applied revision, gone reason)."""
+        return {
+            row[0]: row[1:]
+            for row in self.sql("SELECT id, state, applied_revision, gone_reason FROM apimgmt_gatewayworker")
+        }
+
+    @property
+    def revision(self) -> int:
+        return int(self.one("SELECT revision FROM apimgmt_installation"))
+
+
+@dataclass
+class Api:
+    """One API that `Rows.api` made."""
+
+    rows: Rows
+    id: str
+    key: str
+    version_id: int
+    spec: ModelSpec
+
+    @property
+    def path(self) -> str:
+        return f"/apis/{self.id}/predict"
+
+    @property
+    def body(self) -> bytes:
+        return json.dumps({"rows": [self.spec.sample]}).encode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self.key, "content-type": "application/json"}
+
+    def set(self, **columns: Any) -> int:
+        """Change columns of the row; returns the revision that gave."""
+        names = ", ".join(f"{name} = %s" for name in columns)
+        return int(
+            self.rows.one(
+                f"UPDATE apimgmt_predictionapi SET {names} WHERE id = %s RETURNING revision",  # noqa: S608
+                *columns.values(),
+                self.id,
+            )
+        )
+
+    def allow(self, *networks: str) -> None:
+        for network in networks:
+            self.rows.sql(
+                "INSERT INTO apimgmt_whitelistentry (api_id, network, note, created_at, created_by)"
+                " VALUES (%s, %s, '', now(), 't')",
+                *(self.id, network),
+            )
+
+    def disallow(self, network: str) -> None:
+        self.rows.sql("DELETE FROM apimgmt_whitelistentry WHERE api_id = %s AND network = %s", self.id, network)

@@ -1,0 +1,71 @@
+"""Ten thousand connections that do nothing, against the real gateway: others are served, and memory has a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from drills.by_sql import Rows
+from drills.client import calling
+from drills.ground import worker_pids
+from gateway.protocol import Bounds
+from tests.gateway.model_files import cancer
+from tests.gateway.serving import until
+from tests.stack import Stack
+
+CROWD = 10_000
+BYTES_A_CONNECTION = 16_384  # docs/gateway.md says what was measured
+
+
+@contextmanager
+def idle_crowd(port: int, deed: str) -> Iterator[subprocess.Popen[str]]:
+    script = Path(__file__).with_name("idle_crowd.py")
+    crowd = subprocess.Popen(
+        [sys.executable, str(script), str(port), str(CROWD), deed],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with crowd:
+        yield crowd
+        crowd.kill()
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < CROWD + 64, reason="this machine allows fewer open files"
+)
+@pytest.mark.parametrize("deed", ["livez", "nothing"])
+async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, deed: str) -> None:
+    own_stack.start("gateway")
+    tables = Rows(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
+    api = tables.api(cancer())
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    workers = [psutil.Process(pid) for pid in worker_pids(own_stack.gateway)]
+    async with calling(own_stack.gateway_url, api, connections=8) as client:
+        await until(lambda: client.answered > 2000)
+    before = [worker.memory_info().rss for worker in workers]
+
+    with idle_crowd(own_stack.environment.gateway_port, deed) as crowd:
+        assert crowd.stdout
+        made = await asyncio.to_thread(crowd.stdout.readline)
+        held = [len(worker.net_connections(kind="tcp")) for worker in workers]
+        grown = [worker.memory_info().rss - rss for worker, rss in zip(workers, before, strict=True)]
+        async with calling(own_stack.gateway_url, api, connections=8) as client:
+            await until(lambda: client.answered > 500)
+        still_open, _ = await asyncio.to_thread(crowd.communicate)
+
+    assert int(made) == CROWD
+    assert set(client.answers) == {200}
+    assert client.cut == 0
+    assert 0 < int(still_open) <= len(workers) * Bounds.connections
+    assert all(number <= Bounds.connections + 64 for number in held)
+    assert all(growth <= Bounds.connections * BYTES_A_CONNECTION for growth in grown)
+    assert [worker.pid for worker in workers] == worker_pids(own_stack.gateway)

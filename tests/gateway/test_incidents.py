@@ -1,0 +1,106 @@
+"""What models did is told to the console; what the database refuses of it holds up neither counts nor other news."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.adoption import adopt_ownerless
+from gateway.database import Database, DatabaseAway
+from gateway.incidents import IncidentLog
+from gateway.ledger import COUNT_200, Book
+from gateway.ledger_file import IN_CALL
+from tests.gateway.model_files import cancer
+from tests.gateway.serving import Api, Rows
+
+WORKER = "c" * 32
+TOLD = "SELECT api_id, version_id, worker_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id"
+
+
+@pytest.fixture
+async def database(rows: Rows) -> AsyncIterator[Database]:
+    made = Database(lambda: rows.url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def api(rows: Rows) -> Api:
+    return rows.api(cancer())
+
+
+def crashed_worker(folder: Path, api: Api) -> None:
+    """What one leaves behind that had answered three times and crashed in the fourth computation."""
+    folder.mkdir()
+    book = Book(folder, WORKER, ZoneInfo("UTC"))
+    cell = book.cell(api.id)
+    assert cell is not None
+    cell.counts[cell.index + COUNT_200] += 3
+    cell.counts[IN_CALL] = cell.index
+    (folder / f"{WORKER}.crash").write_text("Fatal Python error: Segmentation fault\n\nCurrent thread ...\n")
+    book.release()
+
+
+async def test_a_crash_is_held_against_the_model_that_was_computed(
+    rows: Rows, api: Api, database: Database, tmp_path: Path
+) -> None:
+    crashed_worker(tmp_path / "ledgers", api)
+
+    adopted = await adopt_ownerless(tmp_path / "ledgers", set(), database)
+
+    assert adopted == 1
+    assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
+
+
+async def test_counts_are_adopted_though_the_incident_is_refused(
+    rows: Rows, api: Api, database: Database, tmp_path: Path
+) -> None:
+    rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'worker_crashed')")
+    crashed_worker(tmp_path / "ledgers", api)
+
+    adopted = await adopt_ownerless(tmp_path / "ledgers", set(), database)
+
+    assert adopted == 1
+    assert rows.counts(api.id) == (3, 0, 0)
+    assert rows.sql(TOLD) == []
+    assert rows.one("SELECT state FROM apimgmt_ledger") == "closed"
+    assert [path.suffix for path in (tmp_path / "ledgers").iterdir()] == [".crash"]
+
+
+async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Rows, api: Api, database: Database) -> None:
+    rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (reason <> 'refused')")
+    log = IncidentLog(WORKER)
+    log.note(api.id, api.version_id, "timeout", "refused")
+    log.note(api.id, api.version_id, "memory", "told")
+
+    await log.flush(database)
+    await log.flush(database)
+
+    assert [row[3] for row in rows.sql(TOLD)] == ["memory"]
+
+
+async def test_incidents_wait_for_the_database_and_are_told_once(rows: Rows, api: Api, database: Database) -> None:
+    log = IncidentLog(WORKER)
+    log.note(api.id, api.version_id, "timeout", "\0 too slow")
+    with pytest.raises(DatabaseAway):
+        await log.flush(Database(lambda: "postgresql://127.0.0.1:1/nothing"))
+
+    await log.flush(database)
+    await log.flush(database)
+
+    assert [row[3:] for row in rows.sql(TOLD)] == [("timeout", "\ufffd too slow")]
+
+
+async def test_one_of_a_kind_a_minute(rows: Rows, api: Api, database: Database) -> None:
+    """A model that fails at every call must not fill the database too."""
+    log = IncidentLog(WORKER)
+    for _ in range(50):
+        log.note(api.id, api.version_id, "timeout", "too slow")
+    log.note(api.id, api.version_id, "memory", "too large")
+
+    await log.flush(database)
+
+    assert [row[3] for row in rows.sql(TOLD)] == ["timeout", "memory"]
