@@ -18,7 +18,7 @@ from pathlib import Path
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 CLIENTS = ".venv-clients"
 
-FILES = {
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "run": {".venv": ("requirements.txt", "requirements-embedded.txt")},
     "dev": {
         ".venv": ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"),
