@@ -16,7 +16,9 @@ import msgspec
 
 from gateway.dialects.base import Decoded, Reply
 from gateway.dialects.csv_intake import CsvIntake
+from gateway.dialects.native_csv import sample_csv
 from gateway.dialects.replies import JSON_TYPE
+from gateway.dialects.schemas import TEXT, Schema, list_of, object_of
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
 from gateway.reasons import Reasoner, Reasons, number_text
@@ -131,6 +133,22 @@ class Manual:
             columns = [*result, *_reason_columns(reasons, spec, request)]
             outputs.append(_output("prediction_analysis.csv", columns))
         return Reply(msgspec.json.encode(_Answer(model_version, outputs)), JSON_TYPE)
+
+
+def manual_sample(spec: ModelSpec) -> bytes:
+    """A request for the sample row, with reasons."""
+    data = base64.b64encode(sample_csv(spec)).decode()
+    switches = [{"name": name, "type": "boolean", "data": name == "ar"} for name in ("ar", "ad", "nc")]
+    return msgspec.json.encode({"inputs": [{"name": "pr", "type": "csv", "data": data}, *switches]})
+
+
+def manual_schemas() -> dict[str, Schema]:
+    named = object_of(["name", "type", "data"], name=TEXT, type=TEXT, data={"type": ["string", "boolean"]})
+    output = object_of(["name", "data"], name=TEXT, data=TEXT)
+    return {
+        "ManualRequest": object_of(["inputs"], inputs=list_of(named, 1)),
+        "ManualReply": object_of(["version", "outputs"], version=TEXT, outputs=list_of(output, 1)),
+    }
 
 
 # --- in -------------------------------------------------------------------------------------------------------------
