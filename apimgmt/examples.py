@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
 from typing import Any
 
-from gateway import snippets
+from django.conf import settings
+
+from gateway import dialects, snippets
+from gateway.dialects import FORMATS, Format
 from gateway.modelspec import ModelSpec
-from gateway.problems import PROBLEM_TYPES
+from gateway.problems import Problem, RowError
 
 
 def sample_row(spec: ModelSpec) -> str:
@@ -67,17 +71,77 @@ def _shares(classes: tuple[str, ...]) -> list[tuple[str, float]]:
     return [(name, first if index == 0 else rest) for index, name in enumerate(classes)]
 
 
-def problem_json() -> str:
-    """The body of a refusal, one with a list of faults."""
-    kind = PROBLEM_TYPES["invalid_rows"]
-    fault = {"row": 1, "column": "bil_length_mm", "expected": "a known column", "received": "bil_length_mm"}
-    document = {
-        "type": "about:blank",
-        "title": kind.title,
-        "status": kind.status,
-        "code": kind.code,
-        "detail": kind.when,
-        "request_id": "0191b2c4d5e6",
-        "errors": [{**fault, "nearest": "bill_length_mm"}],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+WITH_A_CHAPTER = ("json", "csv")
+"""Formats that the specifications page tells more of than what all have."""
+
+
+@dataclass(frozen=True)
+class FormatExample:
+    """One request format, with a request for the sample row and a refusal in its shape."""
+
+    anchor: str
+    title: str
+    path: str
+    media_type: str
+    body: str
+    answer: str
+    sample: str
+    refusal: str
+
+
+def format_examples(spec: ModelSpec | None, model_name: str) -> list[FormatExample]:
+    """Every format of the gateway's registry, those with a chapter of their own first.
+
+    Without a model there is no sample. `model_name` goes into the paths.
+    """
+    return [
+        FormatExample(
+            anchor=one.anchor,
+            title=one.title,
+            path=one.path.format(model=model_name),
+            media_type=one.media_type,
+            body=one.body,
+            answer=one.answer,
+            sample=_laid_out(one.sample(spec)) if spec else "",
+            refusal=refusal(one, _typo(spec)),
+        )
+        for one in sorted(FORMATS, key=lambda one: one.anchor not in WITH_A_CHAPTER)
+    ]
+
+
+def refusal(one: Format, problem: Problem) -> str:
+    """What the gateway answers on the format's path."""
+    content, _media_type = dialects.refusal(one.path.format(model="m"), problem, "0191b2c4d5e6", types_url())
+    return _laid_out(content)
+
+
+def codes_by_path(code: str) -> list[tuple[str, str]]:
+    """How formats whose refusals have an `error_code` of their own write it: predicting path and that code."""
+    found: dict[str, str] = {}
+    for one in FORMATS:
+        document = json.loads(refusal(one, Problem(code)))
+        if "error_code" in document:
+            found[one.path] = document["error_code"]
+    return list(found.items())
+
+
+def types_url() -> str:
+    """The page on which each code has an anchor."""
+    return f"{settings.ENVIRONMENT.console_url}/docs/inference-api/"
+
+
+def _typo(spec: ModelSpec | None) -> Problem:
+    """A column whose name lacks its last letter, as the gateway refuses it."""
+    name = spec.columns[0].name if spec else "length"
+    sent = name[:-1] or "x"
+    fault = RowError(1, sent, f'the column "{name}"', f'a column called "{sent}"', name)
+    return Problem("invalid_rows", "1 fault in 1 of 1 row.", errors=(fault,))
+
+
+def _laid_out(content: bytes) -> str:
+    """JSON in two columns of space, anything else as it is."""
+    text = content.decode()
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text

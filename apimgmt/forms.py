@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from apimgmt.models import ApiType
+from apimgmt.wording import SWITCH_WORDS
 
 _CLASSES: dict[type[forms.Widget], str] = {
     forms.Textarea: "textarea",
@@ -81,6 +82,24 @@ class WhitelistForm(StyledFields, forms.Form):
     )
     note = forms.CharField(
         label=_("Note"), max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+
+class DescriptionForm(StyledFields, forms.Form):
+    """Who learns of the API's columns: callers from refusals, everybody from the description."""
+
+    hides_schema = forms.BooleanField(
+        label=SWITCH_WORDS["hides_schema"],
+        required=False,
+        help_text=_("Refusals tell the code and how many rows are wrong, but name no column and no value."),
+    )
+    has_public_description = forms.BooleanField(
+        label=SWITCH_WORDS["has_public_description"],
+        required=False,
+        help_text=_(
+            "The docs page and openapi.json, with all columns and an example row, need no key: "
+            "only an address on the whitelist."
+        ),
     )
 
 

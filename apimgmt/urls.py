@@ -23,6 +23,7 @@ urlpatterns = [
     path("models/<int:model_id>/api/launch/", api.launch, name="api-launch"),
     path("models/<int:model_id>/api/send-row/", api.send_row, name="api-send-row"),
     path("models/<int:model_id>/api/whitelist/", whitelist.whitelist, name="api-whitelist"),
+    path("models/<int:model_id>/api/description/", deeds.description, name="api-description"),
     path("models/<int:model_id>/api/key/", deeds.key, name="api-key"),
     path("models/<int:model_id>/api/key/roll/", deeds.roll, name="api-roll"),
     path("models/<int:model_id>/api/stop/", deeds.stop, name="api-stop"),

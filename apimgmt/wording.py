@@ -85,7 +85,15 @@ CHANGE_WORDS: dict[str, Sentence] = {
     "upgrade": pgettext_lazy("change", "Upgrade to official"),
     "allow": pgettext_lazy("change", "IP whitelist"),
     "disallow": pgettext_lazy("change", "IP whitelist"),
+    "describe": pgettext_lazy("change", "Description settings"),
     "roll key": pgettext_lazy("change", "New key"),
+}
+
+
+# Switches of an API, by the column that holds them.
+SWITCH_WORDS = {
+    "hides_schema": gettext_lazy("Hide the schema in errors"),
+    "has_public_description": gettext_lazy("Public description"),
 }
 
 

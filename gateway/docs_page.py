@@ -6,10 +6,11 @@ Plain text with everything escaped; scripts and styles are files of their own, b
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from gateway.dialects.base import About
+from gateway.dialects.base import About, Format
 from gateway.dialects.description import ColumnNote, describe_columns
 from gateway.modelspec import Column, ModelSpec
 from gateway.problems import PROBLEM_TYPES
@@ -17,17 +18,9 @@ from gateway.snippets import Snippet, ordered_sample, snippets
 
 _KINDS: Final = {"float": "number", "int": "whole number", "string": "text", "bool": "true or false"}
 _MOST_FIELDS: Final = 200  # beyond that the form is one text box
-_DIALECTS: Final = (
-    ("JSON rows", "POST", "/predict", '{"rows": [{…}]}'),
-    ("CSV", "POST", "/predict", "text/csv with a header row"),
-    ("Named inputs", "POST", "/predict", '{"inputs": [{"name": "pr", …}]}, with prediction reasons'),
-    ("Open Inference Protocol v2", "POST", "/v2/models/{name}/infer", "JSON or binary tensors"),
-    ("KServe v1", "POST", "/v1/models/{name}:predict", '{"instances": […]}; :explain adds contributions'),
-    ("MLflow", "POST", "/invocations", "dataframe_split, dataframe_records, instances, inputs or CSV"),
-)
 
 
-def page(about: About) -> str:
+def page(about: About, formats: Sequence[Format]) -> str:
     """The whole document."""
     spec = about.spec
     name = about.name or about.api_id
@@ -59,7 +52,7 @@ def page(about: About) -> str:
 {_columns(spec)}
 {_form(spec)}
 {"".join(_snippet(call) for call in calls)}
-{_formats(about, name)}
+{_formats(about, name, formats)}
 {_errors(about)}
 </div>
 </div>
@@ -188,11 +181,12 @@ def _snippet(call: Snippet) -> str:
     )
 
 
-def _formats(about: About, name: str) -> str:
+def _formats(about: About, name: str, formats: Sequence[Format]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(title)}</th><td class="mono">{method} {escape(path.format(name=name))}</td>'
-        f"<td>{escape(body)}</td></tr>"
-        for title, method, path, body in _DIALECTS
+        f'<tr><th scope="row">{escape(one.title)}</th>'
+        f'<td class="mono">POST /{escape(one.path.format(model=name))}</td>'
+        f"<td>{escape(one.body)}</td><td>{escape(one.answer)}</td></tr>"
+        for one in formats
     )
     return _section(
         "formats",
@@ -200,7 +194,7 @@ def _formats(about: About, name: str) -> str:
         f"<p>One key, one count and one quota for all of them. Paths are below <code>{escape(about.base_url)}</code>; "
         '<a href="openapi.json">openapi.json</a> has every path with its schema.</p>'
         '<div class="table-wrap"><table class="table"><thead><tr><th scope="col">Format</th><th scope="col">Path</th>'
-        f'<th scope="col">Body</th></tr></thead><tbody>{rows}</tbody></table></div>',
+        f'<th scope="col">Body</th><th scope="col">Answer</th></tr></thead><tbody>{rows}</tbody></table></div>',
     )
 
 

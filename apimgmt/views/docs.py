@@ -10,14 +10,17 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from apimgmt import examples
-from apimgmt.addresses import api_url
-from apimgmt.models import Model
+from apimgmt.addresses import api_url, docs_url, openapi_url
+from apimgmt.models import Model, Status
 from apimgmt.selectors import models_visible_to, workspaces_visible_to
 from apimgmt.views.models import TASK_WORDS, column_rows
 from apimgmt.views.shell import Crumb, chosen_workspace, render_page, signed_in
 from gateway.dialects import sample_csv
 from gateway.modelspec import spec_from_json
 from gateway.problems import PROBLEM_TYPES
+from gateway.slugs import slug
+
+SERVED = {Status.OPERATING, Status.UPDATING}
 
 
 @signed_in
@@ -34,8 +37,8 @@ def inference_docs(request: HttpRequest) -> HttpResponse:
         "crumbs": [Crumb(_("Inference API Specifications"))],
         "models": models,
         "chosen_model": model,
-        "problems": list(PROBLEM_TYPES.values()),
-        "problem_example": examples.problem_json(),
+        "with_a_chapter": examples.WITH_A_CHAPTER,
+        "problems": [(kind, examples.codes_by_path(kind.code)) for kind in PROBLEM_TYPES.values()],
         "base": f"{settings.ENVIRONMENT.gateway_url}/apis/{{api_id}}",
         "max_body_bytes": settings.ENVIRONMENT.max_body_bytes,
         "trial_limit": settings.ENVIRONMENT.trial_request_limit,
@@ -47,7 +50,7 @@ def inference_docs(request: HttpRequest) -> HttpResponse:
 def _example(model: Model | None) -> dict[str, Any]:
     version = model.versions.first() if model is not None else None
     if model is None or version is None:
-        return {}
+        return {"formats": examples.format_examples(None, "MODEL")}
     spec = spec_from_json(version.spec)
     api = model.current_apis[0] if model.current_apis else None  # type: ignore[attr-defined]  # from models_visible_to
     url = api_url(api) if api else f"{settings.ENVIRONMENT.gateway_url}/apis/API_ID/predict"
@@ -63,4 +66,7 @@ def _example(model: Model | None) -> dict[str, Any]:
         "python": examples.python_call(url, spec),
         "reply": examples.reply_json(spec),
         "reply_csv": examples.reply_csv(spec),
+        "formats": examples.format_examples(spec, slug(model.name) or (api.pk if api else "API_ID")),
+        "docs_url": docs_url(api) if api and api.status in SERVED else "",
+        "openapi_url": openapi_url(api) if api and api.status in SERVED else "",
     }

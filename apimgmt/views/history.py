@@ -16,7 +16,7 @@ from apimgmt.models import ApiEvent, PredictionAPI, Receipt
 from apimgmt.stages import STAGES
 from apimgmt.views.models import head_context, model_crumbs
 from apimgmt.views.shell import Crumb, found_model, render_page, signed_in
-from apimgmt.wording import event_word, receipt_sentence
+from apimgmt.wording import SWITCH_WORDS, event_word, receipt_sentence
 
 EVENTS_A_PAGE = 50
 
@@ -85,6 +85,10 @@ def _detail(event: ApiEvent) -> str:
                 "more": more,
             }
         )
+    if switches := [
+        f"{word}: {_('on') if detail[name] else _('off')}" for name, word in SWITCH_WORDS.items() if name in detail
+    ]:
+        return ", ".join(switches)
     if "removed" in detail:
         return str(detail["removed"])
     if "stage" in detail:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from apimgmt import charts, examples, lifecycle, selectors
 from apimgmt.actors import Actor, actor_of
-from apimgmt.addresses import api_url
+from apimgmt.addresses import api_url, docs_url, openapi_url
 from apimgmt.building import is_waiting_for_a_worker
 from apimgmt.confirmation import Confirmation, confirmation
 from apimgmt.models import Build, BuildKind, GatewayIncident, Model, Outcome, PredictionAPI, Receipt, Status
@@ -53,6 +53,7 @@ URL_NAMES = (
     "delete",
     "cancel",
     "whitelist",
+    "description",
     "key",
     "roll",
     "update",
@@ -118,6 +119,14 @@ class ApiPage:
     @property
     def api_url(self) -> str:
         return api_url(self.api) if self.api else ""
+
+    @property
+    def docs_url(self) -> str:
+        return docs_url(self.api) if self.api else ""
+
+    @property
+    def openapi_url(self) -> str:
+        return openapi_url(self.api) if self.api else ""
 
     @cached_property
     def newest_version(self) -> int:

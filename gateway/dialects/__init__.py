@@ -1,4 +1,4 @@
-"""The request formats of one API: bytes -> columns, columns -> bytes. One codec a file, one line in `_CODECS`.
+"""The request formats of one API: bytes -> columns, columns -> bytes. One codec a file, one line in `_PREDICTING`.
 
 The server goes through these steps, in this order:
 
@@ -21,7 +21,7 @@ The server goes through these steps, in this order:
 - What is chosen depends only on `path` and the headers, so a batch process can choose again from the same two.
 
 For the console: `sample_body(spec)` and `sample_csv(spec)` are bodies with the sample row; `describe_columns(spec)`
-is what the specifications page and a description of the API say about each column.
+is what the specifications page and a description of the API say about each column; `FORMATS` is what they list.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.dialects.base import About, Asked, Codec, Decoded, Dialect, Page, Reply
+from gateway.dialects.base import About, Asked, Codec, Decoded, Dialect, Format, Page, Reply
 from gateway.dialects.describing import Description
 from gateway.dialects.description import ColumnNote, describe_columns
 from gateway.dialects.inflating import check_encoding, inflated
@@ -50,11 +50,13 @@ if TYPE_CHECKING:
     from gateway.predictor import Predictor
 
 __all__ = [
+    "FORMATS",
     "About",
     "ColumnNote",
     "Decoded",
     "Dialect",
     "Endpoint",
+    "Format",
     "Page",
     "Reply",
     "choose",
@@ -69,15 +71,18 @@ __all__ = [
     "too_many_rows",
 ]
 
-_CODECS: tuple[Codec, ...] = (
+_PREDICTING: tuple[Codec, ...] = (
     NativeJson(),  # and the manual format, which only the body tells from it
     NativeCsv(),
     OpenInference(),
     KServeV1(),
     MlflowJson(),
     MlflowCsv(),
-    Description(),
 )
+_CODECS: tuple[Codec, ...] = (*_PREDICTING, Description(_PREDICTING))
+FORMATS: tuple[Format, ...] = tuple(one for codec in _PREDICTING for one in codec.formats)
+"""Every request format, as descriptions list them."""
+
 _PLAIN = Codec()
 _REMEMBERED_BYTES = 200  # what is longer than any honest client's is worked out each time instead of kept
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from gateway.dialects.media import MediaType
+from gateway.dialects.schemas import Schema
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem, RowError, problem_body
 from gateway.table import Prediction, Table
@@ -102,8 +103,24 @@ class Page(msgspec.Struct, frozen=True):
     asks_browser: bool = False
 
 
+class Format(msgspec.Struct, frozen=True):
+    """One request format as the descriptions list it.
+
+    `path` is below the API's base; "{model}" stands for the model's name. `body` and `answer` are its shapes in short,
+    `sample` makes a request with the model's sample row.
+    """
+
+    anchor: str
+    title: str
+    path: str
+    media_type: str
+    body: str
+    answer: str
+    sample: Callable[[ModelSpec], bytes]
+
+
 class Codec:
-    """One line of the registry: which paths it answers, and how refusals look on them."""
+    """One line of the registry: which paths it answers, how refusals look on them, and what is told of it."""
 
     media_types: tuple[str, ...] = ("application/json",)
     """The content types it reads, in lower case; "" where a request need not say one."""
@@ -112,6 +129,20 @@ class Codec:
     """The paths, relative to the API's base, whose POST is a prediction request. Groups: model, version, verb."""
 
     pages: tuple[Page, ...] = ()
+
+    formats: tuple[Format, ...] = ()
+
+    tag: str = ""
+    """What groups its paths in the OpenAPI document, with `about` as the words for it; "" where it has none."""
+    about: str = ""
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        """Its paths as OpenAPI tells them, for a model of this name."""
+        return {}
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        """The schemas that its paths refer to, by name."""
+        return {}
 
     def owns(self, path: str) -> bool:
         """Whether refusals on this path are told in this codec's shape."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,8 @@ import msgspec
 from gateway import docs_page, openapi
 from gateway.dialects.base import About, Codec, Headers, Page, Reply
 from gateway.dialects.replies import JSON_TYPE
+from gateway.dialects.schemas import TEXT, Schema, answer, page
+from gateway.modelspec import ModelSpec
 from runtime.environment import PROJECT_DIR
 
 _OWN_FILES: Final = Path(docs_page.__file__).parent / "assets"
@@ -37,24 +39,33 @@ _KEPT: Final[Headers] = ((b"cache-control", b"max-age=300"),)
 
 
 class Description(Codec):
-    """Predicts nothing."""
+    """Predicts nothing; tells of the other codecs."""
 
     predicting = re.compile(r"(?!)")
+    tag = "description"
+    about = "This document, and the same as a page."
 
-    def __init__(self) -> None:
+    def __init__(self, codecs: Sequence[Codec]) -> None:
+        self._formats = [one for codec in codecs for one in codec.formats]
+        self._codecs = (*codecs, self)
         self.pages = (
-            Page(re.compile(r"openapi\.json"), _openapi, asks_browser=True),
-            Page(re.compile(r"docs/?"), _docs, asks_browser=True),
+            Page(re.compile(r"openapi\.json"), self._openapi, asks_browser=True),
+            Page(re.compile(r"docs/?"), self._docs, asks_browser=True),
             *(Page(re.compile(rf"docs/{re.escape(name)}"), _served(name), is_open=True) for name in _FILES),
         )
 
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        html = {"description": "A page for people.", "content": {"text/html": {"schema": TEXT}}}
+        return {
+            "/openapi.json": page(self.tag, "This document", answer("OpenAPI 3.1", json=None), "Problem"),
+            "/docs": page(self.tag, "The same as a page", html, "Problem"),
+        }
 
-def _openapi(about: About) -> Reply:
-    return Reply(msgspec.json.encode(openapi.openapi(about)), JSON_TYPE, _NO_STORE)
+    def _openapi(self, about: About) -> Reply:
+        return Reply(msgspec.json.encode(openapi.openapi(about, self._codecs)), JSON_TYPE, _NO_STORE)
 
-
-def _docs(about: About) -> Reply:
-    return Reply(docs_page.page(about).encode(), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
+    def _docs(self, about: About) -> Reply:
+        return Reply(docs_page.page(about, self._formats).encode(), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
 
 
 def _served(name: str) -> Callable[[About], Reply]:

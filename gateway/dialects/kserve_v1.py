@@ -7,14 +7,31 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.dialects.base import About, Asked, Codec, Decoded, Page, Reply, sentence
+from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
 from gateway.dialects.json_intake import JsonIntake, listed, members
 from gateway.dialects.labels import PlainAnswers
 from gateway.dialects.native_json import check_json_charset
 from gateway.dialects.replies import JSON_TYPE
+from gateway.dialects.schemas import (
+    ANY,
+    NUMBER,
+    ROW,
+    TEXT,
+    Schema,
+    answer,
+    label_of,
+    list_of,
+    object_of,
+    open_page,
+    operation,
+    page,
+    ref,
+    request_body,
+)
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
-from gateway.reasons import Reasoner, Reasons, number_text
+from gateway.reasons import Reasoner, Reasons
+from gateway.snippets import ordered_sample
 from gateway.table import Prediction
 
 if TYPE_CHECKING:
@@ -50,8 +67,8 @@ class V1Dialect(msgspec.Struct, frozen=True, gc=False):
         if not self.explains:
             return Reply(f'{{"predictions":{answers}}}'.encode(), JSON_TYPE)
         reasons = predictor.prepared(Reasoner).explain(decoded.table, prediction, predictor.predict)
-        explanations = _explanations(reasons, predictor.spec)
-        return Reply(f'{{"predictions":{answers},"explanations":[{explanations}]}}'.encode(), JSON_TYPE)
+        explanations = msgspec.json.encode(_explanations(reasons, predictor.spec)).decode()
+        return Reply(f'{{"predictions":{answers},"explanations":{explanations}}}'.encode(), JSON_TYPE)
 
 
 class KServeV1(Codec):
@@ -60,12 +77,63 @@ class KServeV1(Codec):
     media_types = ("application/json", "")
     predicting = re.compile(r"v1/models/(?P<model>[^/:]+):(?P<verb>predict|explain)")
 
+    tag = "kserve v1"
+    about = "KServe's protocol v1."
+
     def __init__(self) -> None:
+        shape, answers = '{"instances": [{…}]} or [[…]]', '{"predictions": [label or value, …]}'
+        explained = '{"predictions": […], "explanations": [{"class", "contributions"}, …]}'
+        self.formats = (
+            Format(
+                "kserve-v1", "KServe v1", "v1/models/{model}:predict", "application/json", shape, answers, v1_sample
+            ),
+            Format(
+                "kserve-v1-explain",
+                "KServe v1, with prediction reasons",
+                "v1/models/{model}:explain",
+                "application/json",
+                shape,
+                explained,
+                v1_sample,
+            ),
+        )
         self.pages = (
             Page(re.compile(""), lambda about: _json({"status": "alive"}), is_open=True),
             Page(re.compile(r"v1/models"), lambda about: _json({"models": [about.name or about.api_id]})),
             Page(re.compile(r"v1/models/(?P<model>[^/:]+)"), _readiness, is_open=True),
         )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        model = f"/v1/models/{name}"
+        request = request_body(("application/json", ref("V1Request"), {"instances": [ordered_sample(spec)]}))
+
+        def predicting(summary: str, reply: str) -> Schema:
+            return operation(self.tag, summary, request, answer("One an instance.", json=ref(reply)), "V1Error")
+
+        ready = ref("ModelReady")
+        return {
+            f"{model}:predict": predicting("Predict", "V1Predictions"),
+            f"{model}:explain": predicting("Explain: each variable's contribution", "V1Explanations"),
+            "/": open_page(self.tag, "Liveness", answer("Alive", json=ref("Alive")), "V1Error"),
+            "/v1/models": page(self.tag, "Model list", answer("The one model", json=ref("V1Models")), "V1Error"),
+            model: open_page(self.tag, "Model readiness", answer("Ready", json=ready), "V1Error", unready=ready),
+        }
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        contributions = object_of([]) | {"properties": {column.name: NUMBER for column in spec.columns}}
+        explanation = object_of(["contributions"], contributions=contributions, **{"class": TEXT})
+        predictions = list_of(label_of(spec), 1)
+        return {
+            "V1Error": object_of(["error"], error=TEXT),
+            "V1Request": object_of(["instances"], instances=list_of({"oneOf": [ROW, list_of(ANY)]}, 1)),
+            "V1Predictions": object_of(["predictions"], predictions=predictions),
+            "V1Explanations": object_of(
+                ["predictions", "explanations"], predictions=predictions, explanations=list_of(explanation)
+            ),
+            "V1Models": object_of(["models"], models=list_of(TEXT)),
+            "Alive": object_of(["status"], status={"const": "alive"}),
+            "ModelReady": object_of(["name", "ready"], name=TEXT, ready={"type": "boolean"}),
+        }
 
     def owns(self, path: str) -> bool:
         return path in {"", "v1"} or path.startswith("v1/")
@@ -82,6 +150,11 @@ class KServeV1(Codec):
         predictor.prepared(Reasoner)
 
 
+def v1_sample(spec: ModelSpec) -> bytes:
+    """A request with the sample row."""
+    return msgspec.json.encode({"instances": [ordered_sample(spec)]})
+
+
 def _json(document: object, status: int = 200) -> Reply:
     return Reply(msgspec.json.encode(document), JSON_TYPE, status=status)
 
@@ -90,12 +163,9 @@ def _readiness(about: About) -> Reply:
     return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
 
 
-def _explanations(reasons: Reasons, spec: ModelSpec) -> str:
-    names = [msgspec.json.encode(column.name).decode() for column in spec.columns]
-    classes = [msgspec.json.encode(name).decode() for name in spec.classes]
-    made = []
-    for row, contributions in enumerate(reasons.contributions):
-        cells = ",".join(f"{name}:{number_text(value)}" for name, value in zip(names, contributions, strict=True))
-        of = "" if reasons.class_indexes is None else f'"class":{classes[reasons.class_indexes[row]]},'
-        made.append(f'{{{of}"contributions":{{{cells}}}}}')
-    return ",".join(made)
+def _explanations(reasons: Reasons, spec: ModelSpec) -> list[dict[str, object]]:
+    names = [column.name for column in spec.columns]
+    explained = [{"contributions": dict(zip(names, row, strict=True))} for row in reasons.contributions.tolist()]
+    if reasons.class_indexes is None:
+        return explained
+    return [{"class": spec.classes[of]} | one for of, one in zip(reasons.class_indexes, explained, strict=True)]

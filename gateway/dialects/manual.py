@@ -16,10 +16,12 @@ import msgspec
 
 from gateway.dialects.base import Decoded, Reply
 from gateway.dialects.csv_intake import CsvIntake
+from gateway.dialects.native_csv import sample_csv
 from gateway.dialects.replies import JSON_TYPE
+from gateway.dialects.schemas import TEXT, Schema, list_of, object_of
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
-from gateway.reasons import Reasoner, Reasons, number_text
+from gateway.reasons import LISTED, Reasoner, Reasons, number_text
 from gateway.table import Classification, Prediction
 
 if TYPE_CHECKING:
@@ -133,6 +135,22 @@ class Manual:
         return Reply(msgspec.json.encode(_Answer(model_version, outputs)), JSON_TYPE)
 
 
+def manual_sample(spec: ModelSpec) -> bytes:
+    """A request for the sample row, with reasons."""
+    data = base64.b64encode(sample_csv(spec)).decode()
+    switches = [{"name": name, "type": "boolean", "data": name == "ar"} for name in ("ar", "ad", "nc")]
+    return msgspec.json.encode({"inputs": [{"name": "pr", "type": "csv", "data": data}, *switches]})
+
+
+def manual_schemas() -> dict[str, Schema]:
+    named = object_of(["name", "type", "data"], name=TEXT, type=TEXT, data={"type": ["string", "boolean"]})
+    output = object_of(["name", "data"], name=TEXT, data=TEXT)
+    return {
+        "ManualRequest": object_of(["inputs"], inputs=list_of(named, 1)),
+        "ManualReply": object_of(["version", "outputs"], version=TEXT, outputs=list_of(output, 1)),
+    }
+
+
 # --- in -------------------------------------------------------------------------------------------------------------
 
 
@@ -214,18 +232,23 @@ def _reason_columns(reasons: Reasons, spec: ModelSpec, request: ManualRequest) -
     names = {name.strip(): place for place, name in enumerate(request.header)}
     names |= {name: place for place, name in enumerate(request.header)}
     places = [names.get(column.name) for column in spec.columns]
+    columns = [column.name for column in spec.columns]
+    rows = reasons.contributions.tolist()
     made: list[_Column] = []
     for word, ranks, sign in (("Increase", reasons.raising(), 1), ("Decrease", reasons.lowering(), -1)):
-        for rank in range(3):
+        for rank in range(LISTED):
+            if rank >= ranks.shape[1]:
+                made.append((f"{word} {subject} {rank + 1}", [""] * len(rows)))
+                continue
             cells = []
-            for row, contributions in enumerate(reasons.contributions):
-                column = ranks[row, rank] if rank < ranks.shape[1] else None
-                if column is None or contributions[column] * sign <= 0:
+            for row, column in enumerate(ranks[:, rank].tolist()):
+                contribution = rows[row][column]
+                if contribution * sign <= 0:
                     cells.append("")
                     continue
                 place = places[column]
                 content = "" if place is None else request.rows[row][place].strip()
-                cells.append(f"{spec.columns[column].name}:{content}:{number_text(contributions[column])}")
+                cells.append(f"{columns[column]}:{content}:{number_text(contribution)}")
             made.append((f"{word} {subject} {rank + 1}", cells))
     return made
 

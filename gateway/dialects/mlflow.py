@@ -9,14 +9,31 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from gateway.dialects.base import About, Asked, Codec, Decoded, Page, Reply, sentence
+from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
 from gateway.dialects.csv_intake import CsvIntake
 from gateway.dialects.json_intake import JsonIntake, listed, members
 from gateway.dialects.labels import PlainAnswers
-from gateway.dialects.native_csv import csv_charset
+from gateway.dialects.native_csv import csv_charset, sample_csv
 from gateway.dialects.native_json import check_json_charset
 from gateway.dialects.replies import JSON_TYPE
+from gateway.dialects.schemas import (
+    ANY,
+    ROW,
+    TEXT,
+    Schema,
+    answer,
+    label_of,
+    list_of,
+    object_of,
+    open_page,
+    operation,
+    page,
+    ref,
+    request_body,
+)
+from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
+from gateway.snippets import ordered_sample
 from gateway.table import Prediction, Table
 
 if TYPE_CHECKING:
@@ -26,6 +43,7 @@ if TYPE_CHECKING:
 _PROTOCOL_VERSION = b"3.17.2"
 _TEXT_TYPE = b"text/plain; charset=utf-8"
 _SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_ANSWER = '{"predictions": [label or value, …]}'
 _SHAPE = f"an object with exactly one of {', '.join(_SHAPES)}"
 
 # MLflow's words for a status; its clients look them up.
@@ -72,11 +90,58 @@ class _Mlflow(Codec):
 class MlflowJson(_Mlflow):
     """Codec and dialect in one, with the protocol's pages."""
 
+    tag = "mlflow"
+    about = "MLflow's scoring protocol."
+
     def __init__(self) -> None:
+        self.formats = (
+            Format(
+                "mlflow",
+                "MLflow scoring",
+                "invocations",
+                "application/json",
+                "exactly one of " + ", ".join(_SHAPES),
+                _ANSWER,
+                mlflow_sample,
+            ),
+        )
         self.pages = (
             Page(re.compile("ping|health"), _ping, is_open=True),
             Page(re.compile("version"), lambda about: Reply(_PROTOCOL_VERSION, _TEXT_TYPE)),
         )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        """With CSV: it has the same path."""
+        contents = [
+            ("application/json", ref("MlflowRequest"), {"dataframe_records": [ordered_sample(spec)]}),
+            ("text/csv", TEXT, sample_csv(spec).decode()),
+        ]
+        reply = answer("One prediction a row.", json=ref("MlflowPredictions"))
+        ready = answer("Ready", json=None)  # a line end, said to be JSON
+        version_text = {"description": "The protocol's version", "content": {"text/plain": {"schema": TEXT}}}
+        return {
+            "/invocations": operation(self.tag, "Score", request_body(*contents), reply, "MlflowError"),
+            "/ping": open_page(self.tag, "Readiness", ready, "MlflowError", unready=ANY),
+            "/health": open_page(self.tag, "Readiness", ready, "MlflowError", unready=ANY),
+            "/version": page(self.tag, "Version of the protocol", version_text, "MlflowError"),
+        }
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        split = object_of(["columns", "data"], columns=list_of(TEXT, 1), data=list_of(list_of(ANY), 1))
+        rows = list_of({"oneOf": [ROW, list_of(ANY)]}, 1)
+        columns = {"type": "object", "additionalProperties": list_of(ANY, 1)}
+        return {
+            "MlflowError": object_of(["error_code", "message"], error_code=TEXT, message=TEXT),
+            "MlflowPredictions": object_of(["predictions"], predictions=list_of(label_of(spec), 1)),
+            "MlflowRequest": {
+                "oneOf": [
+                    object_of(["dataframe_split"], dataframe_split=split),
+                    object_of(["dataframe_records"], dataframe_records=list_of(ROW, 1)),
+                    object_of(["instances"], instances=rows),
+                    object_of(["inputs"], inputs={"oneOf": [rows, columns]}),
+                ]
+            },
+        }
 
     def dialect(self, asked: Asked) -> MlflowJson:
         check_json_charset(asked.media)
@@ -110,8 +175,18 @@ class MlflowCsv(_Mlflow):
 
     media_types = ("text/csv",)
 
+    def __init__(self) -> None:
+        self.formats = (
+            Format("mlflow-csv", "MLflow scoring, CSV", "invocations", "text/csv", "a header row", _ANSWER, sample_csv),
+        )
+
     def dialect(self, asked: Asked) -> _MlflowCsvDialect:
         return _MlflowCsvDialect(csv_charset(asked.media.charset), self)
+
+
+def mlflow_sample(spec: ModelSpec) -> bytes:
+    """A request with the sample row."""
+    return msgspec.json.encode({"dataframe_records": [ordered_sample(spec)]})
 
 
 def _ping(about: About) -> Reply:

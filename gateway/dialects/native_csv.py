@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.dialects.base import Asked, Codec, Decoded, Reply
+from gateway.dialects.base import Asked, Codec, Decoded, Format, Reply
 from gateway.dialects.csv_intake import CsvIntake
 from gateway.dialects.media import prefers
 from gateway.dialects.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
@@ -67,6 +67,19 @@ class NativeCsv(Codec):
     """The codec: picks the dialect by charset and Accept."""
 
     media_types = ("text/csv",)
+
+    def __init__(self) -> None:
+        self.formats = (
+            Format(
+                "csv",
+                "CSV",
+                "predict",
+                "text/csv",
+                "a header row, one row a line",
+                "CSV: prediction, and one probability_CLASS each",
+                sample_csv,
+            ),
+        )
 
     def dialect(self, asked: Asked) -> NativeCsvDialect:
         wants_json = prefers(asked.accept, "application/json", over="text/csv")

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.dialects.base import PROBLEM_TYPE, Asked, Codec, Decoded, Dialect, Reply
+from gateway.dialects.base import PROBLEM_TYPE, Asked, Codec, Decoded, Dialect, Format, Reply
 from gateway.dialects.json_intake import JsonIntake
-from gateway.dialects.manual import Manual, ManualRequest, manual_members
+from gateway.dialects.manual import Manual, manual_members, manual_sample, manual_schemas
 from gateway.dialects.media import MediaType
+from gateway.dialects.native_csv import sample_csv
 from gateway.dialects.replies import JSON_TYPE, JsonReply
+from gateway.dialects.schemas import NUMBER, ROW, TEXT, Schema, answer, list_of, object_of, operation, ref, request_body
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem, problem_body
+from gateway.snippets import ordered_sample
 from gateway.table import Prediction
 
 if TYPE_CHECKING:
@@ -36,6 +39,48 @@ class NativeJson(Codec):
 
     name = "native-json"
     manual = Manual()
+    tag = "native"
+    about = "Rows as JSON or CSV, and the manual's named inputs."
+
+    def __init__(self) -> None:
+        self.formats = (
+            Format(
+                "json",
+                "JSON rows",
+                "predict",
+                "application/json",
+                '{"rows": [{…}]}',
+                '{"model_version", "predictions": [{"class", "probabilities"} or {"value"}]}',
+                sample_body,
+            ),
+            Format(
+                "named-inputs",
+                "Named inputs, with prediction reasons",
+                "predict",
+                "application/json",
+                '{"inputs": [{"name": "pr", "type": "csv", "data": base64}, …]}',
+                '{"version", "outputs": [{"name": "prediction_valid.csv", "data": base64}, …]}',
+                manual_sample,
+            ),
+        )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        """With CSV: it has the same path."""
+        contents = [
+            ("application/json", {"oneOf": [ref("Rows"), ref("ManualRequest")]}, {"rows": [ordered_sample(spec)]}),
+            ("text/csv", TEXT | {"description": "A header row, then one row a line."}, sample_csv(spec).decode()),
+        ]
+        json_reply = {"oneOf": [ref("Predictions"), ref("ManualReply")]}
+        reply = answer("One prediction a row, in the rows' order.", json=json_reply, csv=TEXT)
+        return {"/predict": operation(self.tag, f"Predict {spec.target}", request_body(*contents), reply, "Problem")}
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        predictions = list_of(_prediction_schema(spec), 1)
+        return {
+            "Rows": object_of(["rows"], rows=list_of(ROW, 1)),
+            "Predictions": object_of(["model_version", "predictions"], model_version=TEXT, predictions=predictions),
+            **manual_schemas(),
+        }
 
     def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
         """With the manual format's members: a refusal mostly comes before the body tells which of the two it is."""
@@ -56,7 +101,7 @@ class NativeJson(Codec):
         return Decoded(intake.careful_table(body))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
-        if isinstance(decoded.note, ManualRequest):
+        if decoded.note:  # only the manual format's requests are noted
             return self.manual.encode(prediction, decoded, predictor, model_version)
         return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE)
 
@@ -64,7 +109,13 @@ class NativeJson(Codec):
         self.encode(prediction, self.decode(sample_body(predictor.spec), predictor), predictor, "1")
 
 
+def _prediction_schema(spec: ModelSpec) -> Schema:
+    if not spec.classes:
+        return object_of(["value"], value=NUMBER)
+    probabilities = object_of(list(spec.classes)) | {"properties": dict.fromkeys(spec.classes, NUMBER)}
+    return object_of(["class", "probabilities"], probabilities=probabilities, **{"class": {"enum": list(spec.classes)}})
+
+
 def sample_body(spec: ModelSpec) -> bytes:
     """A request with the sample row, its columns in the model's order."""
-    row = {column.name: spec.sample[column.name] for column in spec.columns if column.name in spec.sample}
-    return msgspec.json.encode({"rows": [row]})
+    return msgspec.json.encode({"rows": [ordered_sample(spec)]})

@@ -7,13 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.dialects.base import About, Asked, Codec, Decoded, Page, Reply, sentence
+from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
 from gateway.dialects.labels import is_plain_integer
 from gateway.dialects.media import MediaType
 from gateway.dialects.replies import JSON_TYPE
+from gateway.dialects.schemas import (
+    ANY,
+    COUNT,
+    TEXT,
+    Schema,
+    answer,
+    list_of,
+    object_of,
+    open_page,
+    operation,
+    page,
+    ref,
+    request_body,
+)
 from gateway.dialects.tensors import DATATYPES, TensorIntake, binary_elements, json_elements
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
+from gateway.snippets import ordered_sample
 from gateway.table import Array, Classification, Layout, Prediction
 
 if TYPE_CHECKING:
@@ -23,6 +38,7 @@ _BINARY_TYPE = b"application/octet-stream"
 _EXTENSION = "binary_tensor_data"
 _SERVER = "prediction-api-gateway"
 _PLATFORM = "onnxruntime_onnx"
+_SAMPLE_DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES"}
 _NO_CHARSET = {None, "utf-8", "utf8", "us-ascii"}
 
 _Parameters = dict[str, Any]
@@ -134,7 +150,21 @@ class OpenInference(Codec):
     media_types = ("application/json", "application/octet-stream", "")
     predicting = re.compile(r"v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 
+    tag = "open inference"
+    about = "Open Inference Protocol v2, with its binary extension."
+
     def __init__(self) -> None:
+        self.formats = (
+            Format(
+                "open-inference-v2",
+                "Open Inference Protocol v2",
+                "v2/models/{model}/infer",
+                "application/json",
+                '{"inputs": [{"name", "shape", "datatype", "data"}, …]}, or that and raw tensors',
+                '{"model_name", "model_version", "outputs": [{"name", "datatype", "shape", "data"}, …]}',
+                v2_sample,
+            ),
+        )
         named = r"v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
         self.pages = (
             Page(re.compile(r"v2/?"), _server),
@@ -143,6 +173,69 @@ class OpenInference(Codec):
             Page(re.compile(named), _metadata),
             Page(re.compile(rf"{named}/ready"), _model_ready, is_open=True),
         )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        model = f"/v2/models/{name}"
+        binary = {"type": "string", "format": "binary"}
+        infer = operation(
+            self.tag,
+            "Infer",
+            request_body(("application/json", ref("V2Request"), msgspec.json.decode(v2_sample(spec))))
+            | {"description": "JSON, or JSON followed by raw tensors (Inference-Header-Content-Length)."},
+            answer("One tensor per output.", json=ref("V2Reply"), binary=binary),
+            "V2Error",
+        )
+        metadata = page(self.tag, "Model metadata", answer("Tensors", json=ref("V2Metadata")), "V2Error")
+        health, ready = ref("V2Health"), ref("V2Ready")
+        alive = answer("Alive and ready", json=health)
+        is_ready = answer("Ready", json=ready)
+        return {
+            f"{model}/infer": infer,
+            f"{model}/versions/{version}/infer": infer,
+            "/v2": page(self.tag, "Server metadata", answer("The gateway", json=ref("V2Server")), "V2Error"),
+            "/v2/health/live": open_page(self.tag, "Liveness", alive, "V2Error", unready=health),
+            "/v2/health/ready": open_page(self.tag, "Readiness", alive, "V2Error", unready=health),
+            model: metadata,
+            f"{model}/versions/{version}": metadata,
+            f"{model}/ready": open_page(self.tag, "Model readiness", is_ready, "V2Error", unready=ready),
+        }
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        shape = list_of(COUNT, 1)
+        parameters = object_of([])
+        tensor = object_of(
+            ["name", "shape", "datatype"],
+            name=TEXT,
+            shape=shape,
+            datatype=TEXT,
+            data=list_of(ANY),
+            parameters=parameters,
+        )
+        port = object_of(["name", "datatype", "shape"], name=TEXT, datatype=TEXT, shape=shape)
+        wanted = object_of(["name"], name=TEXT, parameters=parameters)
+        truth = {"type": "boolean"}
+        return {
+            "V2Error": object_of(["error"], error=TEXT),
+            "V2Request": object_of(["inputs"], id=TEXT, inputs=list_of(tensor, 1), outputs=list_of(wanted)),
+            "V2Reply": object_of(
+                ["model_name", "model_version", "outputs"],
+                model_name=TEXT,
+                model_version=TEXT,
+                id=TEXT,
+                outputs=list_of(tensor),
+            ),
+            "V2Server": object_of(["name", "version", "extensions"], name=TEXT, version=TEXT, extensions=list_of(TEXT)),
+            "V2Metadata": object_of(
+                ["name", "versions", "platform", "inputs", "outputs"],
+                name=TEXT,
+                versions=list_of(TEXT),
+                platform=TEXT,
+                inputs=list_of(port),
+                outputs=list_of(port),
+            ),
+            "V2Health": object_of(["live", "ready"], live=truth, ready=truth),
+            "V2Ready": object_of(["name", "ready"], name=TEXT, ready=truth),
+        }
 
     def owns(self, path: str) -> bool:
         return path == "v2" or path.startswith("v2/")
@@ -162,6 +255,16 @@ class OpenInference(Codec):
     def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
         predictor.prepared(TensorIntake)
         predictor.prepared(OpenInferenceOutputs).note(prediction)
+
+
+def v2_sample(spec: ModelSpec) -> bytes:
+    """A request with the sample row, one tensor per column."""
+    tensors = []
+    for name, value in ordered_sample(spec).items():
+        datatype = _SAMPLE_DATATYPES[next(column.type for column in spec.columns if column.name == name)]
+        cell = "" if value is None and datatype == "BYTES" else value
+        tensors.append({"name": name, "shape": [1], "datatype": datatype, "data": [cell]})
+    return msgspec.json.encode({"inputs": tensors})
 
 
 # --- requests -------------------------------------------------------------------------------------------------------

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from runtime import install
 from runtime.environment import PROJECT_DIR
 from tests.live.conftest import LiveApi, launch, running
 
 __all__ = ["launch", "running"]
 
 STEMS = ("penguins", "breast_cancer", "diabetes")
-REQUIREMENTS = PROJECT_DIR / "requirements-clients.txt"
-ENVIRONMENT = PROJECT_DIR / ".venv-clients"
 SCRIPTS = Path(__file__).parent / "scripts"
 
 RunScript = Callable[..., dict[str, Any]]
@@ -29,17 +25,11 @@ RunScript = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def clients_bin() -> Path:
-    """The folder of programs of the clients' environment; made when something in its requirements changed."""
-    with REQUIREMENTS.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # xdist workers come at once
-        stamp, wanted = ENVIRONMENT / "stamp", hashlib.sha256(lock.read()).hexdigest()
-        if not stamp.exists() or stamp.read_text() != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True, capture_output=True)
-            pip = [ENVIRONMENT / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-            done = subprocess.run([*pip, "-r", REQUIREMENTS], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            stamp.write_text(wanted)
-    return ENVIRONMENT / "bin"
+    """The folder of programs of the clients' environment, which `make test` makes."""
+    environment = install.Environment(PROJECT_DIR / install.CLIENTS)
+    for name in install.FILES["dev"][install.CLIENTS]:
+        assert environment.has_installed(name), f"{name} is not installed: make environment-dev"
+    return environment.python.parent
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,20 @@ from tests.pages.conftest import htmx, url
 pytestmark = pytest.mark.django_db
 
 BOTH_LOOPBACKS = ["127.0.0.1/32", "::1/128"]
-DEEDS = ("launch", "start", "stop", "cancel", "delete", "lock", "update", "upgrade", "whitelist", "key", "roll")
+DEEDS = (
+    "launch",
+    "start",
+    "stop",
+    "cancel",
+    "delete",
+    "lock",
+    "update",
+    "upgrade",
+    "whitelist",
+    "description",
+    "key",
+    "roll",
+)
 
 
 def now(api: PredictionAPI) -> PredictionAPI:
@@ -290,3 +304,42 @@ def test_a_deleted_api_leaves_the_screen_before_a_launch(operator, api):
     make_api(model, status=Status.DELETED)
 
     assert "Create a prediction API" in operator.get(url("model-api", model)).content.decode()
+
+
+def test_the_description_window_shows_both_switches_as_they_are(operator, api):
+    PredictionAPI.objects.filter(pk=api.pk).update(hides_schema=True)
+
+    page = operator.get(url("api-description", api.model)).content.decode()
+
+    assert re.search(r'<input type="checkbox" name="hides_schema"[^>]* checked>', page)
+    assert re.search(r'<input type="checkbox" name="has_public_description"(?![^>]* checked)[^>]*>', page)
+
+
+def test_saving_the_description_settings_tells_what_is_confirmed(operator, api):
+    reply = operator.post(url("api-description", api.model), {"has_public_description": "on"}, follow=True)
+
+    (event,) = ApiEvent.objects.filter(verb="describe")
+    assert (now(api).hides_schema, now(api).has_public_description) == (False, True)
+    assert event.detail == {"has_public_description": True}
+    assert "Description settings saved; " in reply.content.decode()
+    assert "Public: no key is needed" in reply.content.decode()
+    history = operator.get(url("api-history", api.model)).content.decode()
+    assert "Public description: on" in history
+
+
+def test_description_settings_that_change_nothing_are_no_event(operator, api):
+    reply = operator.post(url("api-description", api.model), follow=True)
+
+    assert "The description settings are as they were." in reply.content.decode()
+    assert ApiEvent.objects.count() == 0
+
+
+def test_the_information_panel_leads_to_the_description_only_while_it_is_served(operator, api):
+    served = operator.get(url("model-api", api.model)).content.decode()
+    PredictionAPI.objects.filter(pk=api.pk).update(status=Status.STOPPED, target=Target.STOPPED)
+    stopped = operator.get(url("model-api", api.model)).content.decode()
+
+    assert f'/apis/{api.pk}/docs"' in served
+    assert f'/apis/{api.pk}/openapi.json"' in served
+    assert '/docs" id=' not in stopped
+    assert "are there while the API operates" in stopped

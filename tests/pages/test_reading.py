@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
 from apimgmt import lifecycle, services
 from apimgmt.lifecycle import MOVES
-from apimgmt.models import ApiEvent, ApiType, Status
+from apimgmt.models import ApiEvent, ApiType, PredictionAPI, Status, Target
 from apimgmt.wording import CHANGE_WORDS, EVENT_WORDS
+from gateway import dialects
 from gateway.problems import PROBLEM_TYPES
+from gateway.slugs import slug
 from tests.factories import actor_for, make_api, make_model, make_user, make_version, make_workspace
 from tests.pages.conftest import url
 
@@ -176,3 +180,27 @@ def test_pages_that_are_not_there_are_plain_and_strict(client):
     assert reply.status_code == 404
     assert "Not found" in reply.content.decode()
     assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+
+
+def test_the_specifications_list_every_format_of_the_gateway(operator, api):
+    page = html.unescape(operator.get(reverse("inference-docs"), {"model": api.model.pk}).content.decode())
+
+    for one in dialects.FORMATS:
+        assert f'id="{one.anchor}"' in page, one.title
+        assert f'href="#{one.anchor}"' in page, one.title
+        assert f"/{one.path.format(model=slug(api.model.name))}" in page, one.title
+        assert one.media_type in page
+    for kind in PROBLEM_TYPES.values():
+        assert f'<tr id="{kind.code}">' in page
+    assert "/invocations <code>INVALID_PARAMETER_VALUE</code>" in page
+    assert "/predict <code>4001030104</code>" in page
+    assert '"error": "invalid_rows: 1 fault in 1 of 1 row.' in page
+    assert f"/apis/{api.pk}/docs" in page
+
+
+def test_the_specifications_link_to_no_docs_page_of_an_api_that_is_not_served(operator, api):
+    PredictionAPI.objects.filter(pk=api.pk).update(status=Status.STOPPED, target=Target.STOPPED)
+
+    page = operator.get(reverse("inference-docs"), {"model": api.model.pk}).content.decode()
+
+    assert f"/apis/{api.pk}/docs" not in page

@@ -18,8 +18,8 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "runtime").mkdir()
     shutil.copy(PROJECT_DIR / "Makefile", tmp_path)
     shutil.copy(PROJECT_DIR / "runtime" / "install.py", tmp_path / "runtime")
-    for name in ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"):
-        (tmp_path / name).write_text("# nothing\n")
+    for name in ("", "-embedded", "-dev", "-clients"):
+        (tmp_path / f"requirements{name}.txt").write_text("# nothing\n")
     return tmp_path
 
 
@@ -38,10 +38,31 @@ def test_a_second_call_does_nothing_and_a_changed_file_is_installed_again(checko
     assert [call.returncode for call in (first, second, third)] == [0, 0, 0], first.stdout + first.stderr
     assert "Making .venv" in first.stdout
     assert "requirements-dev" not in first.stdout
+    assert not (checkout / ".venv-clients").exists()
     assert second.stdout == ""
     assert third.stdout.startswith("Installing requirements.txt")
     assert "requirements-embedded" not in third.stdout
-    assert "requirements-dev" in make(checkout, "environment-dev").stdout
+
+
+def test_what_the_tests_need_lies_in_two_environments(checkout: Path):
+    first = make(checkout, "environment-dev", f"PYTHON={sys.executable}")
+    second = make(checkout, "environment-dev")
+    (checkout / "requirements-clients.txt").write_text("# still nothing\n")
+    third = make(checkout, "environment-dev")
+
+    said = [line for line in first.stdout.splitlines() if not line.startswith("Installed")]
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert [line.split(" with")[0] for line in said] == [
+        "Making .venv",
+        "Installing requirements.txt ...",
+        "Installing requirements-embedded.txt ...",
+        "Installing requirements-dev.txt ...",
+        "Making .venv-clients",
+        "Installing requirements-clients.txt ...",
+    ]
+    assert (checkout / ".venv-clients" / "bin" / "python").exists()
+    assert second.stdout == ""
+    assert third.stdout.startswith("Installing requirements-clients.txt")
 
 
 def test_what_was_interrupted_or_broken_is_made_again(checkout: Path):
@@ -71,4 +92,4 @@ def test_a_python_that_is_none_is_named(checkout: Path):
 def test_help_lists_the_commands(checkout: Path):
     said = make(checkout).stdout
 
-    assert {line.split()[1] for line in said.splitlines()} == {"help", "run", "test", "lint", "fmt", "check"}
+    assert {line.split()[1] for line in said.splitlines()} == {"help", "run", "test", "drill", "lint", "fmt", "check"}
