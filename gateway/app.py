@@ -7,18 +7,16 @@ route once more, counts, and only then lets an answer go out.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any, Final
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway import dialects
+from gateway.answers import ALLOW_PAGE, CLOSE, Answer, Answers, header_pairs, quota_lines
 from gateway.batch import FileReply
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
@@ -29,20 +27,18 @@ from gateway.ledger_file import IN_CALL
 from gateway.loading import LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
-from gateway.problems import Problem, without_schema
+from gateway.problems import Problem
 from gateway.protocol import ANSWER, BODY
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
 from gateway.spool import Spool
-from runtime.faults import fault_point
+from runtime.faults import FAULTS_MAY_STRIKE, fault_point
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-HeaderLine = tuple[bytes, bytes]
-Answer = tuple[int, list[HeaderLine], bytes]
 
 # Bigger bodies, and more work than this, would hold up the event loop and with it all other APIs.
 INLINE_BODY_BYTES: Final = 64 * 1024
@@ -52,11 +48,7 @@ LOAD_WAIT_S: Final = 5.0
 
 _APIS: Final = "/apis/"
 _FILE_PART_BYTES: Final = 256 * 1024
-_NO_DIALECT: Final = "/"  # where a path is below no API
-_TEXT: Final = b"text/plain; charset=utf-8"
-_CLOSE: Final = (b"connection", b"close")
 _ALLOW: Final = ((b"allow", b"POST"),)
-_ALLOW_PAGE: Final = ((b"allow", b"GET, HEAD"),)
 
 _log = structlog.get_logger("gateway.app")
 
@@ -76,34 +68,21 @@ class Limits:
 class Call:
     """One request to an API, on its way through the checks."""
 
-    __slots__ = (
-        "below",
-        "cell",
-        "endpoint",
-        "entered",
-        "headers",
-        "is_prediction",
-        "receive",
-        "reservation",
-        "route",
-        "scope",
-        "spool",
-        "version_headers",
-    )
+    # Until something else is known.
+    cell: Cell | None = None
+    reservation: Reservation | None = None
+    entered: ApiState | None = None
+    spool: Spool | None = None
 
     def __init__(self, scope: Scope, receive: Receive, route: Route, below: str) -> None:
         self.scope = scope
         self.receive = receive
         self.route = route
-        self.version_headers = route.version_headers  # of what computes; an update may replace `route` meanwhile
+        self.version_lines = route.version_lines  # of what computes; an update may replace `route` meanwhile
         self.below = below
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.endpoint: Endpoint | None = dialects.find(below)
-        self.is_prediction = scope["method"] == "POST" and self.endpoint is not None and self.endpoint.page is None
-        self.cell: Cell | None = None
-        self.reservation: Reservation | None = None
-        self.entered: ApiState | None = None
-        self.spool: Spool | None = None
+        self.is_prediction = self.endpoint is not None and self.endpoint.page is None and scope["method"] == "POST"
 
 
 class Gateway:
@@ -131,45 +110,48 @@ class Gateway:
         self._addresses = addresses
         self._limits = limits
         self._base_url = base_url
-        self._types_url = types_url
-        self._id_prefix = secrets.token_hex(6)
-        self._numbers = count(1)
+        self._answers = Answers(types_url)
+        self.refusal = self._answers.refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if not path.startswith(_APIS):
-            await self._send(self._own_page(scope["method"], path), scope, send)
+            is_ready = self._pulse.check() and not self.is_draining
+            await self._send(self._answers.own_page(scope["method"], path, is_ready=is_ready), scope, send)
             return
         started = time.perf_counter()
-        request_id = f"{self._id_prefix}{next(self._numbers):08x}"
+        request_id = self._answers.next_id()
         api_id, _, below = path[len(_APIS) :].partition("/")
         route = self._route_of(api_id)
         if route is None:
             problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
-            await self._send(self._problem_message(problem, request_id, below, None), scope, send)
+            await self._send(self._answers.of_problem(problem, request_id, below), scope, send)
             return
         call = Call(scope, receive, route, below)
         try:
-            outcome = await self._outcome(call, request_id)
-            outcome = self._decide(call, outcome)
+            outcome = self._decide(call, await self._outcome(call, request_id))
         except ClientGone:
             return
         finally:
             self._leave(call)
         if call.is_prediction:
             self.latency.note(time.perf_counter() - started)
-        if isinstance(outcome, Reply):
-            message = self._reply_message(outcome, request_id, call)
-            if isinstance(outcome, FileReply):
-                await self._send_file(message, outcome.spool, send)
-                return
+        if isinstance(outcome, Problem):
+            lines = quota_lines(call.route, None) if call.is_prediction and call.route.is_trial else b""
+            answer = self._answers.of_problem(outcome, request_id, below, call.route, lines)
         else:
-            message = self._problem_message(outcome, request_id, below, call)
-        await self._send(message, scope, send)
+            lines = call.version_lines if call.is_prediction else b""  # an open page tells nothing of the API
+            if call.reservation is not None:
+                lines += quota_lines(call.route, call.reservation)
+            answer = self._answers.of_reply(outcome, request_id, lines)
+            if isinstance(outcome, FileReply):
+                await self._send_file(answer, outcome.spool, send)
+                return
+        await self._send(answer, scope, send)
 
     # --- one request ---
 
-    async def _outcome(self, call: Call, request_id: str) -> Reply | Problem:
+    async def _outcome(self, call: Call, request_id: bytes) -> Reply | Problem:
         try:
             if call.is_prediction:
                 self._take_cell(call)
@@ -183,7 +165,7 @@ class Gateway:
         except ModelFailed as error:
             return Problem("model_failed", str(error))
         except Exception:  # noqa: BLE001  (whatever it was, the client gets an answer and the log the trace)
-            _log.exception("internal_error", request_id=request_id, api_id=call.route.api_id)
+            _log.exception("internal_error", request_id=request_id.decode(), api_id=call.route.api_id)
             return Problem("internal_error")
 
     def _take_cell(self, call: Call) -> None:
@@ -245,7 +227,7 @@ class Gateway:
         self._check_in_step()  # 503 catching_up
         self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
         if call.scope["method"] not in {"GET", "HEAD"}:
-            raise Problem("method_not_allowed", "This path takes GET.", headers=_ALLOW_PAGE)
+            raise Problem("method_not_allowed", "This path takes GET.", headers=ALLOW_PAGE)
         model = None
         if not page.is_open:
             model = _model(route)
@@ -294,9 +276,11 @@ class Gateway:
 
     def _count(self, call: Call, status: int) -> None:
         cell = _cell(call)
-        fault_point("count.before")
+        if FAULTS_MAY_STRIKE:
+            fault_point("count.before")
         cell.counts[cell.index + (COUNT_200 if status == 200 else COUNT_4XX if status < 500 else COUNT_5XX)] += 1
-        fault_point("count.after")
+        if FAULTS_MAY_STRIKE:
+            fault_point("count.after")
         answers = call.route.state.answers
         answers[status] = answers.get(status, 0) + 1
 
@@ -436,62 +420,24 @@ class Gateway:
         if account is not None and call.cell is not None:
             call.reservation = await account.reserve(call.cell.ledger)
 
-    # --- answers ---
-
-    def _reply_message(self, reply: Reply, request_id: str, call: Call) -> Answer:
-        route = call.route
-        size = reply.spool.size if isinstance(reply, FileReply) else len(reply.body)
-        headers = [
-            (b"content-type", reply.content_type),
-            (b"content-length", b"%d" % size),
-            (b"x-request-id", request_id.encode()),
-            *reply.headers,
-        ]
-        if call.is_prediction:  # an open page tells nothing of the API
-            headers += call.version_headers
-            if route.is_trial:
-                headers += _quota_headers(route, call.reservation)
-        return reply.status, headers, reply.body
-
-    def _problem_message(self, problem: Problem, request_id: str, below: str, call: Call | None) -> Answer:
-        if call is not None and call.route.hides_schema:
-            problem = without_schema(problem)
-        body, content_type = dialects.refusal(below, problem, request_id, self._types_url)
-        headers = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id.encode()),
-            *problem.headers,
-        ]
-        if problem.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % problem.retry_after_s))
-        if call is not None and call.is_prediction and call.route.is_trial:
-            headers += _quota_headers(call.route, None)
-        return problem.kind.status, headers, body
-
-    def refusal(self, code: str, detail: str) -> bytes:
-        """A whole HTTP response, for what is refused before it is a request."""
-        request_id = f"{self._id_prefix}{next(self._numbers):08x}"
-        status, headers, body = self._problem_message(Problem(code, detail), request_id, _NO_DIALECT, None)
-        lines = [name + b": " + value + b"\r\n" for name, value in [*headers, _CLOSE]]
-        return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
+    # --- sending ---
 
     async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
-        status, headers, body = answer
+        status, lines, body = answer
         if self.is_draining:
-            headers.append(_CLOSE)
-        if ANSWER in scope and scope[ANSWER](status, headers, body):
+            lines += CLOSE
+        if ANSWER in scope and scope[ANSWER](status, lines, body):
             return
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
         await send({"type": "http.response.body", "body": body})
 
     async def _send_file(self, answer: Answer, spool: Spool, send: Send) -> None:
         """An answer from disk, no faster than the client reads it."""
-        status, headers, _ = answer
+        status, lines, _ = answer
         loop = asyncio.get_running_loop()
         if self.is_draining:
-            headers.append(_CLOSE)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+            lines += CLOSE
+        await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
         sent = 0
         while sent < spool.size:
             part = await loop.run_in_executor(None, spool.read, sent, _FILE_PART_BYTES)
@@ -499,27 +445,6 @@ class Gateway:
                 raise OSError("an answer's file is shorter than it was")
             sent += len(part)
             await send({"type": "http.response.body", "body": part, "more_body": sent < spool.size})
-
-    def _own_page(self, method: str, path: str) -> Answer:
-        """What belongs to the gateway itself and to no API."""
-        request_id = f"{self._id_prefix}{next(self._numbers):08x}"
-        is_ready = self._pulse.check() and not self.is_draining
-        pages = {"/livez": (200, b"alive\n"), "/readyz": (200, b"ready\n") if is_ready else (503, b"not ready\n")}
-        page = pages.get(path)
-        if page is None:
-            problem = Problem("unknown_path", "Nothing is served at this path.")
-            return self._problem_message(problem, request_id, _NO_DIALECT, None)
-        if method not in {"GET", "HEAD"}:
-            problem = Problem("method_not_allowed", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
-            return self._problem_message(problem, request_id, _NO_DIALECT, None)
-        status, text = page
-        headers = [
-            (b"content-type", _TEXT),
-            (b"content-length", b"%d" % len(text)),
-            (b"x-request-id", request_id.encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        return status, headers, text
 
 
 def _model(route: Route) -> LoadedModel:
@@ -543,11 +468,3 @@ def _cell(call: Call) -> Cell:
 def _is_ready(route: Route) -> bool:
     model = route.state.models.get(route.version.version_id) if route.version else None
     return not route.refusal and model is not None and model.is_ready
-
-
-def _quota_headers(route: Route, reservation: Reservation | None) -> list[HeaderLine]:
-    account = route.state.account
-    if account is None:
-        return []
-    remaining = account.remaining if reservation is None else reservation.remaining
-    return [(b"x-quota-limit", b"%d" % account.limit), (b"x-quota-remaining", b"%d" % remaining)]

@@ -7,15 +7,19 @@ belongs to no API yet: it is answered, with a request id, and never counted. doc
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from gateway.answers import CLOSE, header_lines
 
 TICK_S: Final = 0.5
 _MINDED: Final = frozenset({b"expect", b"transfer-encoding"})
@@ -55,6 +59,14 @@ class Door:
     connections: set[GatewayProtocol] = field(default_factory=set)
     now: float = 0.0
     _full_until: float = 0.0
+    _headers: list[tuple[bytes, bytes]] | None = None
+    _date_line: bytes = b""
+
+    def date_line(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """What uvicorn says in every answer; it makes the list anew each second."""
+        if headers is not self._headers:
+            self._headers, self._date_line = headers, header_lines(headers)
+        return self._date_line
 
     async def keep_watch(self) -> None:
         """Run for as long as there may be connections."""
@@ -111,30 +123,54 @@ class _NoTrailers(list[tuple[bytes, bytes]]):
 
 
 class _Exit:
-    """The transport as uvicorn uses it, with a `close` that lets the client read its answer first.
+    """The transport as uvicorn uses it, with a `close` that lets the client read its answer first."""
 
-    Between `hold` and `release` what is written is collected, and leaves in one piece: uvicorn writes the head and the
-    body of an answer apart, and each is a system call, a packet, and a waking of the client.
-    """
-
-    __slots__ = ("_held", "_send", "close", "get_extra_info", "is_closing", "write")
+    __slots__ = ("close", "get_extra_info", "is_closing", "write")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self._send = transport.write
-        self._held: list[bytes] = []
-        self.write: Callable[[bytes], None] = self._send
+        self.write = transport.write
         self.is_closing = transport.is_closing
         self.get_extra_info = transport.get_extra_info
         self.close = close
 
-    def hold(self) -> None:
-        self.write = self._held.append
 
-    def release(self) -> None:
-        self.write = self._send
-        if self._held:
-            self._send(b"".join(self._held))
-            self._held.clear()
+class _Exchange(RequestResponseCycle):
+    """uvicorn's request and answer, with what is the same for most of them in the class: each costs microseconds."""
+
+    access_log = False
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    scope: dict[str, Any]  # type: ignore[assignment]  # two entries more than ASGI's, and none that nobody reads
+    _event: asyncio.Event | None = None
+
+    def __init__(self, connection: GatewayProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
+        self.scope = scope
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.logger = connection.logger
+        self.default_headers = connection.server_state.default_headers
+        self.on_response = connection.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = connection.expect_100_continue
+        self.body = bytearray()
+
+    @property
+    def message_event(self) -> asyncio.Event:  # type: ignore[override]
+        """Set while there is something to receive. Made when somebody waits for it, which is seldom."""
+        if self._event is None:
+            self._event = asyncio.Event()
+            if self.body or not self.more_body or self.disconnected or self.response_complete:
+                self._event.set()
+        return self._event
+
+    def wake(self) -> None:
+        """Something came in, or nothing more will."""
+        if self._event is not None:
+            self._event.set()
 
 
 class _Begun(Coroutine[Any, Any, None]):
@@ -161,6 +197,9 @@ class _Begun(Coroutine[Any, Any, None]):
 class GatewayProtocol(HttpToolsProtocol):
     """One connection. `since` is when its present phase began: head, body, answer, idle, or leaving."""
 
+    cycle: _Exchange  # type: ignore[assignment]
+    pipeline: deque[tuple[_Exchange, Any]]
+
     def __init__(
         self,
         door: Door,
@@ -186,17 +225,15 @@ class GatewayProtocol(HttpToolsProtocol):
         self._has_eof = False
         self._unwritten = 0
         self._is_collecting = False  # requests of the present read are answered once it is parsed
-        self._next: tuple[RequestResponseCycle, Any] | None = None
-        self._answering: RequestResponseCycle  # one at a time: what is pipelined waits
-        self._exit: _Exit
+        self._next: _Exchange | None = None
+        self._answering: _Exchange  # one at a time: what is pipelined waits
 
     # --- the connection ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._socket = transport
-        self._exit = _Exit(transport, self._close)
-        self.transport = self._exit  # type: ignore[assignment]  # all that uvicorn uses of it
+        self.transport = _Exit(transport, self._close)  # type: ignore[assignment]  # all that uvicorn uses of it
         has_room = self._door.has_room()
         self._door.connections.add(self)
         if not has_room:
@@ -226,7 +263,6 @@ class GatewayProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _close(self) -> None:
-        self._exit.release()
         if self.is_deaf or (self.cycle is not None and self.cycle.more_body):
             self._leave()
         else:
@@ -239,7 +275,6 @@ class GatewayProtocol(HttpToolsProtocol):
         """
         self.is_deaf = self._is_leaving = True
         self.since, self._received = self._door.now, 0
-        self._exit.release()
         if self._has_eof:
             self._socket.close()
             return
@@ -279,7 +314,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self._answer_collected()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._in_head = True
         self._is_head_bytes_exact = self._unclaimed > 0
         self._head_bytes = self._unclaimed
@@ -302,15 +339,36 @@ class GatewayProtocol(HttpToolsProtocol):
             self._check_head()
         if len(self.pipeline) >= self._bounds.pipelined:
             raise _Refused
-        if self.parser.get_http_version() not in _VERSIONS:
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
             raise self._refused("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         self._in_head = False
         self.since = self._door.now
         self._received = self._body_bytes = 0
-        super().on_headers_complete()
+        self._take(version)
         self.headers = _NO_TRAILERS
         if self.expect_100_continue:
             self._mind_expectation()
+
+    def _take(self, version: str) -> None:
+        """As uvicorn does it, without what nobody here asks for: queries, root paths, upgrades, its own limits."""
+        path = httptools.parse_url(self.url).path.decode("ascii")
+        scope = {
+            "type": "http",
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "headers": self.headers,
+            "client": self.client,
+        }
+        previous = self.cycle
+        keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        self.cycle = cycle = _Exchange(self, scope, keep_alive=keep_alive)
+        if previous is None or previous.response_complete:
+            self._start(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -320,7 +378,7 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
+        cycle.wake()
 
     def on_message_complete(self) -> None:
         self._unclaimed = 0  # a message that begins in the same read began somewhere behind its start
@@ -329,7 +387,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if cycle.response_complete:  # the rest of a refused body was read and dropped: the connection is free again
             self.since = self._door.now
         else:
-            cycle.message_event.set()
+            cycle.wake()
 
     def _mind_expectation(self) -> None:
         """A client that is refused before "100 Continue" does not send its body: only a new connection is clear."""
@@ -392,7 +450,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.abort()
                 return
             cycle.disconnected = True  # for the application its client has left: nothing is counted
-            cycle.message_event.set()
+            cycle.wake()
         self._in_head = False
         self._socket.write(self._door.refuse(code, detail))
         self._leave()
@@ -444,22 +502,21 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # --- answering ---
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _start(self, cycle: _Exchange) -> None:
         if self._is_collecting:
-            self._next = cycle, app
+            self._next = cycle
         else:  # called from the task of an earlier request
-            super()._start_asgi_task(cycle, app)
+            super()._start_asgi_task(cycle, self.app)
 
     def _answer_collected(self) -> None:
         """Begin what was parsed; each answer may let the next of a pipeline begin."""
-        while self._next is not None:
-            (cycle, app), self._next = self._next, None
-            scope: dict[str, Any] = cycle.scope  # type: ignore[assignment]  # two entries more than ASGI's
-            scope[ANSWER] = self._answer
+        while (cycle := self._next) is not None:
+            self._next = None
             self._answering = cycle
+            cycle.scope[ANSWER] = self._answer
             if not cycle.more_body:
-                scope[BODY] = bytes(cycle.body)
-            self._begin(cycle.run_asgi(app))
+                cycle.scope[BODY] = bytes(cycle.body)
+            self._begin(cycle.run_asgi(self.app))
         self._is_collecting = False
 
     def _begin(self, request: Coroutine[Any, Any, None]) -> None:
@@ -467,37 +524,31 @@ class GatewayProtocol(HttpToolsProtocol):
 
         Only what must wait goes on in a task. Up to there nothing may ask for the current task, as timeouts do.
         """
-        self._exit.hold()
         try:
             awaited = request.send(None)
         except StopIteration:
             return
-        finally:
-            self._exit.release()
         task = self.loop.create_task(_Begun(request, awaited))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    def _answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go."""
         cycle = self._answering
         if self.flow.write_paused:
             return False
         if cycle.disconnected:
             return True
-        parts = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-            if name == b"connection":
-                cycle.keep_alive = False
-        if not cycle.keep_alive and (b"connection", b"close") not in headers:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        if cycle.scope["method"] != "HEAD":
-            parts.append(body)
+        if lines.endswith(CLOSE):
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            lines += CLOSE
+        if cycle.scope["method"] == "HEAD":
+            body = b""
         cycle.response_started = cycle.response_complete = True
-        self.transport.write(b"".join(parts))
-        cycle.message_event.set()
+        date = self._door.date_line(cycle.default_headers)
+        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], date, lines, body))
+        cycle.wake()
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
@@ -514,8 +565,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self.since, self._received = self._door.now, 0
         self.flow.resume_reading()
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            self._start(self.pipeline.pop()[0])
         elif self.is_deaf or self._is_rest_unbounded():
             self._leave()
 

@@ -75,7 +75,7 @@ class Route:
     refusal: str
     version: Version | None
     candidate: Version | None
-    version_headers: tuple[tuple[bytes, bytes], ...]
+    version_lines: bytes
     number: str
     name: str
     hides_schema: bool
@@ -172,7 +172,7 @@ class RouteTable:
             refusal="" if row.target == OPERATING else _REFUSALS.get(row.target, "api_failed"),
             version=version,
             candidate=versions.get(row.candidate_id) if row.candidate_id is not None else None,
-            version_headers=((b"x-model-version", number.encode()),),
+            version_lines=b"x-model-version: %b\r\n" % number.encode(),
             number=number,
             name=slug(row.model_name),
             hides_schema=row.hides_schema,

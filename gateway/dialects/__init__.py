@@ -84,6 +84,7 @@ FORMATS: tuple[Format, ...] = tuple(one for codec in _PREDICTING for one in code
 """Every request format, as descriptions list them."""
 
 _PLAIN = Codec()
+_JSON_LENGTH = b"inference-header-content-length"
 _REMEMBERED_BYTES = 200  # what is longer than any honest client's is worked out each time instead of kept
 
 
@@ -148,16 +149,13 @@ def choose(path: str, headers: Mapping[bytes, bytes]) -> Dialect:
 
     Raises `Problem("unknown_path" | "unsupported_media_type" | "malformed_body")`.
     """
-    media, accept = headers.get(b"content-type", b""), headers.get(b"accept", b"")
-    json_length = headers.get(b"inference-header-content-length", b"")
     if b"content-encoding" in headers:
         check_encoding(headers[b"content-encoding"])
-    if len(path) + len(media) + len(accept) + len(json_length) > _REMEMBERED_BYTES:
-        return _chosen.__wrapped__(path, media, accept, json_length)
-    return _chosen(path, media, accept, json_length)
+    get = headers.get
+    return _chosen(path, get(b"content-type", b""), get(b"accept", b""), get(_JSON_LENGTH, b""))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)  # times 32 KB, the longest that headers may be
 def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Dialect:
     endpoint = find(path)
     if endpoint is None or not endpoint.codecs:
