@@ -1,6 +1,6 @@
 # `make help` lists what there is. Needed: Python 3.11 or newer, make, git.
 .DEFAULT_GOAL := help
-.PHONY: help run test drill lint lint-steps fmt check environment environment-dev
+.PHONY: help run test drill bench lint lint-steps fmt check environment environment-dev
 
 PY := .venv/bin/python
 
@@ -25,6 +25,9 @@ test: environment-dev ## all tests, with servers of their own; T=tests/gateway n
 
 drill: environment-dev ## the fault drills under load, as a table; ARGS="kill-gateway --short" narrows it
 	@exec $(PY) -m drills $(ARGS)
+
+bench: environment-dev ## the gateway's speed beside other servers, in one run; ARGS=--quick makes it short
+	@exec $(PY) -m benchmarks $(ARGS)
 
 lint: environment-dev ## ruff, mypy, templates, migrations, translations, deployment check
 	@$(PY) -m runtime.testing --exec $(MAKE) --no-print-directory lint-steps

@@ -392,7 +392,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _mind_expectation(self) -> None:
         """A client that is refused before "100 Continue" does not send its body: only a new connection is clear."""
         self.cycle.keep_alive = False
-        if self.scope["http_version"] == "1.0":  # knows no such thing, and sends its body anyway
+        if self.cycle.scope["http_version"] == "1.0":  # knows no such thing, and sends its body anyway
             self.cycle.waiting_for_100_continue = False
 
     def _decline_upgrade(self, rest: bytes) -> None:
@@ -401,7 +401,7 @@ class GatewayProtocol(HttpToolsProtocol):
         The parser ends such a request with its headers. Its body follows all the same: some clients ask for HTTP/2 in
         this way whatever they send.
         """
-        framing = [line for line in self.scope["headers"] if line[0] in {b"content-length", b"transfer-encoding"}]
+        framing = [line for line in self.cycle.scope["headers"] if line[0] in {b"content-length", b"transfer-encoding"}]
         if not framing:
             self.hear_no_more()
             return

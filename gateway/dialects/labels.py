@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from gateway.dialects.numbers import number_texts
 from gateway.modelspec import ModelSpec
 from gateway.table import Classification, Layout, Prediction
 
@@ -23,7 +24,7 @@ class PlainAnswers:
         if isinstance(prediction, Classification):
             cells = [self._json_by_class[index] for index in prediction.class_indexes]
         else:
-            cells = [str(value) for value in prediction.values]
+            cells = number_texts(prediction.values)
         return f"[{','.join(cells)}]"
 
 

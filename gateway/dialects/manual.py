@@ -17,6 +17,7 @@ import msgspec
 from gateway.dialects.base import Decoded, Reply
 from gateway.dialects.csv_intake import CsvIntake
 from gateway.dialects.native_csv import sample_csv
+from gateway.dialects.numbers import number_texts
 from gateway.dialects.replies import JSON_TYPE
 from gateway.dialects.schemas import TEXT, Schema, list_of, object_of
 from gateway.modelspec import ModelSpec
@@ -197,7 +198,7 @@ _Column = tuple[str, Sequence[str]]  # header and cells
 
 def _result(prediction: Prediction, spec: ModelSpec, request: ManualRequest) -> list[_Column]:
     if not isinstance(prediction, Classification):
-        return [(_VALUE, [str(value) for value in prediction.values])]
+        return [(_VALUE, number_texts(prediction.values))]
     columns: list[_Column] = [] if request.omits_class else [(spec.target, prediction.labels(spec))]
     for index, name in enumerate(spec.classes):
         columns.append((name, [f"{value:.6f}" for value in prediction.probabilities[:, index].tolist()]))

@@ -1,8 +1,4 @@
-"""Predictions as JSON and as CSV, from templates that are filled in once per model.
-
-Numbers are written as the shortest decimal that reads back as the same 32-bit (or 64-bit) float: `str` of a numpy
-scalar does that, and is quicker than turning it into a Python float, which would show 0.97 as 0.9700000286102295.
-"""
+"""Predictions as JSON and as CSV, from templates that are filled in once per model."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
+from gateway.dialects.numbers import number_texts, row_texts
 from gateway.modelspec import ModelSpec
 from gateway.table import Classification, Layout, Prediction, Regression
 
@@ -29,9 +26,7 @@ class JsonReply:
 
     def body(self, prediction: Prediction, version: str) -> bytes:
         if isinstance(prediction, Regression):
-            values = prediction.values
-            # one row is the usual request, and a loop costs more than its number
-            rows = [f'{{"value":{values[0]!s}}}'] if len(values) == 1 else [f'{{"value":{one!s}}}' for one in values]
+            rows = [f'{{"value":{text}}}' for text in number_texts(prediction.values)]
         else:
             rows = _filled(self._row_by_class, prediction)
         return f'{{"model_version":{_json_text(version)},"predictions":[{",".join(rows)}]}}'.encode()
@@ -47,17 +42,15 @@ class CsvReply:
 
     def body(self, prediction: Prediction) -> bytes:
         if isinstance(prediction, Regression):
-            rows = [f"{value!s}\n" for value in prediction.values]
+            rows = [f"{text}\n" for text in number_texts(prediction.values)]
         else:
             rows = _filled(self._row_by_class, prediction)
         return "".join([self._header, *rows]).encode()
 
 
 def _filled(template_by_class: list[str], prediction: Classification) -> list[str]:
-    if len(prediction.class_indexes) == 1:
-        return [template_by_class[prediction.class_indexes[0]] % tuple(prediction.probabilities[0])]
-    rows = zip(prediction.class_indexes, prediction.probabilities, strict=True)
-    return [template_by_class[index] % tuple(row) for index, row in rows]
+    rows = zip(prediction.class_indexes, row_texts(prediction.probabilities), strict=True)
+    return [template_by_class[index] % texts for index, texts in rows]
 
 
 def csv_line(cells: list[str]) -> str:
