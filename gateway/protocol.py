@@ -563,15 +563,16 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if not self._in_head:
             self.since, self._received = self._door.now, 0
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start(self.pipeline.pop()[0])
-        elif self.is_deaf or self._is_rest_unbounded():
+        elif self.is_deaf or (self.cycle.more_body and self._is_rest_unbounded()):
             self._leave()
 
     def _is_rest_unbounded(self) -> bool:
         """Whether the rest of a refused body is chunked: the parser would keep its trailers in memory."""
-        return self.cycle.more_body and any(name == b"transfer-encoding" for name, _ in self.cycle.scope["headers"])
+        return any(name == b"transfer-encoding" for name, _ in self.cycle.scope["headers"])
 
 
 _NO_TRAILERS: Final = _NoTrailers()
