@@ -197,8 +197,8 @@ class _Begun(Coroutine[Any, Any, None]):
 class GatewayProtocol(HttpToolsProtocol):
     """One connection. `since` is when its present phase began: head, body, answer, idle, or leaving."""
 
-    cycle: _Exchange  # type: ignore[assignment]
-    pipeline: deque[tuple[_Exchange, Any]]
+    cycle: _Exchange
+    pipeline: deque[tuple[_Exchange, Any]]  # type: ignore[assignment]
 
     def __init__(
         self,

@@ -1,0 +1,215 @@
+"""Where the time of one request goes, in one process and without the kernel: `python -m benchmarks.request_path`.
+
+The real protocol and application, with a socket that only takes what is written. Microseconds of CPU, the least of many
+rounds: what they cost when nothing disturbs them, so they add up to less than a server under load shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import msgspec
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from benchmarks.bench_models import BenchModel, train
+from benchmarks.servers.bare import app as bare_app
+from gateway import dialects
+from gateway.app import Gateway, Limits
+from gateway.client_address import ClientAddresses
+from gateway.clock import Pulse
+from gateway.database import RouteRead, RouteRow
+from gateway.keys import key_digest, new_key
+from gateway.ledger import Book
+from gateway.loading import LoadedModel
+from gateway.modelspec import spec_to_json
+from gateway.predictor import Predictor
+from gateway.protocol import Bounds, Door, GatewayProtocol
+from gateway.routes import RouteTable
+from gateway.runner import Runner
+from gateway.server import make_config
+
+_API_ID = "abcdefgh12345678"
+_ROUNDS, _CALLS = 500, 20
+_HEADERS = {b"content-type": b"application/json"}
+
+
+class _Socket:
+    """A transport whose other end reads nothing; each answer goes through the kernel once and comes back."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._ours, self._theirs = ours, theirs
+
+    def write(self, data: bytes) -> None:
+        self._ours.send(data)
+        self._theirs.recv(65_536)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("127.0.0.1", 4711), "sockname": ("127.0.0.1", 8080)}.get(name, default)
+
+
+def main() -> None:
+    print("| one row as JSON, 30 numbers, 100 trees | one matrix | one input a column |")
+    print("|---|---|---|")
+    gc.freeze()
+    gc.disable()
+    with tempfile.TemporaryDirectory() as folder:
+        columns = [_measured(train(layout), Path(folder)) for layout in ("matrix", "columns")]
+    for name, value in columns[0].items():
+        print(f"| {name} | {value:.1f} | {columns[1][name]:.1f} |")
+
+
+def _measured(model: BenchModel, folder: Path) -> dict[str, float]:
+    loop = uvloop.new_event_loop()
+    found = loop.run_until_complete(_stages(model, folder, loop))
+    loop.close()
+    return found
+
+
+async def _stages(model: BenchModel, folder: Path, loop: asyncio.AbstractEventLoop) -> dict[str, float]:
+    path = folder / f"{model.spec.input}.onnx"
+    path.write_bytes(model.content)
+    predictor = Predictor(path, model.spec)
+    predictor.warm_up()
+    key = new_key()
+    app = _gateway(model, predictor, key, folder)
+    body = msgspec.json.encode({"rows": [model.spec.sample]})
+    request = _request(key, body)
+    json = dialects.choose("predict", _HEADERS)
+    decoded = json.decode(body, predictor)
+    prediction = predictor.predict(decoded.table)
+    bare = await _requests(_bare_protocol(loop), request)
+    empty = await _requests(_protocol(cast(Gateway, bare_app), loop), request)
+    whole = await _requests(_protocol(app, loop), request)
+    decode = _least(lambda: json.decode(body, predictor))
+    predict = _least(lambda: predictor.predict(decoded.table))
+    encode = _least(lambda: json.encode(prediction, decoded, predictor, "1"))
+    return {
+        "uvicorn's own protocol, constant answer": bare,
+        "the gateway's protocol, constant answer": empty,
+        "reading the row": decode,
+        "predicting": predict,
+        "writing the answer": encode,
+        "checks, count, headers, and what these do to each other's caches": whole - empty - decode - predict - encode,
+        "**the whole request**": whole,
+    }
+
+
+def _gateway(model: BenchModel, predictor: Predictor, key: str, folder: Path) -> Gateway:
+    """The application with one operating API, its model in memory, in step for as long as this process runs."""
+    version = {"version_id": 1, "number": 1, "sha256": "0" * 64, "format": "onnx", "spec": spec_to_json(model.spec)}
+    row = RouteRow(
+        api_id=_API_ID,
+        revision=1,
+        target="operating",
+        type="official",
+        key_digest=key_digest(key),
+        version_id=1,
+        candidate_id=None,
+        quota_limit=None,
+        networks=["127.0.0.0/8"],
+        versions=msgspec.json.encode([version]).decode(),
+        model_name="bench",
+        hides_schema=False,
+        has_public_description=False,
+        quota_used=None,
+    )
+    table = RouteTable(cast(Any, None))  # no trial here: it makes no account
+    [change] = table.apply(RouteRead(uuid4(), 1, "UTC", [row]), is_full=True)
+    assert change.new is not None
+    assert change.new.version is not None
+    loaded = LoadedModel(_API_ID, change.new.version, *cast(Any, (None, None, None)))  # nothing is computed elsewhere
+    loaded.predictor, loaded.spec = predictor, model.spec
+    change.new.state.models[1] = loaded
+    pulse = Pulse()
+    pulse.deadline_ns = 1 << 62
+    return Gateway(
+        table=table,
+        book=Book(folder / "ledgers", "bench0000000", ZoneInfo("UTC")),
+        pulse=pulse,
+        runner=Runner(cast(Any, None)),
+        addresses=ClientAddresses(()),
+        limits=Limits(max_body_bytes=50_000_000, trial_max_rows=1000),
+        base_url="http://127.0.0.1",
+        types_url="http://127.0.0.1/docs",
+    )
+
+
+def _request(key: str, body: bytes) -> bytes:
+    head = f"POST /apis/{_API_ID}/predict HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nx-api-key: {key}\r\n"
+    return f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _bare_protocol(loop: asyncio.AbstractEventLoop) -> HttpToolsProtocol:
+    config = uvicorn.Config(
+        bare_app, interface="asgi3", ws="none", lifespan="off", log_level="warning", access_log=False
+    )
+    config.proxy_headers = False
+    config.load()
+    return HttpToolsProtocol(config, _state(), {}, loop)
+
+
+def _protocol(app: Gateway, loop: asyncio.AbstractEventLoop) -> GatewayProtocol:
+    door = Door(Bounds(), lambda code, detail: b"")
+    config = make_config(app, door)
+    config.load()
+    return GatewayProtocol(door, config, _state(), {}, loop)
+
+
+def _state() -> ServerState:
+    state = ServerState()
+    state.default_headers = [(b"date", b"Mon, 23 Nov 2026 19:00:00 GMT")]
+    return state
+
+
+async def _requests(protocol: HttpToolsProtocol, request: bytes) -> float:
+    """Microseconds a request."""
+    transport = _Socket()
+    protocol.connection_made(cast(asyncio.Transport, transport))
+    state, found = protocol.server_state, []
+    for _ in range(_ROUNDS):
+        began = time.process_time_ns()
+        for _ in range(_CALLS):
+            answered = state.total_requests
+            protocol.data_received(request)
+            while state.total_requests == answered:  # noqa: ASYNC110  (it lets the request's task run, if it made one)
+                await asyncio.sleep(0)
+        found.append(time.process_time_ns() - began)
+    transport.close()
+    return min(found) / _CALLS / 1000
+
+
+def _least(work: Callable[[], object]) -> float:
+    """Microseconds a call."""
+    found = []
+    for _ in range(_ROUNDS):
+        began = time.process_time_ns()
+        for _ in range(_CALLS):
+            work()
+        found.append(time.process_time_ns() - began)
+    return min(found) / _CALLS / 1000
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # the made-up worker has nothing to close in order
