@@ -163,9 +163,16 @@ def _readiness(about: About) -> Reply:
     return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
 
 
-def _explanations(reasons: Reasons, spec: ModelSpec) -> list[dict[str, object]]:
+class _Explanation(msgspec.Struct, omit_defaults=True):
+    """`of`: the class whose probability is explained; None in a regression."""
+
+    of: str | None = msgspec.field(default=None, name="class")
+    contributions: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+def _explanations(reasons: Reasons, spec: ModelSpec) -> list[_Explanation]:
     names = [column.name for column in spec.columns]
-    explained = [{"contributions": dict(zip(names, row, strict=True))} for row in reasons.contributions.tolist()]
+    rows = [dict(zip(names, row, strict=True)) for row in reasons.contributions.tolist()]
     if reasons.class_indexes is None:
-        return explained
-    return [{"class": spec.classes[of]} | one for of, one in zip(reasons.class_indexes, explained, strict=True)]
+        return [_Explanation(None, row) for row in rows]
+    return [_Explanation(spec.classes[of], row) for of, row in zip(reasons.class_indexes, rows, strict=True)]

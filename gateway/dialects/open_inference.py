@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
+from gateway.dialects.json_intake import without_nan
 from gateway.dialects.labels import is_plain_integer
 from gateway.dialects.media import MediaType
 from gateway.dialects.replies import JSON_TYPE
@@ -25,7 +26,7 @@ from gateway.dialects.schemas import (
     ref,
     request_body,
 )
-from gateway.dialects.tensors import DATATYPES, TensorIntake, binary_elements, json_elements
+from gateway.dialects.tensors import DATATYPES, TensorIntake, binary_elements, column_datatype, json_elements
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
 from gateway.snippets import ordered_sample
@@ -38,7 +39,6 @@ _BINARY_TYPE = b"application/octet-stream"
 _EXTENSION = "binary_tensor_data"
 _SERVER = "prediction-api-gateway"
 _PLATFORM = "onnxruntime_onnx"
-_SAMPLE_DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES"}
 _NO_CHARSET = {None, "utf-8", "utf8", "us-ascii"}
 
 _Parameters = dict[str, Any]
@@ -79,9 +79,9 @@ class _Wanted(msgspec.Struct):
 
 
 class OpenInferenceOutputs:
-    """Compiled once per loaded model: the names and types of what comes out."""
+    """Compiled once per loaded model: the names and types of what comes out, which don't depend on the layout."""
 
-    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+    def __init__(self, spec: ModelSpec, layout: Layout | None = None) -> None:
         self.n_classes = len(spec.classes)
         self.has_integer_labels = bool(spec.classes) and all(is_plain_integer(name) for name in spec.classes)
         self._labels = [int(name) for name in spec.classes] if self.has_integer_labels else list(spec.classes)
@@ -259,9 +259,10 @@ class OpenInference(Codec):
 
 def v2_sample(spec: ModelSpec) -> bytes:
     """A request with the sample row, one tensor per column."""
+    kinds = {column.name: column.type for column in spec.columns}
     tensors = []
     for name, value in ordered_sample(spec).items():
-        datatype = _SAMPLE_DATATYPES[next(column.type for column in spec.columns if column.name == name)]
+        datatype = column_datatype(kinds[name])
         cell = "" if value is None and datatype == "BYTES" else value
         tensors.append({"name": name, "shape": [1], "datatype": datatype, "data": [cell]})
     return msgspec.json.encode({"inputs": tensors})
@@ -300,8 +301,8 @@ def _head(body: bytes, length: int) -> bytes:
 
 def _request_or_none(document: bytes) -> _Request | None:
     try:
-        return _REQUEST.decode(document)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _request(document)
+    except Problem:
         return None
 
 
@@ -309,10 +310,22 @@ def _request(document: bytes) -> _Request:
     if not document.strip():
         raise Problem("malformed_body", "The body is empty.")
     try:
-        return _REQUEST.decode(document)
+        return _decoded(document)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
         raise Problem("malformed_body", f"The body is no inference request: {words}.") from None
+
+
+def _decoded(document: bytes) -> _Request:
+    try:
+        return _REQUEST.decode(document)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        strict = without_nan(document)
+        if strict is None:
+            raise
+    return _REQUEST.decode(strict)
 
 
 def _wanted(request: _Request, names: tuple[str, ...]) -> _Wanted:
@@ -382,10 +395,12 @@ def _model_ready(about: About) -> Reply:
 
 
 def _metadata(about: About) -> Reply:
-    if about.predictor is None:
-        raise Problem("unknown_path", "This model runs in a process of its own; its tensors are not described here.")
-    outputs = about.predictor.prepared(OpenInferenceOutputs)
-    datatypes = about.predictor.prepared(TensorIntake).datatypes
+    if about.predictor is None:  # in a process of its own: which widths it computes with is not known here
+        outputs = OpenInferenceOutputs(about.spec)
+        datatypes = [column_datatype(column.type) for column in about.spec.columns]
+    else:
+        outputs = about.predictor.prepared(OpenInferenceOutputs)
+        datatypes = about.predictor.prepared(TensorIntake).datatypes
     document: dict[str, Any] = {
         "name": about.model_name,
         "versions": [about.version],

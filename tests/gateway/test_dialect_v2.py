@@ -135,6 +135,21 @@ def test_binary_in_and_out(load: Load) -> None:
     assert raw[: sizes[0]] == texts(*expected)
 
 
+def test_a_missing_number_may_be_written_nan(mixed: Predictor) -> None:
+    """As tritonclient writes it in JSON."""
+    spelt = json.dumps(mixed_inputs(weight=tensor("weight", "FP64", [70.0, float("nan")]))).encode()
+    assert b"NaN" in spelt
+
+    table = choose(PATH, {}).decode(spelt, mixed).table
+
+    assert str(table.columns[3].tolist()) == "[[70.0], [nan]]"
+    for wrong in (spelt.replace(b"NaN", b"Infinity"), spelt.replace(b"NaN", b"-NaN"), spelt + b"NaN"):
+        assert refused(mixed, PATH, wrong).kind.code == "malformed_body"
+    assert refused(mixed, PATH, {"inputs": [{"name": "NaN"}]}).kind.code == "malformed_body"
+    beyond = refused(mixed, PATH, spelt.replace(b"70.0", b"1e400"))  # a number too large is not a missing one
+    assert beyond.detail == refused(mixed, PATH, spelt.replace(b"70.0", b"1e400").replace(b"NaN", b"null")).detail
+
+
 def test_outputs_that_are_asked_for(load: Load) -> None:
     predictor = load(made.penguins())
     inputs = [tensor("island", "BYTES", ["Dream"])]
@@ -245,11 +260,14 @@ def test_more_than_a_hundred_faults(mixed: Predictor) -> None:
     assert "300 of 300 rows" in problem.detail
 
 
-def page(predictor: Predictor, path: str, *, is_ready: bool = True) -> tuple[int, Any]:
+def page(predictor: Predictor, path: str, *, is_ready: bool = True, apart: bool = False) -> tuple[int, Any]:
+    """`apart`: as if the model ran in a process of its own."""
     endpoint = find(path)
     assert endpoint is not None
     assert endpoint.page is not None
-    about = About("id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor.spec, predictor)
+    about = About(
+        "id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor.spec, None if apart else predictor
+    )
     reply = endpoint.page.make(about)
     assert reply.content_type == b"application/json"
     return reply.status, json.loads(reply.body)
@@ -273,6 +291,18 @@ def test_metadata_tells_64_bit_values(mixed: Predictor) -> None:
     mixed.warm_up()
 
     assert page(mixed, "v2/models/slug")[1]["outputs"] == [{"name": "value", "datatype": "FP64", "shape": [-1]}]
+
+
+def test_metadata_of_a_model_in_a_process_of_its_own_differs_in_widths_only(load: Load) -> None:
+    predictor = load(made.penguins())
+    predictor.warm_up()
+
+    document = page(predictor, "v2/models/slug")[1]
+    apart = page(predictor, "v2/models/slug", apart=True)[1]
+
+    for one in document["inputs"]:
+        one["datatype"] = one["datatype"].replace("FP32", "FP64")
+    assert apart == document
 
 
 def test_health_has_both_words(load: Load) -> None:
