@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Page, Reply, sentence
+from gateway.dialects.json_intake import checked_utf8
 from gateway.dialects.labels import is_plain_integer
 from gateway.dialects.media import MediaType
 from gateway.dialects.replies import JSON_TYPE
@@ -197,8 +198,8 @@ def _head(body: bytes, length: int) -> bytes:
 
 def _request_or_none(document: bytes) -> _Request | None:
     try:
-        return _REQUEST.decode(document)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _REQUEST.decode(checked_utf8(document))
+    except (msgspec.DecodeError, RecursionError, Problem):
         return None
 
 
@@ -206,8 +207,8 @@ def _request(document: bytes) -> _Request:
     if not document.strip():
         raise Problem("malformed_body", "The body is empty.")
     try:
-        return _REQUEST.decode(document)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _REQUEST.decode(checked_utf8(document))
+    except (msgspec.DecodeError, RecursionError) as error:
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
         raise Problem("malformed_body", f"The body is no inference request: {words}.") from None
 
