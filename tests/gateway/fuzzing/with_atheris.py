@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the body parsers, in an environment of its own: atheris is not among the project's packages.
+"""Coverage-guided fuzzing of the body parsers, in an environment of its own: atheris is none of the project's packages.
 
     python -m venv /tmp/fuzz && /tmp/fuzz/bin/pip install -r requirements-dev.txt atheris
     /tmp/fuzz/bin/python -m tests.gateway.fuzzing.with_atheris -max_total_time=300 -max_len=4096 /tmp/fuzz-corpus
