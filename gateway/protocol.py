@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
@@ -371,7 +372,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(_LastBody(self))
         head = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
         try:
-            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n" + rest)
+            with suppress(httptools.HttpParserUpgrade):  # of what comes behind the body: nobody reads that
+                self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n" + rest)
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
 
@@ -411,6 +413,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.abort()
                 return
             cycle.disconnected = True  # for the application its client has left: nothing is counted
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
         self._in_head = False
         self._socket.write(self._door.refuse(code, detail))
