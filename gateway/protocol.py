@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -38,8 +40,10 @@ class Bounds:
     """What one connection may take, and how many there may be."""
 
     head_bytes: int = 32 * 1024
+    header_fields: int = 128
     first_byte_s: float = 5.0
     head_s: float = 10.0
+    prompt_s: float = 1.0  # what an honest client needs for its headers
     keep_alive_s: float = 65.0
     body_grace_s: float = 10.0
     body_bytes_per_s: int = 1024
@@ -82,17 +86,18 @@ class Door:
             await asyncio.sleep(TICK_S)
 
     def has_room(self) -> bool:
-        """Whether one more may come in. At the limit, those that have been idle longest make room for new ones."""
+        """Whether one more may come in. At the limit, those that nobody works for make room, the longest first."""
         if len(self.connections) < self.bounds.connections:
             return True
         if self.now < self._full_until:
             return False
-        idle = sorted((one for one in self.connections if one.is_idle), key=lambda one: one.since)
-        for one in idle[: max(1, self.bounds.connections // 16)]:
+        ranked = [(rank, one) for one in self.connections if (rank := one.rank) is not None]
+        ranked.sort(key=itemgetter(0))
+        for _, one in ranked[: max(1, self.bounds.connections // 16)]:
             one.abort()
-        if not idle:  # looking through thousands is not for each of a flood of connections
+        if not ranked:  # looking through thousands is not for each of a flood of connections
             self._full_until = self.now + TICK_S
-        return bool(idle)
+        return bool(ranked)
 
 
 class _Refused(Exception):
@@ -226,6 +231,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unwritten = 0
         self._is_collecting = False  # requests of the present read are answered once it is parsed
         self._next: _Exchange | None = None
+        self._exit: _Exit
         self._answering: _Exchange  # one at a time: what is pipelined waits
 
     # --- the connection ---
@@ -233,7 +239,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._socket = transport
-        self.transport = _Exit(transport, self._close)  # type: ignore[assignment]  # all that uvicorn uses of it
+        self._exit = _Exit(transport, self._close)
+        self.transport = self._exit  # type: ignore[assignment]  # all that uvicorn uses of it
         has_room = self._door.has_room()
         self._door.connections.add(self)
         if not has_room:
@@ -243,6 +250,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self._door.connections.discard(self)
         self.is_deaf = True
         super().connection_lost(exc)
+        # A connection is part of circles, and would stay in memory, with all it holds, until the collector comes.
+        self._exit.close = self._socket.close
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of a request that was answered: its connection may be idle for a long time."""
+        cycle = self.cycle
+        if cycle is not None and cycle.response_complete and not self.pipeline and not self._in_head:
+            cycle.body = bytearray()
+            cycle.scope = _NO_SCOPE
+            self.headers, self.url = _NO_TRAILERS, b""
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns nothing, which closes at once
         """A client that has finished sending still reads the answer to what it sent."""
@@ -326,7 +344,11 @@ class GatewayProtocol(HttpToolsProtocol):
         name = name.lower()
         if name in _MINDED:
             self._mind(name, value.strip().lower())
-        self.headers.append((name, value))
+        headers = self.headers
+        if len(headers) >= self._bounds.header_fields:
+            self._refusal = "headers_too_large", f"A request may have at most {self._bounds.header_fields} headers."
+            raise _Refused
+        headers.append((name, value))
 
     def _mind(self, name: bytes, value: bytes) -> None:
         if name == b"expect":
@@ -410,7 +432,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(_LastBody(self))
         head = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
         try:
-            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n" + rest)
+            with suppress(httptools.HttpParserUpgrade):  # of what comes behind the body: nobody reads that
+                self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n" + rest)
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
 
@@ -450,6 +473,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.abort()
                 return
             cycle.disconnected = True  # for the application its client has left: nothing is counted
+            cycle.waiting_for_100_continue = False
             cycle.wake()
         self._in_head = False
         self._socket.write(self._door.refuse(code, detail))
@@ -472,6 +496,8 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.abort()
         elif not cycle.response_complete:
             self._look_at_request(now, waited)
+        elif cycle.scope is not _NO_SCOPE:
+            self._forget()
         elif cycle.more_body:
             if waited > bounds.drop_s or self._received > bounds.drop_bytes:
                 self.abort()
@@ -495,10 +521,19 @@ class GatewayProtocol(HttpToolsProtocol):
             self.abort()
 
     @property
-    def is_idle(self) -> bool:
-        """Between requests, or before the first."""
+    def rank(self) -> tuple[int, float] | None:
+        """Who makes room first for a new connection. None: this one waits for the gateway, not for its client.
+
+        First who has had his last answer or does not get to the point, then the idle ones, then who has just begun.
+        """
         cycle = self.cycle
-        return not self._in_head and not self._is_leaving and (cycle is None or cycle.response_complete)
+        if self._is_leaving:
+            return 0, self.since
+        if self._in_head:
+            return (0 if self._door.now - self.since > self._bounds.prompt_s else 2), self.since
+        if cycle is None or cycle.response_complete:
+            return 1, self.since
+        return None
 
     # --- answering ---
 
@@ -576,3 +611,4 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 _NO_TRAILERS: Final = _NoTrailers()
+_NO_SCOPE: Final[Any] = {"headers": []}  # of a request that was answered; nobody changes it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
-from gateway.dialects.json_intake import without_nan
+from gateway.dialects.json_intake import checked_utf8, without_nan
 from gateway.dialects.labels import is_plain_integer
 from gateway.dialects.media import MediaType
 from gateway.dialects.replies import JSON_TYPE
@@ -310,8 +310,8 @@ def _request(document: bytes) -> _Request:
     if not document.strip():
         raise Problem("malformed_body", "The body is empty.")
     try:
-        return _decoded(document)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _decoded(checked_utf8(document))
+    except (msgspec.DecodeError, RecursionError) as error:
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
         raise Problem("malformed_body", f"The body is no inference request: {words}.") from None
 

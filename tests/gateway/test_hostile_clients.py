@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
+from gateway.protocol import BODY, TICK_S, GatewayProtocol
 from gateway.worker import Worker
 from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
@@ -103,6 +106,25 @@ async def test_many_small_headers_that_are_complete_are_431_too(served: Served) 
 async def test_thirty_kilobytes_of_headers_are_fine(served: Served) -> None:
     async with served.connected() as client:
         client.send(b"GET /livez HTTP/1.1\r\nx-long: ", b"a" * 30_000, b"\r\n\r\n")
+
+        assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize("ending", [b"\r\n", b""], ids=["complete", "not complete"])
+async def test_more_than_128_headers_are_431(served: Served, ending: bytes) -> None:
+    """Four bytes of header are a hundred bytes of objects."""
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\n", b"a:\r\n" * 200, ending)
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.code) == (431, "headers_too_large")
+        assert await client.is_closed()
+
+
+async def test_128_headers_are_fine(served: Served) -> None:
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\n", b"a:\r\n" * 128, b"\r\n")
 
         assert (await client.answer()).status == 200
 
@@ -390,6 +412,61 @@ async def test_idle_connections_make_room_for_new_ones(served: Served, api: Api)
     assert len(served.server.door.connections) <= QUICK.connections + 1
     for one in crowd:
         one.writer.close()
+
+
+async def test_clients_that_do_not_get_to_the_point_make_room_first(worker: Worker, api: Api) -> None:
+    """Slow headers on every connection shut nobody out; who is idle between requests stays."""
+    bounds = replace(QUICK, head_s=30.0, keep_alive_s=30.0, connections=32)
+    async with serving(worker, bounds) as served, served.connected() as idle:
+        idle.send(head(api), api.body)
+        assert (await idle.answer()).status == 200
+        crowd = [await served.client() for _ in range(bounds.connections - 1)]
+        for one in crowd:
+            one.send(b"GET /livez HTTP/1.1\r\nx: ")
+        await asyncio.sleep(bounds.prompt_s + 2 * TICK_S)
+
+        for _ in range(3):
+            async with served.connected() as client:
+                client.send(head(api), api.body)
+                assert (await client.answer()).status == 200
+
+        idle.send(head(api), api.body)
+        assert (await idle.answer()).status == 200
+        for one in crowd:
+            one.writer.close()
+
+
+async def test_an_idle_connection_holds_nothing_of_its_last_request(served: Served) -> None:
+    body = b"x" * 200_000
+    async with served.connected() as client:
+        client.send(
+            b"POST /livez HTTP/1.1\r\ncontent-length: %d\r\nx-long: %s\r\n\r\n" % (len(body), b"y" * 9000), body
+        )
+        assert (await client.answer()).status == 405
+        (connection,) = served.server.door.connections
+
+        await until(lambda: held_bytes(connection) < 4000)
+
+
+def held_bytes(connection: GatewayProtocol) -> int:
+    """Of the last request."""
+    cycle = connection.cycle
+    headers = sum(len(name) + len(value) for name, value in cycle.scope["headers"])
+    return len(cycle.body) + headers + len(cycle.scope.get(BODY, b"")) + len(connection.url)
+
+
+async def test_a_closed_connection_leaves_nothing_for_the_garbage_collector(served: Served) -> None:
+    """What was closed under a flood would wait in memory for the collector, which comes seldom."""
+    async with served.connected() as client:
+        client.send(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert (await client.answer()).status == 200
+        gone = weakref.ref(next(iter(served.server.door.connections)))
+        gc.disable()
+        try:
+            client.writer.close()
+            await until(lambda: gone() is None)
+        finally:
+            gc.enable()
 
 
 async def test_when_all_connections_are_in_use_a_further_one_is_503(served: Served, api: Api) -> None:

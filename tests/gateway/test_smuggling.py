@@ -181,6 +181,31 @@ async def test_a_body_behind_an_upgrade_that_is_not_made_is_read(
     await until(lambda: rows.counts(api.id) == (1, 0, 0))
 
 
+async def test_an_upgrade_behind_the_body_of_another_is_not_read(
+    served: Served, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = rows.api(cancer())
+    await loaded(served.worker, api)
+    request = head(api, "connection: upgrade", "upgrade: h2c") + api.body
+    async with served.connected() as client:
+        client.send(request, request)
+
+        assert await answers(client) == [200]
+    assert caplog.records == []
+
+
+async def test_a_broken_body_that_waits_for_100_continue_gets_nothing_behind_its_refusal(
+    served: Served, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = rows.api(cancer())
+    await loaded(served.worker, api)
+    async with served.connected() as client:
+        client.send(head(api, "expect: 100-continue", "transfer-encoding: chunked", length=-1), b"ZZ\r\n")
+
+        assert await answers(client) == [400]
+    assert caplog.records == []
+
+
 async def test_a_broken_body_behind_an_upgrade_is_400(served: Served, rows: Rows) -> None:
     api = rows.api(cancer())
     await loaded(served.worker, api)
