@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +25,15 @@ from benchmarks.measure import CONNECTIONS, Series, Subject, interleaved, run_on
 from benchmarks.neighbour import measure_neighbour
 from benchmarks.references import CannotInstall, Reference, References
 from benchmarks.report import Results, Variants, render
+from runtime.environment import PROJECT_DIR
 
 WORKERS = 2
+
+# Measured in a process of their own, which prints a table.
+IN_PROCESS = {
+    "Where the time of one request goes, in µs of CPU, without the network": "benchmarks.request_path",
+    "What prediction reasons cost, without the network": "benchmarks.reasons",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,9 @@ class Bench:
         say("A large CSV beside small requests ...")
         assert base.gateway is not None
         results.neighbour = measure_neighbour(base.add_api(self._matrix), api, base.gateway, rows=self._size.csv_rows)
+        say("In one process: where the time goes, what reasons cost ...")
+        base.stop()
+        results.tables = {title: _table_of(module) for title, module in IN_PROCESS.items()}
         return results
 
     def stop(self) -> None:
@@ -188,6 +199,13 @@ def _subject(name: str, installation: Installation, api: BenchApi) -> Subject:
 def _networks(number: int) -> list[str]:
     """Networks of different lengths that do not hold the loopback addresses."""
     return [f"10.{index // 256}.{index % 256}.0/{24 if index % 3 else 25}" for index in range(number)]
+
+
+def _table_of(module: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module], cwd=PROJECT_DIR, capture_output=True, text=True, check=True, timeout=600
+    )
+    return done.stdout.strip()
 
 
 def say(text: str) -> None:

@@ -58,6 +58,7 @@ class Results:
     load_s: float = 0.0
     many_memory: float = 0.0
     neighbour: Neighbour | None = None
+    tables: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -77,6 +78,7 @@ def render(results: Results) -> str:
         *_variants(results),
         *_spread(results),
         *_neighbour(results),
+        *(line for title, table in results.tables.items() for line in ("", f"## {title}", "", table)),
         "",
         f"The whole run took {results.seconds / 60:.1f} minutes.",
     ]

@@ -41,7 +41,20 @@ class ActorCommand(BaseCommand):
             self.stdout.write(json.dumps(document))
             return
         for name, value in document.items():
-            self.stdout.write(f"{name}: {'' if value is None else value}")
+            self.stdout.write(f"{name}: {_words(value)}")
+
+
+def _words(value: Any) -> str:
+    """A value of a JSON document as people write it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return "; ".join(_words(inner) for inner in value) or "none"
+    return str(value)
 
 
 def _suggestion(network: str | None) -> str:
