@@ -44,6 +44,23 @@ class Reasons(msgspec.Struct):
         return np.argsort(self.contributions, axis=1, kind="stable")[:, :LISTED]
 
 
+class _Group:
+    """Columns of one array type: `members` are their indexes, `baselines` what stands for each of them."""
+
+    def __init__(self, members: list[int], baselines: Array) -> None:
+        self.members = members
+        self._places = np.arange(len(members))
+        self._variants = np.array(members) + 1
+        self._baselines = baselines
+
+    def away(self, first: int, last: int) -> tuple[Array, Array, Array]:
+        """Of variants `first` to `last`: the members that are away in one, which one that is, and their baselines."""
+        if first <= self._variants[0] and self._variants[-1] < last:
+            return self._places, self._variants - first, self._baselines
+        touched = np.flatnonzero((self._variants >= first) & (self._variants < last))
+        return touched, self._variants[touched] - first, self._baselines[touched]
+
+
 class Reasoner:
     """Compiled once per loaded model."""
 
@@ -53,7 +70,7 @@ class Reasoner:
         baselines = [_baseline(column) for column in spec.columns]
         dtypes = [rule.dtype for rule in layout.rules]
         self._groups = [
-            (members, np.array([_as_cell(baselines[index], dtype) for index in members], dtype))
+            _Group(members, np.array([_as_cell(baselines[index], dtype) for index in members], dtype))
             for dtype in dict.fromkeys(dtypes)
             for members in [[index for index, other in enumerate(dtypes) if other == dtype]]
         ]
@@ -80,7 +97,7 @@ class Reasoner:
             for start in range(0, table.n_rows, rows_at_once)
         ]
         contributions = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        return Reasons(np.round(contributions, _DECIMALS) + 0.0, self._class_indexes(prediction))
+        return Reasons(shown(contributions), self._class_indexes(prediction))
 
     def _class_indexes(self, prediction: Prediction) -> list[int] | None:
         if isinstance(prediction, Regression):
@@ -104,21 +121,24 @@ class Reasoner:
     def _variants(self, table: Table, start: int, stop: int, first: int, last: int) -> Table:
         """Variants `first` to `last` of each row. Variant 0 is the row itself; in variant j, column j - 1 is away."""
         n_rows, n_variants = stop - start, last - first
+        n_all = n_rows * n_variants
         if table.matrix is not None:
-            block = np.repeat(table.matrix[start:stop], n_variants, axis=0).reshape(n_rows, n_variants, self._n_columns)
-            away = np.arange(max(first - 1, 0), last - 1)  # the columns that are away in one of these variants
-            block[:, away + 1 - first, away] = self._groups[0][1][away]
-            return Table(n_rows * n_variants, [], block.reshape(n_rows * n_variants, self._n_columns))
+            rows = table.matrix[start:stop]
+            block = np.empty((n_rows, n_variants, self._n_columns), rows.dtype)
+            block[:] = rows[:, np.newaxis]
+            away, variants, baselines = self._groups[0].away(first, last)
+            block[:, variants, away] = baselines
+            return Table(n_all, [], block.reshape(n_all, self._n_columns))
         columns: list[Array] = [np.empty(0)] * self._n_columns
-        for members, baselines in self._groups:
-            cells = np.stack([table.columns[index][start:stop, 0] for index in members])
-            block = np.repeat(cells, n_variants, axis=1).reshape(len(members), n_rows, n_variants)
-            places = np.array(members) + 1 - first
-            touched = np.flatnonzero((places >= 0) & (places < n_variants))
-            block[touched, :, places[touched]] = baselines[touched, np.newaxis]
-            for index, column in zip(members, block.reshape(len(members), n_rows * n_variants, 1), strict=True):
+        for group in self._groups:
+            cells = np.concatenate([table.columns[index][start:stop] for index in group.members])
+            block = np.empty((len(group.members), n_rows, n_variants), cells.dtype)
+            block[:] = cells.reshape(-1, n_rows, 1)
+            away, variants, baselines = group.away(first, last)
+            block[away, :, variants] = baselines[:, np.newaxis]
+            for index, column in zip(group.members, block.reshape(-1, n_all, 1), strict=True):
                 columns[index] = column
-        return Table(n_rows * n_variants, columns)
+        return Table(n_all, columns)
 
 
 def _scores(answers: Prediction, class_indexes: list[int] | None, start: int, stop: int) -> Array:
@@ -127,9 +147,11 @@ def _scores(answers: Prediction, class_indexes: list[int] | None, start: int, st
     if isinstance(answers, Classification):
         scores = answers.probabilities.reshape(n_rows, -1, answers.probabilities.shape[1])
         wanted = (class_indexes or [])[start:stop]
-        picked: Array = scores[np.arange(n_rows), :, wanted]
+        is_one = wanted.count(wanted[0]) == n_rows  # a plain slice is much quicker
+        picked: Array = scores[:, :, wanted[0]] if is_one else scores[np.arange(n_rows), :, wanted]
         return picked
-    return answers.values.reshape(n_rows, -1)
+    values = answers.values.reshape(n_rows, -1)
+    return values if values.dtype.kind == "f" else values.astype(np.float64)  # whole numbers without a sign wrap around
 
 
 def _baseline(column: Column) -> Cell:
@@ -144,6 +166,20 @@ def _as_cell(baseline: Cell, dtype: np.dtype[np.generic]) -> object:
     return str(baseline) if dtype == TEXT else baseline
 
 
-def number_text(value: object) -> str:
-    """A contribution as it is shown: at most 6 decimals, none that mean nothing. `value` is a numpy scalar."""
-    return f"{float(str(value)):.{_DECIMALS}f}".rstrip("0").rstrip(".")
+def shown(contributions: Array) -> Array:
+    """As 64-bit floats, to six decimals, and to no more digits than the model's own numbers have; never -0."""
+    values = contributions.astype(np.float64)
+    rounded = np.round(values, _DECIMALS)
+    digits = np.finfo(contributions.dtype).precision + 1
+    highest = np.abs(rounded).max(initial=0)
+    if highest >= 10.0 ** (digits - _DECIMALS):
+        sizes = np.floor(np.log10(np.abs(values), where=values != 0, out=np.zeros_like(values)))
+        scales = 10.0 ** np.minimum(digits - 1 - sizes, _DECIMALS)
+        rounded = np.round(values * scales) / scales
+    result: Array = rounded + 0.0
+    return result
+
+
+def number_text(value: float) -> str:
+    """A contribution as text: at most 6 decimals, no zeros at the end, no exponent."""
+    return f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".")

@@ -30,7 +30,7 @@ from gateway.dialects.schemas import (
 )
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
-from gateway.reasons import Reasoner, Reasons, number_text
+from gateway.reasons import Reasoner, Reasons
 from gateway.snippets import ordered_sample
 from gateway.table import Prediction
 
@@ -67,8 +67,8 @@ class V1Dialect(msgspec.Struct, frozen=True, gc=False):
         if not self.explains:
             return Reply(f'{{"predictions":{answers}}}'.encode(), JSON_TYPE)
         reasons = predictor.prepared(Reasoner).explain(decoded.table, prediction, predictor.predict)
-        explanations = _explanations(reasons, predictor.spec)
-        return Reply(f'{{"predictions":{answers},"explanations":[{explanations}]}}'.encode(), JSON_TYPE)
+        explanations = msgspec.json.encode(_explanations(reasons, predictor.spec)).decode()
+        return Reply(f'{{"predictions":{answers},"explanations":{explanations}}}'.encode(), JSON_TYPE)
 
 
 class KServeV1(Codec):
@@ -163,12 +163,16 @@ def _readiness(about: About) -> Reply:
     return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
 
 
-def _explanations(reasons: Reasons, spec: ModelSpec) -> str:
-    names = [msgspec.json.encode(column.name).decode() for column in spec.columns]
-    classes = [msgspec.json.encode(name).decode() for name in spec.classes]
-    made = []
-    for row, contributions in enumerate(reasons.contributions):
-        cells = ",".join(f"{name}:{number_text(value)}" for name, value in zip(names, contributions, strict=True))
-        of = "" if reasons.class_indexes is None else f'"class":{classes[reasons.class_indexes[row]]},'
-        made.append(f'{{{of}"contributions":{{{cells}}}}}')
-    return ",".join(made)
+class _Explanation(msgspec.Struct, omit_defaults=True):
+    """`of`: the class whose probability is explained; None in a regression."""
+
+    of: str | None = msgspec.field(default=None, name="class")
+    contributions: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+def _explanations(reasons: Reasons, spec: ModelSpec) -> list[_Explanation]:
+    names = [column.name for column in spec.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in reasons.contributions.tolist()]
+    if reasons.class_indexes is None:
+        return [_Explanation(None, row) for row in rows]
+    return [_Explanation(spec.classes[of], row) for of, row in zip(reasons.class_indexes, rows, strict=True)]

@@ -21,7 +21,7 @@ from gateway.dialects.replies import JSON_TYPE
 from gateway.dialects.schemas import TEXT, Schema, list_of, object_of
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
-from gateway.reasons import Reasoner, Reasons, number_text
+from gateway.reasons import LISTED, Reasoner, Reasons, number_text
 from gateway.table import Classification, Prediction
 
 if TYPE_CHECKING:
@@ -232,18 +232,23 @@ def _reason_columns(reasons: Reasons, spec: ModelSpec, request: ManualRequest) -
     names = {name.strip(): place for place, name in enumerate(request.header)}
     names |= {name: place for place, name in enumerate(request.header)}
     places = [names.get(column.name) for column in spec.columns]
+    columns = [column.name for column in spec.columns]
+    rows = reasons.contributions.tolist()
     made: list[_Column] = []
     for word, ranks, sign in (("Increase", reasons.raising(), 1), ("Decrease", reasons.lowering(), -1)):
-        for rank in range(3):
+        for rank in range(LISTED):
+            if rank >= ranks.shape[1]:
+                made.append((f"{word} {subject} {rank + 1}", [""] * len(rows)))
+                continue
             cells = []
-            for row, contributions in enumerate(reasons.contributions):
-                column = ranks[row, rank] if rank < ranks.shape[1] else None
-                if column is None or contributions[column] * sign <= 0:
+            for row, column in enumerate(ranks[:, rank].tolist()):
+                contribution = rows[row][column]
+                if contribution * sign <= 0:
                     cells.append("")
                     continue
                 place = places[column]
                 content = "" if place is None else request.rows[row][place].strip()
-                cells.append(f"{spec.columns[column].name}:{content}:{number_text(contributions[column])}")
+                cells.append(f"{columns[column]}:{content}:{number_text(contribution)}")
             made.append((f"{word} {subject} {rank + 1}", cells))
     return made
 

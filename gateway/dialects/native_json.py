@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.dialects.base import PROBLEM_TYPE, Asked, Codec, Decoded, Dialect, Format, Reply
 from gateway.dialects.json_intake import JsonIntake
-from gateway.dialects.manual import Manual, ManualRequest, manual_members, manual_sample, manual_schemas
+from gateway.dialects.manual import Manual, manual_members, manual_sample, manual_schemas
 from gateway.dialects.media import MediaType
 from gateway.dialects.native_csv import sample_csv
 from gateway.dialects.replies import JSON_TYPE, JsonReply
@@ -101,7 +101,7 @@ class NativeJson(Codec):
         return Decoded(intake.careful_table(body))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
-        if isinstance(decoded.note, ManualRequest):
+        if decoded.note:  # only the manual format's requests are noted
             return self.manual.encode(prediction, decoded, predictor, model_version)
         return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE)
 

@@ -29,7 +29,9 @@ class JsonReply:
 
     def body(self, prediction: Prediction, version: str) -> bytes:
         if isinstance(prediction, Regression):
-            rows = [f'{{"value":{value!s}}}' for value in prediction.values]
+            values = prediction.values
+            # one row is the usual request, and a loop costs more than its number
+            rows = [f'{{"value":{values[0]!s}}}'] if len(values) == 1 else [f'{{"value":{one!s}}}' for one in values]
         else:
             rows = _filled(self._row_by_class, prediction)
         return f'{{"model_version":{_json_text(version)},"predictions":[{",".join(rows)}]}}'.encode()
@@ -52,6 +54,8 @@ class CsvReply:
 
 
 def _filled(template_by_class: list[str], prediction: Classification) -> list[str]:
+    if len(prediction.class_indexes) == 1:
+        return [template_by_class[prediction.class_indexes[0]] % tuple(prediction.probabilities[0])]
     rows = zip(prediction.class_indexes, prediction.probabilities, strict=True)
     return [template_by_class[index] % tuple(row) for index, row in rows]
 

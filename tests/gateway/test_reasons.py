@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from gateway import reasons
 from gateway.modelspec import Column, ModelSpec
 from gateway.predictor import Predictor
-from gateway.reasons import Reasoner, number_text
+from gateway.reasons import Reasoner, number_text, shown
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 
@@ -109,12 +110,33 @@ def test_one_row_is_one_batch_of_a_prediction_per_column_and_one(load: Load) -> 
     ("value", "text"),
     [
         (np.float32(768.056), "768.056"),
+        (np.float32(-12345678), "-12345680"),
+        (np.float64(768.0560001), "768.056"),
+        (np.float64(123456.654321), "123456.654321"),
+        (np.float16(30.61), "30.61"),
         (np.float64(0.046245), "0.046245"),
+        (np.float32(0.046245), "0.046245"),
         (np.float64(-0.5), "-0.5"),
         (np.float64(1e-6), "0.000001"),
+        (np.float64(-1e-9), "0"),
         (np.float64(0), "0"),
         (np.float64(100), "100"),
     ],
 )
 def test_numbers_have_no_decimals_that_mean_nothing(value: Any, text: str) -> None:
-    assert number_text(value) == text
+    (contribution,) = shown(np.array([[value]]))[0].tolist()
+
+    assert number_text(contribution) == text
+    assert float(text) == contribution
+
+
+def test_reasons_of_a_model_that_answers_whole_numbers_without_a_sign(load: Load) -> None:
+    """200 and 195 as bytes: their difference is not 251."""
+    counting = made.graph(
+        [("a", "float", [None, 1])], [("y", "uint8", [None, 1])], [made.node("Cast", ["a"], ["y"], to=2)]
+    )
+    spec = made.spec_of({"a": "float"}, {"a": 195.0})
+    baseline = msgspec.structs.replace(spec.columns[0], baseline=200.0)
+    predictor = load((msgspec.structs.replace(spec, columns=(baseline,)), counting))
+
+    assert explained(predictor, [{"a": 195.0}]).contributions.tolist() == [[-5.0]]
