@@ -163,8 +163,9 @@ def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Diale
     if endpoint is None or not endpoint.codecs:
         raise Problem("unknown_path")
     sent = content_type(media.decode("latin-1"))
+    is_readable = bool(sent.name) or not media.strip()  # else there are parameters without a type
     for codec in endpoint.codecs:
-        if sent.name in codec.media_types:
+        if is_readable and sent.name in codec.media_types:
             asked = Asked(
                 sent,
                 accept.decode("latin-1"),

@@ -25,7 +25,7 @@ from gateway.dialects.schemas import (
     ref,
     request_body,
 )
-from gateway.dialects.tensors import DATATYPES, TensorIntake, binary_elements, json_elements
+from gateway.dialects.tensors import DATATYPES, TensorIntake, binary_elements, column_datatype, json_elements
 from gateway.modelspec import ModelSpec
 from gateway.problems import Problem
 from gateway.snippets import ordered_sample
@@ -38,7 +38,6 @@ _BINARY_TYPE = b"application/octet-stream"
 _EXTENSION = "binary_tensor_data"
 _SERVER = "prediction-api-gateway"
 _PLATFORM = "onnxruntime_onnx"
-_SAMPLE_DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES"}
 _NO_CHARSET = {None, "utf-8", "utf8", "us-ascii"}
 
 _Parameters = dict[str, Any]
@@ -79,9 +78,9 @@ class _Wanted(msgspec.Struct):
 
 
 class OpenInferenceOutputs:
-    """Compiled once per loaded model: the names and types of what comes out."""
+    """Compiled once per loaded model: the names and types of what comes out, which don't depend on the layout."""
 
-    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+    def __init__(self, spec: ModelSpec, layout: Layout | None = None) -> None:
         self.n_classes = len(spec.classes)
         self.has_integer_labels = bool(spec.classes) and all(is_plain_integer(name) for name in spec.classes)
         self._labels = [int(name) for name in spec.classes] if self.has_integer_labels else list(spec.classes)
@@ -259,9 +258,10 @@ class OpenInference(Codec):
 
 def v2_sample(spec: ModelSpec) -> bytes:
     """A request with the sample row, one tensor per column."""
+    kinds = {column.name: column.type for column in spec.columns}
     tensors = []
     for name, value in ordered_sample(spec).items():
-        datatype = _SAMPLE_DATATYPES[next(column.type for column in spec.columns if column.name == name)]
+        datatype = column_datatype(kinds[name])
         cell = "" if value is None and datatype == "BYTES" else value
         tensors.append({"name": name, "shape": [1], "datatype": datatype, "data": [cell]})
     return msgspec.json.encode({"inputs": tensors})
@@ -382,10 +382,12 @@ def _model_ready(about: About) -> Reply:
 
 
 def _metadata(about: About) -> Reply:
-    if about.predictor is None:
-        raise Problem("unknown_path", "This model runs in a process of its own; its tensors are not described here.")
-    outputs = about.predictor.prepared(OpenInferenceOutputs)
-    datatypes = about.predictor.prepared(TensorIntake).datatypes
+    if about.predictor is None:  # in a process of its own: which widths it computes with is not known here
+        outputs = OpenInferenceOutputs(about.spec)
+        datatypes = [column_datatype(column.type) for column in about.spec.columns]
+    else:
+        outputs = about.predictor.prepared(OpenInferenceOutputs)
+        datatypes = about.predictor.prepared(TensorIntake).datatypes
     document: dict[str, Any] = {
         "name": about.model_name,
         "versions": [about.version],

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from gateway.dialects.cells import EXPECTED, Faults, expected, json_value, shortened
-from gateway.modelspec import ModelSpec
+from gateway.modelspec import ColumnType, ModelSpec
 from gateway.problems import Problem
 from gateway.table import TEXT, Array, ColumnRule, Layout, Table, Type
 
@@ -40,7 +40,7 @@ class TensorIntake:
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:
         self._layout = layout
-        self.datatypes = [_datatype(rule) for rule in layout.rules]
+        self.datatypes = [column_datatype(rule.type, is_64_bit=rule.dtype.itemsize == 8) for rule in layout.rules]
         self._names = {rule.name for rule in layout.rules}
         self._is_numeric = all(rule.type in {"float", "int"} for rule in layout.rules)
 
@@ -95,17 +95,19 @@ class TensorIntake:
         faults = Faults()
         faults.add_missing(1, missing, given, known=self._names)
         faults.add_typos(1, left_out, given, known=self._names)
+        if len(left_out) == len(self._names):
+            faults.add(1, "", "the model's columns", "tensors with none of their names")
         if faults:
             raise faults.problem(n_rows)
         checks.raise_faults()
         return self._layout.table_from_columns(columns)
 
 
-def _datatype(rule: ColumnRule) -> str:
+def column_datatype(kind: ColumnType, *, is_64_bit: bool = True) -> str:
     """What the metadata says of a column. Others are taken too: a number is a number."""
-    if rule.type == "float":
-        return "FP64" if rule.dtype.itemsize == 8 else "FP32"
-    return {"int": "INT64", "string": "BYTES", "bool": "BOOL"}[rule.type]
+    if kind == "float":
+        return "FP64" if is_64_bit else "FP32"
+    return {"int": "INT64", "string": "BYTES", "bool": "BOOL"}[kind]
 
 
 class _Checks:

@@ -245,11 +245,14 @@ def test_more_than_a_hundred_faults(mixed: Predictor) -> None:
     assert "300 of 300 rows" in problem.detail
 
 
-def page(predictor: Predictor, path: str, *, is_ready: bool = True) -> tuple[int, Any]:
+def page(predictor: Predictor, path: str, *, is_ready: bool = True, apart: bool = False) -> tuple[int, Any]:
+    """`apart`: as if the model ran in a process of its own."""
     endpoint = find(path)
     assert endpoint is not None
     assert endpoint.page is not None
-    about = About("id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor)
+    about = About(
+        "id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor.spec, None if apart else predictor
+    )
     reply = endpoint.page.make(about)
     assert reply.content_type == b"application/json"
     return reply.status, json.loads(reply.body)
@@ -273,6 +276,18 @@ def test_metadata_tells_64_bit_values(mixed: Predictor) -> None:
     mixed.warm_up()
 
     assert page(mixed, "v2/models/slug")[1]["outputs"] == [{"name": "value", "datatype": "FP64", "shape": [-1]}]
+
+
+def test_metadata_of_a_model_in_a_process_of_its_own_differs_in_widths_only(load: Load) -> None:
+    predictor = load(made.penguins())
+    predictor.warm_up()
+
+    document = page(predictor, "v2/models/slug")[1]
+    apart = page(predictor, "v2/models/slug", apart=True)[1]
+
+    for one in document["inputs"]:
+        one["datatype"] = one["datatype"].replace("FP32", "FP64")
+    assert apart == document
 
 
 def test_health_has_both_words(load: Load) -> None:
