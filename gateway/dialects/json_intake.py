@@ -7,6 +7,7 @@ is nearly the same: predicting without it would hide a typo.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -232,6 +233,28 @@ def members(body: bytes, shape: str) -> dict[str, msgspec.Raw]:
         _refuse_syntax(body, error)
     except RecursionError:
         raise Problem("malformed_body", "The JSON is nested too deeply.") from None
+
+
+def without_nan(body: bytes) -> bytes | None:
+    """Serialisers that some clients use write NaN for a missing number. As JSON, with null; None where it is not that.
+
+    Numbers stay as they were written.
+    """
+    if b"NaN" not in body:
+        return None
+    try:
+        return msgspec.json.encode(json.loads(body, parse_constant=_null, parse_float=_raw, parse_int=_raw))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _null(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(name)
+
+
+def _raw(number: str) -> msgspec.Raw:
+    return msgspec.Raw(number.encode())
 
 
 def listed(raw: msgspec.Raw, key: str) -> list[msgspec.Raw]:

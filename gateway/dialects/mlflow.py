@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -11,7 +10,7 @@ import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
 from gateway.dialects.csv_intake import CsvIntake
-from gateway.dialects.json_intake import JsonIntake, listed, members
+from gateway.dialects.json_intake import JsonIntake, listed, members, without_nan
 from gateway.dialects.labels import PlainAnswers
 from gateway.dialects.native_csv import csv_charset, sample_csv
 from gateway.dialects.native_json import check_json_charset
@@ -197,25 +196,10 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return members(body, _SHAPE)
     except Problem:
-        strict = _without_nan(body)
+        strict = without_nan(body)
         if strict is None:
             raise
     return members(strict, _SHAPE)
-
-
-def _without_nan(body: bytes) -> bytes | None:
-    """Python's own serialiser, which MLflow's clients use, writes NaN for a missing value. None: it is not that."""
-    if b"NaN" not in body:
-        return None
-    try:
-        return msgspec.json.encode(json.loads(body, parse_constant=_constant))
-    except (ValueError, RecursionError, OverflowError):
-        return None
-
-
-def _constant(name: str) -> None:
-    if name != "NaN":
-        raise ValueError(name)
 
 
 def _table(shape: str, raw: msgspec.Raw, intake: JsonIntake) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
+from gateway.dialects.json_intake import without_nan
 from gateway.dialects.labels import is_plain_integer
 from gateway.dialects.media import MediaType
 from gateway.dialects.replies import JSON_TYPE
@@ -300,8 +301,8 @@ def _head(body: bytes, length: int) -> bytes:
 
 def _request_or_none(document: bytes) -> _Request | None:
     try:
-        return _REQUEST.decode(document)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _request(document)
+    except Problem:
         return None
 
 
@@ -309,10 +310,22 @@ def _request(document: bytes) -> _Request:
     if not document.strip():
         raise Problem("malformed_body", "The body is empty.")
     try:
-        return _REQUEST.decode(document)
+        return _decoded(document)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
         raise Problem("malformed_body", f"The body is no inference request: {words}.") from None
+
+
+def _decoded(document: bytes) -> _Request:
+    try:
+        return _REQUEST.decode(document)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        strict = without_nan(document)
+        if strict is None:
+            raise
+    return _REQUEST.decode(strict)
 
 
 def _wanted(request: _Request, names: tuple[str, ...]) -> _Wanted:

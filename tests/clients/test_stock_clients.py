@@ -95,3 +95,18 @@ def test_the_manual_s_python_call(api: LiveApi, run_script: RunScript) -> None:
     status, refusal = found["wrong"]
     assert (status, refusal["error_code"], refusal["message"]) == (400, "4001030104", "Invalid request")
     assert (found["denied"][0], found["denied"][1]["error_code"]) == (401, "4031030201")
+
+
+def test_missing_values(api: LiveApi, run_script: RunScript) -> None:
+    """One number and one text are missing: predicted where the model can do without, else refused, by all the same."""
+    found = run_script("missing", api)
+
+    if api.stem != "penguins":
+        assert {way: int(answer[0]) for way, answer in found.items()} == dict.fromkeys(found, 422)
+        return
+    numbers = found.pop("json")
+    assert len(numbers) == 3
+    labels = {way: found.pop(way) for way in ("mlflow", "mlflow csv", "kserve v1")}
+    assert set(map(str, labels.values())) == {"['Adelie']"}
+    for way, answer in found.items():
+        assert answer == pytest.approx(numbers, abs=1e-6), way

@@ -135,6 +135,21 @@ def test_binary_in_and_out(load: Load) -> None:
     assert raw[: sizes[0]] == texts(*expected)
 
 
+def test_a_missing_number_may_be_written_nan(mixed: Predictor) -> None:
+    """As tritonclient writes it in JSON."""
+    spelt = json.dumps(mixed_inputs(weight=tensor("weight", "FP64", [70.0, float("nan")]))).encode()
+    assert b"NaN" in spelt
+
+    table = choose(PATH, {}).decode(spelt, mixed).table
+
+    assert str(table.columns[3].tolist()) == "[[70.0], [nan]]"
+    for wrong in (spelt.replace(b"NaN", b"Infinity"), spelt.replace(b"NaN", b"-NaN"), spelt + b"NaN"):
+        assert refused(mixed, PATH, wrong).kind.code == "malformed_body"
+    assert refused(mixed, PATH, {"inputs": [{"name": "NaN"}]}).kind.code == "malformed_body"
+    beyond = refused(mixed, PATH, spelt.replace(b"70.0", b"1e400"))  # a number too large is not a missing one
+    assert beyond.detail == refused(mixed, PATH, spelt.replace(b"70.0", b"1e400").replace(b"NaN", b"null")).detail
+
+
 def test_outputs_that_are_asked_for(load: Load) -> None:
     predictor = load(made.penguins())
     inputs = [tensor("island", "BYTES", ["Dream"])]
