@@ -462,7 +462,7 @@ class Gateway:
     def refusal(self, code: str, detail: str) -> bytes:
         """A whole HTTP response, for what is refused before it is a request."""
         request_id = f"{self._id_prefix}{next(self._numbers):08x}"
-        status, headers, body = self._problem_message(Problem(code, detail), request_id, "", None)
+        status, headers, body = self._problem_message(Problem(code, detail), request_id, _NO_DIALECT, None)
         lines = [name + b": " + value + b"\r\n" for name, value in [*headers, _CLOSE]]
         return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
