@@ -183,9 +183,8 @@ def _snippet(call: Snippet) -> str:
 
 def _formats(about: About, name: str, formats: Sequence[Format]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(one.title)}</th>'
-        f'<td class="mono">POST /{escape(one.path.format(model=name))}</td>'
-        f"<td>{escape(one.body)}</td><td>{escape(one.answer)}</td></tr>"
+        f'<tr><th scope="row">{escape(one.title)}<span class="path">POST /{escape(one.path.format(model=name))}</span>'
+        f'</th><td data-label="Body">{escape(one.body)}</td><td data-label="Answer">{escape(one.answer)}</td></tr>'
         for one in formats
     )
     return _section(
@@ -193,7 +192,7 @@ def _formats(about: About, name: str, formats: Sequence[Format]) -> str:
         "Formats",
         f"<p>One key, one count and one quota for all of them. Paths are below <code>{escape(about.base_url)}</code>; "
         '<a href="openapi.json">openapi.json</a> has every path with its schema.</p>'
-        '<div class="table-wrap"><table class="table"><thead><tr><th scope="col">Format</th><th scope="col">Path</th>'
+        '<div class="table-wrap"><table class="table cards formats"><thead><tr><th scope="col">Format</th>'
         f'<th scope="col">Body</th><th scope="col">Answer</th></tr></thead><tbody>{rows}</tbody></table></div>',
     )
 

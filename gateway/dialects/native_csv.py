@@ -30,6 +30,9 @@ _CHARSETS = {
     "cp1252": "windows-1252",
     "windows-31j": "cp932",
     "cp932": "cp932",
+    "shift-jis": "cp932",
+    "sjis": "cp932",
+    "x-sjis": "cp932",
     "shift_jis": "cp932",  # what says Shift_JIS is mostly made by Windows, whose superset this is
     "euc-jp": "euc-jp",
 }
