@@ -541,6 +541,7 @@ ALLOWED = "192.0.2.7"
         ([""], 403, ""),
         ([], 403, "127.0.0.1"),
         (["127.0.0.1, " * 2500 + ALLOWED], 200, ""),
+        ([ALLOWED + ", 127.0.0.1" * 2500], 403, "more than 32 proxies"),
     ],
 )
 async def test_a_trusted_proxy_is_believed_as_far_as_it_saw(
