@@ -326,8 +326,7 @@ class Gateway:
         try:
             return self._addresses.of_forwarded(peer, lines)
         except BadForwardedFor as error:
-            detail = f"The proxy {peer} sent an X-Forwarded-For with “{error}”, which is no IP address."
-            raise Problem("ip_not_allowed", detail) from None
+            raise Problem("ip_not_allowed", f"The proxy {peer} sent an X-Forwarded-For {error}.") from None
 
     async def _arrived(self, model: LoadedModel) -> None:
         """Wait a little for a model that is not in this worker's memory yet, or no longer."""

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from runtime.environment import IPNetwork
 
 _REMEMBERED_PEERS = 4096
+_MOST_PROXIES = 32  # reading an address takes microseconds, and a header has room for thousands
 
 
 class BadForwardedFor(Exception):
-    """An element of X-Forwarded-For, named by `str()`, is no address: the whole request is refused."""
+    """X-Forwarded-For can't be believed, `str()` says why: the whole request is refused."""
 
 
 class ClientAddresses:
@@ -43,7 +44,10 @@ class ClientAddresses:
         no address, because what stands left of it can't be told from a forgery.
         """
         client = peer
-        for element in reversed(b",".join(lines).decode("latin-1").split(",")):
+        elements = b",".join(lines).decode("latin-1").rsplit(",", _MOST_PROXIES)
+        for number, element in enumerate(reversed(elements)):
+            if number == _MOST_PROXIES:
+                raise BadForwardedFor(f"with more than {_MOST_PROXIES} proxies")
             address = _forwarded_address(element.strip(" \t"))
             client = str(address)
             if not self._is_trusted(address):
@@ -57,7 +61,7 @@ class ClientAddresses:
 def _forwarded_address(element: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = _address(_without_port(element))
     if address is None:
-        raise BadForwardedFor(element[:60])
+        raise BadForwardedFor(f"with “{element[:60]}”, which is no IP address")
     return address
 
 

@@ -41,6 +41,7 @@ class Bounds:
 
     head_bytes: int = 32 * 1024
     header_fields: int = 128
+    url_bytes: int = 4096
     first_byte_s: float = 5.0
     head_s: float = 10.0
     prompt_s: float = 1.0  # what an honest client needs for its headers
@@ -359,6 +360,9 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._head_bytes > self._bounds.head_bytes or not self._is_head_bytes_exact:
             self._check_head()
+        if len(self.url) > self._bounds.url_bytes:
+            self._refusal = "headers_too_large", f"The path and query may have at most {self._bounds.url_bytes} bytes."
+            raise _Refused
         if len(self.pipeline) >= self._bounds.pipelined:
             raise _Refused
         version = self.parser.get_http_version()

@@ -46,6 +46,8 @@ def test_peer_in_normal_form(addresses: ClientAddresses, host: str, expected: tu
         ([b"::ffff:192.0.2.7"], "192.0.2.7"),
         ([b"10.1.1.1, 10.2.2.2"], "10.1.1.1"),
         ([b"junk, 192.0.2.7"], "192.0.2.7"),
+        ([b"192.0.2.7" + b", 10.0.0.2" * 31], "192.0.2.7"),
+        ([b"10.0.0.2, " * 3000 + b"192.0.2.7"], "192.0.2.7"),
         ([b"192.0.2.7\t, 10.0.0.2"], "192.0.2.7"),
     ],
 )
@@ -72,6 +74,8 @@ def test_rightmost_untrusted_element(addresses: ClientAddresses, lines: list[byt
         b'"192.0.2.7"',
         b"for=192.0.2.7",
         b"\xff\xfe",
+        b"192.0.2.7" + b", 10.0.0.2" * 32,
+        b"10.0.0.2," * 3000,
     ],
 )
 def test_unparsable_element_refuses_the_request(addresses: ClientAddresses, line: bytes) -> None:
