@@ -249,7 +249,7 @@ def page(predictor: Predictor, path: str, *, is_ready: bool = True) -> tuple[int
     endpoint = find(path)
     assert endpoint is not None
     assert endpoint.page is not None
-    about = About("id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor)
+    about = About("id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor.spec, predictor)
     reply = endpoint.page.make(about)
     assert reply.content_type == b"application/json"
     return reply.status, json.loads(reply.body)

@@ -343,7 +343,7 @@ def a_table_at_1000(api_id: str, restored: list[bool]) -> tuple[RouteTable, uuid
 
 
 def route_row(api_id: str, target: str) -> RouteRow:
-    return RouteRow(api_id, 950, target, "official", b"\1" * 32, 1, None, None, [], None, None)
+    return RouteRow(api_id, 950, target, "official", b"\1" * 32, 1, None, None, [], None, "", False, False, None)
 
 
 @pytest.mark.parametrize("revision", [960, 1000, 1040])

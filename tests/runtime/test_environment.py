@@ -25,6 +25,7 @@ BAD_VALUES = [
     ("MAX_BODY_BYTES", "10"),
     ("GATEWAY_WORKERS", "0"),
     ("GATEWAY_LEASE_S", "1"),
+    ("MODEL_MEMORY_MB", "0"),
     ("METRICS_BIND", "9090"),
     ("BUILD_TIMEOUT_S", "1"),
     ("CONFIRM_TIMEOUT_S", "0"),
