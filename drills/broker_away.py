@@ -77,7 +77,7 @@ def _timed(report: Report, press: Callable[[], int], what: str) -> None:
 
 
 def _ends(report: Report, site: Site, operator: Person, model_id: int) -> None:
-    took_s = until(lambda: state_word(operator.page(model_id)) == "Operating", 60, 0.1)
+    took_s = until(lambda: state_word(operator.page(model_id)) == "Operating", 120, 0.1)
     report.within(took_s, 15, "a launch asked for meanwhile operates after the broker is back")
     events = dict(
         site.psql(

@@ -64,6 +64,7 @@ class Tuning:
         }
         if not self.is_durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            options |= {"autovacuum": "off"}  # its processes are not ours to end when a test's database is dropped
         return options
 
 

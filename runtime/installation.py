@@ -242,7 +242,9 @@ class Installation:
             server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
             try:
                 server.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.database]
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = %s AND backend_type = 'client backend'",
+                    [self.database],
                 )
                 yield
             finally:

@@ -45,7 +45,7 @@ class Client:
         self.writer.write(b"".join(parts))
 
     async def answer(self) -> Answered:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

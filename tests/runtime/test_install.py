@@ -92,4 +92,13 @@ def test_a_python_that_is_none_is_named(checkout: Path):
 def test_help_lists_the_commands(checkout: Path):
     said = make(checkout).stdout
 
-    assert {line.split()[1] for line in said.splitlines()} == {"help", "run", "test", "drill", "lint", "fmt", "check"}
+    assert {line.split()[1] for line in said.splitlines()} == {
+        "help",
+        "run",
+        "test",
+        "drill",
+        "bench",
+        "lint",
+        "fmt",
+        "check",
+    }
