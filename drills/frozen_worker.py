@@ -46,7 +46,7 @@ def frozen_worker(ground: Ground, report: Report, scale: Scale) -> None:
         statuses = [answer[9:12] for answer in answers]
         report.must(b"200" not in statuses, f"requests that waited in the frozen worker: {statuses}")
         close_books(site, report)
-        # Those that were held are answered too, and count; but not where the body took too long (408), which is no request.
+        # Those that were held are answered too, and count; 408 (the body took too long) is no request and does not.
         for status in statuses:
             if status not in {b"", b"408"}:
                 client.answers[int(status)] += 1
