@@ -28,7 +28,7 @@ from gateway.loading import LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
 from gateway.problems import Problem
-from gateway.protocol import ANSWER, BODY
+from gateway.protocol import ANSWER, BODY, HEADERS
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -80,7 +80,7 @@ class Call:
         self.route = route
         self.version_lines = route.version_lines  # of what computes; an update may replace `route` meanwhile
         self.below = below
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = scope[HEADERS] if HEADERS in scope else dict(scope["headers"])
         self.endpoint: Endpoint | None = dialects.find(below)
         self.is_prediction = self.endpoint is not None and self.endpoint.page is None and scope["method"] == "POST"
 
@@ -190,7 +190,9 @@ class Gateway:
         self._check_length(call)  # 413 payload_too_large
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
-        body = await self._body(call)  # 413, when no length was announced
+        body: bytes | Spool | None = call.scope.get(BODY)  # most are here already
+        if not isinstance(body, bytes) or len(body) > min(INLINE_BODY_BYTES, self._limits.max_body_bytes):
+            body = await self._body(call)  # 413, when no length was announced
         if b"content-encoding" in call.headers and isinstance(body, bytes):
             body = await self._inflated(call, body)  # 400 malformed_body
         predictor = model.predictor
@@ -362,9 +364,6 @@ class Gateway:
 
     async def _body(self, call: Call) -> bytes | Spool:
         """The whole of it: in memory if it is small, else on disk."""
-        whole: bytes | None = call.scope.get(BODY)
-        if whole is not None and len(whole) <= INLINE_BODY_BYTES:
-            return whole
         message = await call.receive()
         body: bytes = message.get("body", b"")
         if message["type"] == "http.request" and not message.get("more_body") and len(body) <= INLINE_BODY_BYTES:

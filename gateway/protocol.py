@@ -7,6 +7,7 @@ belongs to no API yet: it is answered, with a request id, and never counted. doc
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -17,7 +18,7 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -28,6 +29,7 @@ _MINDED: Final = frozenset({b"expect", b"transfer-encoding"})
 _VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line without a version, which has no headers
 
 # What the application finds in a request's scope, beside what ASGI has there.
+HEADERS: Final = "gateway.headers"  # as a dict: of equal names the last
 BODY: Final = "gateway.body"  # the whole body, if it is here already
 ANSWER: Final = "gateway.answer"  # sends a whole answer; false if the client must read earlier ones first
 
@@ -151,32 +153,42 @@ class _Exchange(RequestResponseCycle):
     chunked_encoding = None
     expected_content_length = 0
     scope: dict[str, Any]  # type: ignore[assignment]  # two entries more than ASGI's, and none that nobody reads
-    _event: asyncio.Event | None = None
+    event: asyncio.Event | None = None
 
     def __init__(self, connection: GatewayProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
+        self.connection = connection
         self.scope = scope
-        self.transport = connection.transport
-        self.flow = connection.flow
-        self.logger = connection.logger
-        self.default_headers = connection.server_state.default_headers
-        self.on_response = connection.on_response_complete
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = connection.expect_100_continue
         self.body = bytearray()
 
     @property
+    def transport(self) -> asyncio.Transport:  # type: ignore[override]
+        return self.connection.transport
+
+    @property
+    def flow(self) -> FlowControl:  # type: ignore[override]
+        return self.connection.flow
+
+    @property
+    def logger(self) -> logging.Logger:  # type: ignore[override]
+        return self.connection.logger
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        return self.connection.server_state.default_headers
+
+    def on_response(self) -> None:
+        self.connection.on_response_complete()
+
+    @property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]
         """Set while there is something to receive. Made when somebody waits for it, which is seldom."""
-        if self._event is None:
-            self._event = asyncio.Event()
+        if self.event is None:
+            self.event = asyncio.Event()
             if self.body or not self.more_body or self.disconnected or self.response_complete:
-                self._event.set()
-        return self._event
-
-    def wake(self) -> None:
-        """Something came in, or nothing more will."""
-        if self._event is not None:
-            self._event.set()
+                self.event.set()
+        return self.event
 
 
 class _Begun(Coroutine[Any, Any, None]):
@@ -254,6 +266,8 @@ class GatewayProtocol(HttpToolsProtocol):
         # A connection is part of circles, and would stay in memory, with all it holds, until the collector comes.
         self._exit.close = self._socket.close
         self._forget()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle = self._answering = _NO_EXCHANGE
 
     def _forget(self) -> None:
         """Let go of a request that was answered: its connection may be idle for a long time."""
@@ -342,19 +356,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self.since = self._door.now
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in _MINDED:
-            self._mind(name, value.strip().lower())
         headers = self.headers
         if len(headers) >= self._bounds.header_fields:
             self._refusal = "headers_too_large", f"A request may have at most {self._bounds.header_fields} headers."
             raise _Refused
-        headers.append((name, value))
+        headers.append((name.lower(), value))
 
     def _mind(self, name: bytes, value: bytes) -> None:
         if name == b"expect":
             self.expect_100_continue = self.expect_100_continue or value == b"100-continue"
-        elif value != b"chunked":  # the parser takes any list that ends so, and leaves the rest of it to us
+        elif name == b"transfer-encoding" and value != b"chunked":
+            # The parser takes any list that ends so, and leaves the rest of it to us.
             raise self._refused("The only Transfer-Encoding that is read is chunked.")
 
     def on_headers_complete(self) -> None:
@@ -368,15 +380,19 @@ class GatewayProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
             raise self._refused("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        headers = dict(self.headers)
+        if not _MINDED.isdisjoint(headers):
+            for name, value in self.headers:
+                self._mind(name, value.strip().lower())
         self._in_head = False
         self.since = self._door.now
         self._received = self._body_bytes = 0
-        self._take(version)
+        self._take(version, headers)
         self.headers = _NO_TRAILERS
         if self.expect_100_continue:
             self._mind_expectation()
 
-    def _take(self, version: str) -> None:
+    def _take(self, version: str, headers: dict[bytes, bytes]) -> None:
         """As uvicorn does it, without what nobody here asks for: queries, root paths, upgrades, its own limits."""
         path = httptools.parse_url(self.url).path.decode("ascii")
         scope = {
@@ -386,6 +402,8 @@ class GatewayProtocol(HttpToolsProtocol):
             "path": unquote(path) if "%" in path else path,
             "headers": self.headers,
             "client": self.client,
+            HEADERS: headers,
+            ANSWER: self._answer,
         }
         previous = self.cycle
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
@@ -404,7 +422,8 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.wake()
+        if cycle.event is not None:
+            cycle.event.set()
 
     def on_message_complete(self) -> None:
         self._unclaimed = 0  # a message that begins in the same read began somewhere behind its start
@@ -412,8 +431,8 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.more_body = False
         if cycle.response_complete:  # the rest of a refused body was read and dropped: the connection is free again
             self.since = self._door.now
-        else:
-            cycle.wake()
+        elif cycle.event is not None:
+            cycle.event.set()
 
     def _mind_expectation(self) -> None:
         """A client that is refused before "100 Continue" does not send its body: only a new connection is clear."""
@@ -478,7 +497,8 @@ class GatewayProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # for the application its client has left: nothing is counted
             cycle.waiting_for_100_continue = False
-            cycle.wake()
+            if cycle.event is not None:
+                cycle.event.set()
         self._in_head = False
         self._socket.write(self._door.refuse(code, detail))
         self._leave()
@@ -552,7 +572,6 @@ class GatewayProtocol(HttpToolsProtocol):
         while (cycle := self._next) is not None:
             self._next = None
             self._answering = cycle
-            cycle.scope[ANSWER] = self._answer
             if not cycle.more_body:
                 cycle.scope[BODY] = bytes(cycle.body)
             self._begin(cycle.run_asgi(self.app))
@@ -587,10 +606,11 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         date = self._door.date_line(cycle.default_headers)
         self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], date, lines, body))
-        cycle.wake()
+        if cycle.event is not None:
+            cycle.event.set()
         if not cycle.keep_alive:
             self.transport.close()
-        cycle.on_response()
+        self.on_response_complete()
         return True
 
     # --- between requests ---
@@ -615,4 +635,5 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 _NO_TRAILERS: Final = _NoTrailers()
+_NO_EXCHANGE: Final[Any] = None
 _NO_SCOPE: Final[Any] = {"headers": []}  # of a request that was answered; nobody changes it

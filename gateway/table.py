@@ -40,7 +40,16 @@ class Table(msgspec.Struct, gc=False):
 
     n_rows: int
     columns: list[Array]
-    matrix: Array | None = None
+    _block: Array | None = None
+    row: tuple[Any, ...] | None = None
+    """The cells of a single row that would be a matrix of `dtype`, None where one is missing. Faster than an array."""
+    dtype: Type | None = None
+
+    @property
+    def matrix(self) -> Array | None:
+        if self._block is None and self.row is not None:
+            self._block = np.array([self.row], self.dtype)
+        return self._block
 
 
 class Classification(msgspec.Struct, gc=False):
@@ -103,8 +112,10 @@ class Layout:
     def table_from_rows(self, rows: Sequence[tuple[Any, ...]]) -> Table:
         """From valid cells, row by row, in `field_order`; None stands for a missing value."""
         if self._is_plain:
-            block = np.array(rows, self._groups[0][0])
-            return Table(len(rows), [], block)
+            dtype = self._groups[0][0]
+            if len(rows) == 1:
+                return Table(1, [], None, rows[0], dtype)
+            return Table(len(rows), [], np.array(rows, dtype))
         blocks, start = [], 0
         for dtype, indexes in self._groups:
             stop = start + len(indexes)

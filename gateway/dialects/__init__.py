@@ -85,7 +85,6 @@ FORMATS: tuple[Format, ...] = tuple(one for codec in _PREDICTING for one in code
 
 _PLAIN = Codec()
 _JSON_LENGTH = b"inference-header-content-length"
-_REMEMBERED_BYTES = 200  # what is longer than any honest client's is worked out each time instead of kept
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -110,13 +109,9 @@ class Endpoint(msgspec.Struct, frozen=True):
             raise Problem("unknown_path", f"Version {_cut(self.version)} is not served; version {version} is.")
 
 
+@lru_cache(maxsize=256)  # times 4 KB, the longest that paths may be
 def find(path: str) -> Endpoint | None:
     """What there is at this path, relative to the API's base, or None."""
-    return _found(path) if len(path) <= _REMEMBERED_BYTES else _found.__wrapped__(path)
-
-
-@lru_cache(maxsize=256)
-def _found(path: str) -> Endpoint | None:
     matches = [(codec, match) for codec in _CODECS if (match := codec.predicting.fullmatch(path))]
     if matches:
         return _endpoint(matches[0][1], tuple(codec for codec, _ in matches), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +62,16 @@ class OnnxEngine:
                 options,
                 inputs=[(port.name, len(_shape(port))) for port in ports],
                 output_names=output_names,
-                matrix_width=len(spec.columns) if self._takes_matrix else None,
+                width=len(spec.columns),
                 dtype=self.dtypes[0],
             )
 
     def predict(self, table: Table) -> Prediction:
         """Raises `ModelFailed`; blocking, thread-safe, the GIL is free while the model computes."""
-        rows, matrix = self._rows, table.matrix
-        if rows is None or matrix is None or table.n_rows != 1:
+        rows, row = self._rows, table.row
+        if rows is None or row is None:
             return self._read(self._outputs(table), table.n_rows)
-        outputs = rows.run(matrix)
+        outputs = rows.run(row)
         if outputs is None:
             outputs = self._outputs(table)
             rows.learn(outputs)
@@ -260,7 +260,12 @@ class _TensorReader:
             self._by_number = {}
 
     def read(self, outputs: list[Any], n_rows: int) -> Prediction:
-        probabilities = _checked_probabilities(self._matrix(outputs[0], n_rows))
+        scores = outputs[0]
+        if n_rows == 1 and len(outputs) == 1 and scores.shape == (1, self._n_classes):  # the usual request
+            row = scores[0].tolist()
+            _check_probabilities(row)
+            return Classification([row.index(max(row))], scores)
+        probabilities = _checked_probabilities(self._matrix(scores, n_rows))
         labels = outputs[1] if len(outputs) > 1 else None
         if labels is not None and labels.size != n_rows:
             raise ModelFailed(f"The model gave {labels.size} labels for {n_rows} rows.")
@@ -329,9 +334,6 @@ def _is_plain_integer(text: str) -> bool:
 
 
 def _most_likely(probabilities: Array) -> list[int]:
-    if len(probabilities) == 1:
-        row = probabilities[0].tolist()
-        return [row.index(max(row))]
     indexes: list[int] = probabilities.argmax(axis=1).tolist()
     return indexes
 
@@ -349,9 +351,13 @@ def _flat(labels: Array) -> list[Any]:
 
 
 def _checked_probabilities(scores: Array) -> Array:
-    """Not finite, or scores that are no probabilities, are refused: shown as probabilities they would be a lie."""
     is_short = scores.size <= _FEW
-    for value in scores.ravel().tolist() if is_short else (scores.min(), scores.max()):  # both NaN if any is
+    _check_probabilities(scores.ravel().tolist() if is_short else (scores.min(), scores.max()))  # both NaN if any is
+    return scores
+
+
+def _check_probabilities(values: Iterable[float]) -> None:
+    """Not finite, or scores that are no probabilities, are refused: shown as probabilities they would be a lie."""
+    for value in values:
         if not _LOWEST <= value <= _HIGHEST:  # True for NaN
             raise ModelFailed("The model gave probabilities that are not between 0 and 1.")
-    return scores
