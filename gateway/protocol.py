@@ -565,6 +565,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._is_collecting:
             self._next = cycle
         else:  # called from the task of an earlier request
+            self._answering = cycle
             super()._start_asgi_task(cycle, self.app)
 
     def _answer_collected(self) -> None:
