@@ -147,7 +147,8 @@ class Gateway:
             if isinstance(outcome, FileReply):
                 await self._send_file(answer, outcome.spool, send)
                 return
-        await self._send(answer, scope, send)
+        if self.is_draining or ANSWER not in scope or not scope[ANSWER](*answer):
+            await self._send(answer, scope, send)
 
     # --- one request ---
 

@@ -191,14 +191,26 @@ class _Exchange(RequestResponseCycle):
         return self.event
 
 
-class _Begun(Coroutine[Any, Any, None]):
-    """A coroutine that was begun outside a task and awaits something: a task can go on with it."""
+class _Begun:
+    """A coroutine that was begun outside a task and awaits something, or failed: a task can await the rest of it."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any, error: Exception | None) -> None:
         self._coroutine = coroutine
-        self._awaited = [awaited]
+        self._awaited = [] if error else [awaited]
+        self._error = error
+
+    def __await__(self) -> _Begun:
+        return self
+
+    def __iter__(self) -> _Begun:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
 
     def send(self, value: Any) -> Any:
+        if self._error is not None:
+            raise self._error
         return self._awaited.pop() if self._awaited else self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
@@ -207,9 +219,6 @@ class _Begun(Coroutine[Any, Any, None]):
 
     def close(self) -> None:
         self._coroutine.close()
-
-    def __await__(self) -> Any:
-        raise TypeError("only a task runs this")
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -575,21 +584,24 @@ class GatewayProtocol(HttpToolsProtocol):
             self._answering = cycle
             if not cycle.more_body:
                 cycle.scope[BODY] = bytes(cycle.body)
-            self._begin(cycle.run_asgi(self.app))
+            self._begin(cycle)
         self._is_collecting = False
 
-    def _begin(self, request: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, cycle: _Exchange) -> None:
         """Run a request until it awaits something; most never do, and a task for each would cost as much as its checks.
 
         Only what must wait goes on in a task. Up to there nothing may ask for the current task, as timeouts do.
         """
+        request: Any = self.app(cycle.scope, cycle.receive, cycle.send)  # type: ignore[arg-type]
+        awaited, fault = None, None
         try:
             awaited = request.send(None)
         except StopIteration:
             return
-        task = self.loop.create_task(_Begun(request, awaited))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        except Exception as error:  # noqa: BLE001  (uvicorn logs it and answers 500, as for one that fails in its task)
+            fault = error
+        rest = _Begun(request, awaited, fault)
+        super()._start_asgi_task(cycle, lambda scope, receive, send: rest)  # type: ignore[arg-type, return-value]
 
     def _answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go."""
