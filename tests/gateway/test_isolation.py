@@ -16,8 +16,9 @@ import pytest
 
 from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
-from gateway import loading
+from gateway import follower, loading
 from gateway.batch import RUNNING, WAITING, Locks
+from gateway.database import Connection, DatabaseAway, RouteRead
 from gateway.engines import ModelLoadError
 from gateway.incidents import IncidentLog
 from gateway.isolation import REQUESTS_AT_ONCE
@@ -232,6 +233,29 @@ async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_int
 
     assert obstacles == ["", "it crashed a gateway worker"]
     assert model_of(worker, api).is_isolated
+
+
+async def test_a_quarantine_is_read_though_the_database_fails_at_that_moment(
+    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await made(rows, worker, cancer())
+    read, failures = follower.read_routes, [DatabaseAway("cut")]
+
+    async def fail_once(connection: Connection, revision: int) -> RouteRead:
+        if failures:
+            raise failures.pop()
+        return await read(connection, revision)
+
+    monkeypatch.setattr(follower, "read_routes", fail_once)
+    rows.sql(
+        "INSERT INTO apimgmt_gatewayincident (api_id, version_id, worker_id, kind, reason, at)"
+        " VALUES (%s, %s, '', 'worker_crashed', '', now())",
+        *(api.id, api.version_id),
+    )
+    rows.sql("SELECT pg_notify('gateway_route', '')")
+
+    await until(lambda: model_of(worker, api).is_isolated)
+    assert not failures
 
 
 async def test_a_caller_who_leaves_ends_what_he_asked_for(rows: Rows, worker: Worker, call: Caller) -> None:
