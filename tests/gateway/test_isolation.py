@@ -17,14 +17,16 @@ import pytest
 from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
 from gateway import follower, loading
-from gateway.batch import RUNNING, WAITING, Locks
+from gateway.batch import RUNNING, WAITING, BatchPool, Locks
 from gateway.database import Connection, DatabaseAway, RouteRead
 from gateway.engines import ModelLoadError
 from gateway.incidents import IncidentLog
 from gateway.isolation import REQUESTS_AT_ONCE
 from gateway.loading import LoadedModel, ModelLoader, Version
 from gateway.operators import obstacle_to_inline
-from gateway.work_messages import ModelRef
+from gateway.problems import Problem
+from gateway.spool import Spool
+from gateway.work_messages import ModelRef, Predict
 from gateway.worker import Worker
 from runtime.environment import Environment
 from tests.gateway.model_files import cancer, diabetes, passing_on, penguins
@@ -423,6 +425,39 @@ async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_r
 
     assert (await task).code == "api_stopped"
     await until(lambda: rows.counts(api.id) == (0, 0, 1))
+
+
+async def test_no_room_for_an_answer_starts_no_process(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file where a folder should be")
+    run = {"spool_dir": tmp_path / "spool", "store_dir": tmp_path, "run_dir": tmp_path / "run"}
+    pool = BatchPool(**run, incidents=IncidentLog("w"), max_body_bytes=1000)
+    ask = Predict(ModelRef(1, "", "onnx", b"{}"), "predict", {}, "1", body=None, asks=False, max_body_bytes=1000)
+    before = psutil.Process().children()
+
+    with pytest.raises(Problem) as refused:
+        await pool.predict("a" * 16, ask, Spool(tmp_path / "bodies"), None)
+
+    assert refused.value.kind.code == "not_ready"
+    assert psutil.Process().children() == before
+
+
+async def test_counts_are_written_out_whatever_happens_to_processes(
+    rows: Rows, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await made(rows, worker, cancer())
+    tends = []
+
+    def fail_once() -> None:
+        tends.append(1)
+        if len(tends) == 1:
+            raise OSError("no such process")
+
+    monkeypatch.setattr(worker.runner, "tend", fail_once)
+    await until(lambda: tends)
+
+    await call(api)
+
+    await until(lambda: rows.counts(api.id) == (1, 0, 0))
 
 
 # --- memory ---
