@@ -137,7 +137,9 @@ def incidents(api: PredictionAPI, days: int = 7) -> list[GatewayIncident]:
     """What the model did to the gateway lately, newest first, at most ten. What is still in force however old it is."""
     since = timezone.now() - timedelta(days=days)
     lasting = Q(kind=GatewayIncident.Kind.WORKER_CRASHED, version_id=api.version_id)
-    return list(GatewayIncident.objects.filter(Q(at__gte=since) | lasting, api_id=api.pk)[:10])
+    found = GatewayIncident.objects.filter(Q(at__gte=since) | lasting, api_id=api.pk)
+    first = found.annotate(is_lasting=lasting).order_by("-is_lasting", "-id")[:10]  # later ones don't hide it
+    return sorted(first, key=lambda incident: -incident.pk)
 
 
 def events(api: PredictionAPI) -> QuerySet[ApiEvent]:

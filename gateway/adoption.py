@@ -38,16 +38,18 @@ _DRAFT_AGE_S: Final = 60
 
 async def adopt_ownerless(directory: Path, own_names: set[str], database: Database) -> int:
     """Adopt every ledger in the folder whose worker is dead; returns how many. Raises `DatabaseAway`, `NoInterface`."""
-    adopted = 0
+    adopted, is_refused = 0, False
     for file in _ownerless_files(directory, own_names):
         try:
             await _adopt(file, database)
             adopted += 1
         except StatementRefused as error:  # the others can be adopted all the same
+            is_refused = True
             _log.error("ledger_not_adopted", ledger=file.name, reason=str(error))
         finally:
             file.close()
-    clear_old_notes(directory)
+    if not is_refused:
+        clear_old_notes(directory)
     return adopted
 
 

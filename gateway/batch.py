@@ -130,7 +130,7 @@ class BatchPool:
             os.close(slot)
 
     async def _answer(self, api_id: str, ask: Predict, body: Spool, approve: Approve | None) -> Reply:
-        process, answer_file = self._process(), self.make_spool()
+        answer_file, process = self.make_spool(), self._process()
         try:
             answer = await process.ask(ask, files=(body.fd, answer_file.fd), approve=approve)
         except ProcessEnded as end:

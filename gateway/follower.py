@@ -148,8 +148,12 @@ class Follower:
 
     async def _read(self, connection: Connection, *, is_full: bool) -> None:
         self._is_notified = False
-        quarantined = await read_quarantined(connection)  # before the routes: nothing of it is loaded here unseen
-        read = await read_routes(connection, -1 if is_full else self._table.revision)
+        try:
+            quarantined = await read_quarantined(connection)  # before the routes: nothing of it is loaded here unseen
+            read = await read_routes(connection, -1 if is_full else self._table.revision)
+        except (DatabaseAway, NoInterface):
+            self._is_notified = True  # a quarantine has no revision: no heartbeat would tell of it again
+            raise
         if read.time_zone != self._time_zone:
             raise WrongTimeZone(
                 f"TIME_ZONE is {self._time_zone}, but this installation counts its days in {read.time_zone}: "

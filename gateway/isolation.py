@@ -41,6 +41,7 @@ class IsolatedModel:
         self._process: WorkProcess | None = None
         self._turn = asyncio.Lock()
         self._n_requests = 0
+        self._is_retired = False
         self._starts_again_at = 0.0
 
     @property
@@ -59,7 +60,7 @@ class IsolatedModel:
     async def load(self) -> None:
         """Start the process and have it predict the sample row. Raises `ModelLoadError`."""
         try:
-            async with self._turn, asyncio.timeout(LOAD_TIMEOUT_S):
+            async with asyncio.timeout(LOAD_TIMEOUT_S), self._turn:
                 answer = await self._running().ask(Load(self._model))
         except TimeoutError:
             raise ModelLoadError(f"Loading the model took longer than {LOAD_TIMEOUT_S:g} seconds.") from None
@@ -67,6 +68,8 @@ class IsolatedModel:
             raise ModelLoadError(f"The model ended the process that loaded it ({end}).") from None
         except ModelFailed as error:
             raise ModelLoadError(str(error)) from None
+        except OSError as error:
+            raise ModelLoadError(f"No process could be started for the model: {error.strerror}.") from None
         if isinstance(answer, Failed):
             raise ModelLoadError(_failure(answer))
 
@@ -85,6 +88,8 @@ class IsolatedModel:
         finally:
             self._n_requests -= 1
             self.last_used = time.monotonic()
+            if self._is_retired and not self.is_busy:
+                self.close()
 
     async def _wait_for_turn(self) -> None:
         try:
@@ -99,6 +104,8 @@ class IsolatedModel:
             async with asyncio.timeout(self._timeout_s):
                 answer = await process.ask(ask, approve=approve)
         except ProcessEnded as end:
+            if self._process is not process:  # `close` ended it: nothing is held against the model
+                raise ModelFailed("The gateway ended the model's process.") from None
             self._note_end("process_crashed", f"The model ended its process ({end}).")
             raise ModelFailed(f"The model ended the process that computed it ({end}).") from None
         except TimeoutError:
@@ -123,6 +130,12 @@ class IsolatedModel:
                 readable=path, memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_FILE_BYTE * size, niceness=_NICENESS
             )
         return self._process
+
+    def retire(self) -> None:
+        """End the process as soon as nobody waits for an answer of it."""
+        self._is_retired = True
+        if not self.is_busy:
+            self.close()
 
     def close(self) -> None:
         """End the process; a request in it gets `model_failed`."""

@@ -80,7 +80,7 @@ class Book:
 
     @contextmanager
     def loading(self, api_id: str, version_id: int) -> Iterator[None]:
-        """Around what may crash this process: who adopts the ledger then knows which model it was. For any thread."""
+        """Around what may crash this process: who adopts the ledger then knows which model it was."""
         file = self._files[-1] if self._files else None
         if file is not None:
             file.note_loading(api_id, version_id)

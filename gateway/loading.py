@@ -43,7 +43,7 @@ _PROCESS_BYTES: Final = 90_000_000
 _log = structlog.get_logger("gateway.loading")
 
 Loading = Callable[[str, int], AbstractContextManager[None]]
-"""Entered with API and version around what may crash the process, so that its heir knows what it was."""
+"""Entered, on the event loop, with API and version around what may crash the process: its heir then knows what."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ class LoadedModel:
         """Out of memory, until it is asked for again. Requests in progress keep what they have."""
         self.predictor, self.is_isolated, self.is_awaited, self.size_bytes = None, False, False, 0
         self._arrived.clear()
-        self.process.close()
+        if not self.process.is_busy:
+            self.process.close()
 
 
 class ModelLoader:
@@ -161,6 +162,7 @@ class ModelLoader:
         self._models: dict[tuple[str, int], LoadedModel] = {}
         self._queue: list[LoadedModel] = []
         self._spare: list[LoadedModel] = []  # operating since before this worker began: loaded while there is room
+        self._resting: set[LoadedModel] = set()  # failed a moment ago: not tried again yet, whoever asks
         self._task: asyncio.Task[None] | None = None
         self._loads: dict[tuple[str, int], ModelLoad] = {}
         self._dropped: dict[tuple[str, int], None] = {}
@@ -187,14 +189,14 @@ class ModelLoader:
         be waiting for those.
         """
         for change in sorted(changes, key=_revision, reverse=True) if is_first else changes:
-            self._follow(change.old, change.new, self._spare if is_first else self._queue)
+            self._follow(change.old, change.new, is_first=is_first)
         self._go_on()
 
     def _go_on(self) -> None:
         if (self._queue or self._spare) and self._task is None:
             self._task = asyncio.create_task(self._work())
 
-    def _follow(self, old: Route | None, new: Route | None, queue: list[LoadedModel]) -> None:
+    def _follow(self, old: Route | None, new: Route | None, *, is_first: bool) -> None:
         route = new or old
         if route is None:
             return
@@ -207,7 +209,8 @@ class ModelLoader:
         for version_id, version in wanted.items():
             if version_id not in state.models and new:
                 model = state.models[version_id] = self._make(new.api_id, version)
-                queue.append(model)
+                was_served = is_first and not new.refusal and version == new.version  # else a build waits for it
+                (self._spare if was_served else self._queue).append(model)
 
     def _make(self, api_id: str, version: Version) -> LoadedModel:
         path = self._store_dir / version.sha256[:2] / version.sha256
@@ -218,7 +221,7 @@ class ModelLoader:
 
     def _drop(self, model: LoadedModel) -> None:
         model.is_wanted = False
-        model.process.close()
+        model.process.retire()
         key = (model.api_id, model.version.version_id)
         if self._models.get(key) is model:
             del self._models[key]
@@ -227,6 +230,10 @@ class ModelLoader:
 
     def _summon(self, model: LoadedModel) -> None:
         """Somebody waits for it."""
+        if model not in self._resting:
+            self._enqueue(model)
+
+    def _enqueue(self, model: LoadedModel) -> None:
         if model.is_wanted and not model.is_ready and model not in self._queue:
             self._queue.append(model)
             self._go_on()
@@ -263,7 +270,8 @@ class ModelLoader:
         for model in self._models.values():
             if model.is_used:
                 model.is_used, model.last_used = False, now
-            if not model.is_isolated and now - model.process.last_used > _IDLE_PROCESS_S:
+            is_idle = not model.process.is_busy and now - model.process.last_used > _IDLE_PROCESS_S
+            if is_idle and not model.is_isolated:
                 model.process.close()
 
     def _make_room(self, needed: int) -> None:
@@ -301,7 +309,7 @@ class ModelLoader:
     async def _work(self) -> None:
         try:
             while (model := self._next()) is not None:
-                if model.is_wanted and not model.is_ready:
+                if model.is_wanted and not model.is_ready and model not in self._resting:
                     await self._load(model)
         finally:
             self._task = None
@@ -325,26 +333,28 @@ class ModelLoader:
         """
         self._spare.clear()
         for model in models:
+            if not model.is_wanted or model.error is not None:  # dropped, or asked for before and failed
+                continue
             key = (model.api_id, model.version.version_id)
             self._loads[key] = ModelLoad(*key, None)
         self._on_news()
 
     async def _load(self, model: LoadedModel) -> None:
-        loop = asyncio.get_running_loop()
         started = time.perf_counter()
         key = (model.api_id, model.version.version_id)
         try:
-            made = await loop.run_in_executor(self._thread, self._made, model, key in self._quarantined)
+            made = await self._made(model, key)
             if made.predictor is None:
                 await model.process.load()
         except (ModelLoadError, ModelFailed) as error:
             model.fail(str(error))
-            loop.call_later(_RETRY_S, self._try_again, model)  # perhaps the store was away
+            self._resting.add(model)
+            asyncio.get_running_loop().call_later(_RETRY_S, self._try_again, model)  # perhaps the store was away
         else:
             self._make_room(made.size_bytes)
             model.arrive(made)
         if not model.is_wanted:
-            model.process.close()
+            model.process.retire()
             return
         self._loads[key] = ModelLoad(*key, model.error)
         _log.info(
@@ -357,15 +367,19 @@ class ModelLoader:
         )
         self._on_news()
 
-    def _made(self, model: LoadedModel, is_quarantined: bool) -> _Made:
-        """In the thread. Raises `ModelLoadError`, `ModelFailed`."""
-        with self._loading(model.api_id, model.version.version_id):
-            return _loaded(model.ref, "it crashed a gateway worker" if is_quarantined else "")
+    async def _made(self, model: LoadedModel, key: tuple[str, int]) -> _Made:
+        """Loaded in the thread. Raises `ModelLoadError`, `ModelFailed`."""
+        loop = asyncio.get_running_loop()
+        while True:
+            obstacle = "it crashed a gateway worker" if key in self._quarantined else ""
+            with self._loading(*key):
+                made = await loop.run_in_executor(self._thread, _loaded, model.ref, obstacle)
+            if made.predictor is None or key not in self._quarantined:  # it may have crashed another worker meanwhile
+                return made
 
     def _try_again(self, model: LoadedModel) -> None:
-        if model.is_wanted and not model.is_ready:
-            self._queue.append(model)
-            self._go_on()
+        self._resting.discard(model)
+        self._enqueue(model)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         """Raises OSError when the disk is full or the folder can't be written."""
+        self.fd, self.size = -1, 0
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.fd, name = tempfile.mkstemp(dir=directory)
         os.unlink(name)
-        self.size = 0
 
     def append(self, content: bytes | bytearray) -> None:
         """Raises OSError when the disk is full."""

@@ -221,9 +221,9 @@ class Worker:
     async def _keep_books(self) -> None:
         while True:
             await asyncio.sleep(_BOOKS_S)
-            self.loader.tend()
-            self.runner.tend()
             try:
+                self.loader.tend()
+                self.runner.tend()
                 await self._do_books()
             except (DatabaseAway, NoInterface):
                 continue  # the follower reports it; the next round writes the same

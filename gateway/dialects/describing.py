@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,7 @@ _SAFE: Final[Headers] = (
 )
 _NO_STORE: Final[Headers] = ((b"cache-control", b"no-store"),)
 _KEPT: Final[Headers] = ((b"cache-control", b"max-age=300"),)
+_DOCUMENTS_KEPT: Final = 32  # of a thousand columns one has a third of a megabyte
 
 
 class Description(Codec):
@@ -48,9 +50,11 @@ class Description(Codec):
     def __init__(self, codecs: Sequence[Codec]) -> None:
         self._formats = [one for codec in codecs for one in codec.formats]
         self._codecs = (*codecs, self)
+        self._openapi_of = _Documents(lambda about: msgspec.json.encode(openapi.openapi(about, self._codecs)))
+        self._page_of = _Documents(lambda about: docs_page.page(about, self._formats).encode())
         self.pages = (
             Page(re.compile(r"openapi\.json"), self._openapi, asks_browser=True),
-            Page(re.compile(r"docs/?"), self._docs, asks_browser=True),
+            Page(re.compile(r"docs"), self._docs, asks_browser=True),  # below a slash its own links would lead nowhere
             *(Page(re.compile(rf"docs/{re.escape(name)}"), _served(name), is_open=True) for name in _FILES),
         )
 
@@ -62,10 +66,28 @@ class Description(Codec):
         }
 
     def _openapi(self, about: About) -> Reply:
-        return Reply(msgspec.json.encode(openapi.openapi(about, self._codecs)), JSON_TYPE, _NO_STORE)
+        return Reply(self._openapi_of(about), JSON_TYPE, _NO_STORE)
 
     def _docs(self, about: About) -> Reply:
-        return Reply(docs_page.page(about, self._formats).encode(), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
+        return Reply(self._page_of(about), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
+
+
+class _Documents:
+    """The latest documents, so that asking again and again costs nobody's event loop: a wide model's takes 15 ms."""
+
+    def __init__(self, make: Callable[[About], bytes]) -> None:
+        self._make = make
+        self._made: OrderedDict[tuple[str, ...], tuple[ModelSpec, bytes]] = OrderedDict()
+
+    def __call__(self, about: About) -> bytes:
+        key = (about.api_id, about.name, about.version, about.base_url)
+        found = self._made.pop(key, None)
+        if found is None or found[0] is not about.spec:
+            found = about.spec, self._make(about)
+        self._made[key] = found
+        if len(self._made) > _DOCUMENTS_KEPT:
+            self._made.popitem(last=False)
+        return found[1]
 
 
 def _served(name: str) -> Callable[[About], Reply]:

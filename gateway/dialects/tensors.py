@@ -12,7 +12,7 @@ import numpy as np
 from gateway.dialects.cells import EXPECTED, Faults, expected, json_value, shortened
 from gateway.modelspec import ColumnType, ModelSpec
 from gateway.problems import Problem
-from gateway.table import TEXT, Array, ColumnRule, Layout, Table, Type
+from gateway.table import INT64_MAX, TEXT, Array, ColumnRule, Layout, Table, Type
 
 DATATYPES: Final[dict[str, Type]] = {
     "BOOL": np.dtype(np.bool_),
@@ -29,6 +29,7 @@ DATATYPES: Final[dict[str, Type]] = {
     "FP64": np.dtype("<f8"),
     "BYTES": TEXT,
 }
+_BEYOND_INT64: Final = 2.0**63  # a comparison with INT64_MAX is made in floats, where that is this very number
 _LENGTH_BYTES: Final = 4  # before each element of BYTES
 _KINDS: Final = {"f": "a number", "i": "a number", "u": "a number", "b": "true or false", "O": "text"}
 
@@ -131,7 +132,7 @@ class _Checks:
         if array.dtype.kind == "f":
             is_missing = np.isnan(array)
             if rule.type == "int":
-                is_good &= np.floor(array) == array
+                is_good &= (np.floor(array) == array) & (array < _BEYOND_INT64)
             if rule.nullable:
                 is_good |= is_missing
         return self._checked(rule, array, is_good)
@@ -197,8 +198,9 @@ def _elements(name: str, datatype: str, shape: list[int], data: msgspec.Raw | me
         raise Problem(
             "malformed_body", f"The input {_short(name)}: the datatype {_short(datatype)} is none of {known}."
         )
-    if any(size < 0 for size in shape):
-        raise Problem("malformed_body", f"The input {_short(name)}: a shape has no negative sizes.")
+    if not all(0 <= size <= INT64_MAX for size in shape):  # Python refuses to write out a very large number
+        words = "a shape has no negative sizes, and none beyond 64 bits"
+        raise Problem("malformed_body", f"The input {_short(name)}: {words}.")
     n_elements = math.prod(shape)
     if isinstance(data, memoryview):
         return _from_binary(name, datatype, n_elements, data)

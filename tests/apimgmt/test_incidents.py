@@ -41,6 +41,13 @@ def test_old_ones_are_not_shown_unless_they_are_still_in_force(api: PredictionAP
     assert incidents(api) == [lasting]
 
 
+def test_what_is_still_in_force_is_not_hidden_by_ten_later_ones(api: PredictionAPI) -> None:
+    lasting = note(api, "worker_crashed", days_ago=100)
+    later = [note(api, "timeout") for _ in range(12)]
+
+    assert incidents(api) == [*later[:2:-1], lasting]
+
+
 def test_the_status_document_tells_them(api: PredictionAPI) -> None:
     note(api, "process_crashed")
 

@@ -175,6 +175,9 @@ BAD: list[tuple[Any, str]] = [
     (mixed_inputs(age=tensor("age", "INT64", [3, 4], [2, 2])), "a column is"),
     (mixed_inputs(age=tensor("age", "INT64", [3, 4], [-2])), "negative"),
     (mixed_inputs(age=tensor("age", "INT64", [3, 4], [2**62, 1])), "its shape says"),
+    (mixed_inputs(age=tensor("age", "INT64", [3, 4], [2**63])), "beyond 64 bits"),
+    (mixed_inputs(age=tensor("age", "FP64", [3.0, 2.0**63])), "1 fault"),
+    (mixed_inputs(age=tensor("age", "FP64", [3.0, -(2.0**64)])), "1 fault"),
     (mixed_inputs(age=tensor("age", "BF16", [3, 4])), "none of BOOL"),
     (mixed_inputs(age=tensor("age", "INT8", [3, 400])), "does not fit INT8"),
     (mixed_inputs(age=tensor("age", "INT64", [3, 4.5])), "does not fit"),
@@ -208,6 +211,14 @@ def test_what_is_no_request_is_refused(mixed: Predictor, body: Any, words: str) 
     problem = refused(mixed, PATH, body)
 
     assert words in problem.detail
+
+
+def test_a_matrix_of_more_rows_than_python_writes_out_is_refused(load: Load) -> None:
+    predictor = load(made.cancer())
+
+    problem = refused(predictor, PATH, {"inputs": [tensor("X", "FP64", [1.0], [int("9" * 4300), 30])]})
+
+    assert (problem.kind.code, problem.detail[-15:]) == ("malformed_body", "beyond 64 bits.")
 
 
 INT = {"name": "age", "datatype": "INT64", "shape": [1]}

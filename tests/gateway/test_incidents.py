@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -52,6 +53,22 @@ async def test_a_crash_is_held_against_the_model_that_was_computed(
     adopted = await adopt_ownerless(tmp_path / "ledgers", set(), database)
 
     assert adopted == 1
+    assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
+
+
+async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
+    rows: Rows, api: Api, database: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ledgers"
+    crashed_worker(folder, api)
+    os.utime(folder / f"{WORKER}.crash", (0, 0))
+    rows.sql("ALTER TABLE apimgmt_requeststat ADD CONSTRAINT no_counts CHECK (count_200 = 0)")
+    refused = await adopt_ownerless(folder, set(), database)
+    rows.sql("ALTER TABLE apimgmt_requeststat DROP CONSTRAINT no_counts")
+
+    adopted = await adopt_ownerless(folder, set(), database)
+
+    assert (refused, adopted) == (0, 1)
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
 
 

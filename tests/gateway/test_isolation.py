@@ -16,10 +16,17 @@ import pytest
 
 from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
-from gateway.batch import RUNNING, WAITING, Locks
+from gateway import follower, loading
+from gateway.batch import RUNNING, WAITING, BatchPool, Locks
+from gateway.database import Connection, DatabaseAway, RouteRead
+from gateway.engines import ModelLoadError
+from gateway.incidents import IncidentLog
 from gateway.isolation import REQUESTS_AT_ONCE
-from gateway.loading import LoadedModel
+from gateway.loading import LoadedModel, ModelLoader, Version
 from gateway.operators import obstacle_to_inline
+from gateway.problems import Problem
+from gateway.spool import Spool
+from gateway.work_messages import ModelRef, Predict
 from gateway.worker import Worker
 from runtime.environment import Environment
 from tests.gateway.model_files import cancer, diabetes, passing_on, penguins
@@ -169,6 +176,88 @@ async def test_a_process_that_is_killed_between_requests_is_started_again(
 
     assert (await call(api)).status == 200
     assert incidents(rows, api) == []
+
+
+async def test_a_version_that_goes_answers_first(rows: Rows, worker: Worker, call: Caller) -> None:
+    """An update must not cost the callers of the old version their answers, nor look like a crash of the model."""
+    api = await made(rows, worker, looping())
+    old = model_of(worker, api)
+    model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
+    _, newer = rows.version(looping(), model_id=model_id, number=2)
+    tasks = [asyncio.create_task(call(api, body=b'{"rows": [{"n": 400000}]}')) for _ in range(2)]
+    await until(lambda: old.process.n_waiting == 1)
+
+    revision = api.set(version_id=newer)
+    await until(lambda: worker.table.revision >= revision)
+    was_busy = old.process.is_busy
+    answers = await asyncio.gather(*tasks)
+
+    assert was_busy
+    assert [answer.status for answer in answers] == [200, 200]
+    assert old.process.pid is None
+    assert incidents(rows, api) == []
+
+
+async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
+    rows: Rows, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading is one after the other: other APIs' models would wait for it."""
+    tries = []
+
+    def fail(ref: object, obstacle: str) -> object:
+        tries.append(ref)
+        raise ModelLoadError("no")
+
+    monkeypatch.setattr(loading, "_loaded", fail)
+    api = await made(rows, worker, cancer())
+
+    codes = [(await call(api)).code for _ in range(10)]
+    await worker.loader.idle()
+
+    assert codes == ["model_failed"] * 10
+    assert len(tries) == 1
+
+
+async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_into_a_process(
+    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = loading._loaded
+    obstacles = []
+
+    def crashed_meanwhile(ref: ModelRef, obstacle: str) -> object:
+        obstacles.append(obstacle)
+        made = load(ref, obstacle)
+        worker.loader._quarantined = frozenset(worker.loader._models)
+        return made
+
+    monkeypatch.setattr(loading, "_loaded", crashed_meanwhile)
+    api = await made(rows, worker, cancer())
+
+    assert obstacles == ["", "it crashed a gateway worker"]
+    assert model_of(worker, api).is_isolated
+
+
+async def test_a_quarantine_is_read_though_the_database_fails_at_that_moment(
+    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await made(rows, worker, cancer())
+    read, failures = follower.read_routes, [DatabaseAway("cut")]
+
+    async def fail_once(connection: Connection, revision: int) -> RouteRead:
+        if failures:
+            raise failures.pop()
+        return await read(connection, revision)
+
+    monkeypatch.setattr(follower, "read_routes", fail_once)
+    rows.sql(
+        "INSERT INTO apimgmt_gatewayincident (api_id, version_id, worker_id, kind, reason, at)"
+        " VALUES (%s, %s, '', 'worker_crashed', '', now())",
+        *(api.id, api.version_id),
+    )
+    rows.sql("SELECT pg_notify('gateway_route', '')")
+
+    await until(lambda: model_of(worker, api).is_isolated)
+    assert not failures
 
 
 async def test_a_caller_who_leaves_ends_what_he_asked_for(rows: Rows, worker: Worker, call: Caller) -> None:
@@ -338,6 +427,39 @@ async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_r
     await until(lambda: rows.counts(api.id) == (0, 0, 1))
 
 
+async def test_no_room_for_an_answer_starts_no_process(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file where a folder should be")
+    run = {"spool_dir": tmp_path / "spool", "store_dir": tmp_path, "run_dir": tmp_path / "run"}
+    pool = BatchPool(**run, incidents=IncidentLog("w"), max_body_bytes=1000)
+    ask = Predict(ModelRef(1, "", "onnx", b"{}"), "predict", {}, "1", body=None, asks=False, max_body_bytes=1000)
+    before = psutil.Process().children()
+
+    with pytest.raises(Problem) as refused:
+        await pool.predict("a" * 16, ask, Spool(tmp_path / "bodies"), None)
+
+    assert refused.value.kind.code == "not_ready"
+    assert psutil.Process().children() == before
+
+
+async def test_counts_are_written_out_whatever_happens_to_processes(
+    rows: Rows, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await made(rows, worker, cancer())
+    tends = []
+
+    def fail_once() -> None:
+        tends.append(1)
+        if len(tends) == 1:
+            raise OSError("no such process")
+
+    monkeypatch.setattr(worker.runner, "tend", fail_once)
+    await until(lambda: tends)
+
+    await call(api)
+
+    await until(lambda: rows.counts(api.id) == (1, 0, 0))
+
+
 # --- memory ---
 
 
@@ -372,6 +494,22 @@ async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_wh
 
     assert loaded_first == [apis[3].id, apis[4].id]  # the latest changes: somebody may be waiting for those
     assert {answer.status for answer in answers} == {200}
+
+
+async def test_what_there_is_no_room_for_is_called_loaded_unless_it_failed_or_went(tmp_path: Path) -> None:
+    loader = ModelLoader(tmp_path, lambda: None, IncidentLog("w"), memory_bytes=1)
+    for number in (1, 2, 3):
+        loader._spare.append(loader._make("a" * 16, Version(number, number, "0" * 64, "onnx", b"{}")))
+    loader._spare[0].fail("no")
+    loader._drop(loader._spare[1])
+
+    loader._go_on()
+    await loader.idle()
+
+    loads, dropped = loader.news()
+    assert [(load.version_id, load.error) for load in loads] == [(3, None)]
+    assert dropped == [("a" * 16, 2)]
+    loader.close()
 
 
 async def test_a_thousand_routes_are_obeyed_before_their_models_are_loaded(

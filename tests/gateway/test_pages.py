@@ -7,9 +7,11 @@ import gzip
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.app import Limits
+from gateway.dialects import About, find
 from gateway.slugs import slug
 from gateway.worker import Worker
 from tests.gateway.model_files import cancer, penguins
@@ -230,6 +232,26 @@ async def test_refusals_come_in_the_shape_of_the_path(call: Caller, api: Api) ->
             answer = await call(api, path=where, headers={})
             assert set(answer.json) == members, where
             assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("path", ["docs", "openapi.json"])
+def test_a_description_is_made_once_for_each_version(path: str) -> None:
+    found = find(path)
+    assert found is not None
+    assert found.page is not None
+    about = About("a" * 16, "cancer", "", "1", "https://gateway.example/apis/a", is_ready=True, served=cancer()[0])
+
+    first, again = found.page.make(about), found.page.make(about)
+    described = msgspec.structs.replace(cancer()[0], description="Described anew.")
+    other = found.page.make(msgspec.structs.replace(about, served=described))
+
+    assert first.body is again.body
+    assert b"Described anew." not in first.body
+    assert b"Described anew." in other.body
+
+
+async def test_the_docs_page_has_no_second_address_where_its_links_would_be_wrong(call: Caller, api: Api) -> None:
+    assert (await get(call, api, "/docs/")).code == "unknown_path"
 
 
 async def test_the_page_needs_nothing_from_elsewhere(rows: Rows, worker: Worker, call: Caller) -> None:
