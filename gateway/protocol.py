@@ -592,7 +592,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
         Only what must wait goes on in a task. Up to there nothing may ask for the current task, as timeouts do.
         """
-        request: Any = self.app(cycle.scope, cycle.receive, cycle.send)  # type: ignore[arg-type]
+        request: Any = self.app(cycle.scope, cycle.receive, cycle.send)
         awaited, fault = None, None
         try:
             awaited = request.send(None)
@@ -601,7 +601,7 @@ class GatewayProtocol(HttpToolsProtocol):
         except Exception as error:  # noqa: BLE001  (uvicorn logs it and answers 500, as for one that fails in its task)
             fault = error
         rest = _Begun(request, awaited, fault)
-        super()._start_asgi_task(cycle, lambda scope, receive, send: rest)  # type: ignore[arg-type, return-value]
+        super()._start_asgi_task(cycle, lambda scope, receive, send: rest)
 
     def _answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go."""
