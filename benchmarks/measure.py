@@ -39,6 +39,7 @@ class Series:
     """Runs of one subject with the same load."""
 
     runs: list[Run] = field(default_factory=list)
+    discarded: int = 0  # requests of the run that is thrown away; they are counted like any other
 
     @property
     def cpu_us(self) -> float:
@@ -62,7 +63,7 @@ class Series:
 
     @property
     def requests(self) -> int:
-        return sum(run.load.requests for run in self.runs)
+        return self.discarded + sum(run.load.requests for run in self.runs)
 
 
 def run_once(subject: Subject, *, connections: int, seconds: float, pause_ms: int = 0) -> Run:
@@ -78,7 +79,7 @@ def interleaved(subjects: Sequence[Subject], *, rounds: int, connections: int, s
     """
     series = {subject.name: Series() for subject in subjects}
     for subject in subjects:
-        run_once(subject, connections=connections, seconds=1)
+        series[subject.name].discarded = run_once(subject, connections=connections, seconds=1).load.requests
     for _ in range(rounds):
         for subject in subjects:
             series[subject.name].runs.append(run_once(subject, connections=connections, seconds=seconds))
