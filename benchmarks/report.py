@@ -139,8 +139,8 @@ def goals(results: Results) -> list[tuple[str, str, bool]]:
     # The client leaves when its time is over, whatever its connections wait for.
     left = sum((len(series.runs) + bool(series.discarded)) * CONNECTIONS for series in own)
     text = f"each answer counted once; the client left at most {left} requests behind"
-    said = f"{answered} answered, {results.counted} counted"
-    found.append((text, said, answered <= results.counted <= answered + left))
+    words = f"{answered} answered, {results.counted} counted"
+    found.append((text, words, answered <= results.counted <= answered + left))
     variants = results.variants.series.values() if results.variants else []
     errors = sum(series.errors for series in (*own, *variants))
     found.append(("no answer of the gateway but 200", f"{errors} others", errors == 0))
