@@ -28,7 +28,7 @@ from gateway.loading import LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
 from gateway.problems import Problem
-from gateway.protocol import ANSWER, BODY, HEADERS
+from gateway.protocol import ANSWER, BODY, HEADERS, ClientLeft
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -130,6 +130,9 @@ class Gateway:
         call = Call(scope, receive, route, below)
         try:
             outcome = self._decide(call, await self._outcome(call, request_id))
+            if isinstance(outcome, FileReply):
+                await self._send_file(call, outcome, request_id, started, send)
+                return
         except ClientGone:
             return
         finally:
@@ -144,9 +147,6 @@ class Gateway:
             if call.reservation is not None:
                 lines += quota_lines(call.route, call.reservation)
             answer = self._answers.of_reply(outcome, request_id, lines)
-            if isinstance(outcome, FileReply):
-                await self._send_file(answer, outcome.spool, send)
-                return
         if self.is_draining or ANSWER not in scope or not scope[ANSWER](*answer):
             await self._send(answer, scope, send)
 
@@ -287,13 +287,18 @@ class Gateway:
         answers = call.route.state.answers
         answers[status] = answers.get(status, 0) + 1
 
-    def _leave(self, call: Call) -> None:
-        if call.entered is not None:
-            call.entered.in_progress -= 1
+    def _leave_books(self, call: Call) -> None:
+        """Nothing more will be counted or charged for it."""
         if call.reservation is not None:
             call.reservation.give_back()  # does nothing once it is kept; here for a request that was cancelled
         if call.cell is not None:
             call.cell.ledger.in_use -= 1
+            call.cell = None
+
+    def _leave(self, call: Call) -> None:
+        if call.entered is not None:
+            call.entered.in_progress -= 1
+        self._leave_books(call)
         if call.spool is not None:
             self._runner.batch.leave_body(call.route.api_id, call.spool)
 
@@ -430,20 +435,31 @@ class Gateway:
         await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
         await send({"type": "http.response.body", "body": body})
 
-    async def _send_file(self, answer: Answer, spool: Spool, send: Send) -> None:
-        """An answer from disk, no faster than the client reads it."""
-        status, lines, _ = answer
-        loop = asyncio.get_running_loop()
+    async def _send_file(self, call: Call, reply: FileReply, request_id: bytes, started: float, send: Send) -> None:
+        """An answer from disk, no faster than the client reads it. Its body's place is taken until it was read."""
+        self.latency.note(time.perf_counter() - started)
+        self._leave_books(call)
+        if call.spool is not None:
+            call.spool.close()  # the disk it took is free, its place is not
+        lines = call.version_lines
+        if call.reservation is not None:
+            lines += quota_lines(call.route, call.reservation)
+        status, lines, _ = self._answers.of_reply(reply, request_id, lines)
         if self.is_draining:
             lines += CLOSE
-        await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
-        sent = 0
-        while sent < spool.size:
-            part = await loop.run_in_executor(None, spool.read, sent, _FILE_PART_BYTES)
-            if not part:
-                raise OSError("an answer's file is shorter than it was")
-            sent += len(part)
-            await send({"type": "http.response.body", "body": part, "more_body": sent < spool.size})
+        loop, spool = asyncio.get_running_loop(), reply.spool
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
+            sent = 0
+            while sent < spool.size:
+                part = await loop.run_in_executor(None, spool.read, sent, _FILE_PART_BYTES)
+                if not part:
+                    raise OSError("an answer's file is shorter than it was")
+                sent += len(part)
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})  # once the client has read most of the last part
+        except ClientLeft:
+            raise ClientGone from None
 
 
 def _model(route: Route) -> LoadedModel:

@@ -52,7 +52,8 @@ class Bounds:
     body_bytes_per_s: int = 1024
     drop_s: float = 5.0
     drop_bytes: int = 50_000_000
-    write_stall_s: float = 30.0
+    read_grace_s: float = 30.0
+    read_bytes_per_s: int = 64 * 1024
     pipelined: int = 32
     connections: int = 4096
 
@@ -101,6 +102,10 @@ class Door:
         if not ranked:  # looking through thousands is not for each of a flood of connections
             self._full_until = self.now + TICK_S
         return bool(ranked)
+
+
+class ClientLeft(OSError):
+    """Raised to who sends an answer in parts: nobody reads the next one."""
 
 
 class _Refused(Exception):
@@ -181,6 +186,12 @@ class _Exchange(RequestResponseCycle):
     def on_response(self) -> None:
         self.connection.on_response_complete()
 
+    async def send(self, message: Any) -> None:
+        """Raises `ClientLeft` where more is to come."""
+        await super().send(message)
+        if self.disconnected and message.get("more_body"):
+            raise ClientLeft
+
     @property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]
         """Set while there is something to receive. Made when somebody waits for it, which is seldom."""
@@ -250,7 +261,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.is_deaf = False  # what still comes in is thrown away
         self._is_leaving = False  # the last answer is sent; the client may still send and read
         self._has_eof = False
-        self._unwritten = 0
+        self._unread = 0  # bytes of the present answer, at `since`
         self._is_collecting = False  # requests of the present read are answered once it is parsed
         self._next: _Exchange | None = None
         self._exit: _Exit
@@ -516,7 +527,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Twice a second: has this connection taken too long over what it is doing?"""
         waited, cycle, bounds = now - self.since, self.cycle, self._bounds
         if self._socket.is_closing():
-            if waited > bounds.write_stall_s:
+            if waited > bounds.read_grace_s:
                 self._socket.abort()
         elif self._is_leaving:
             if waited > bounds.drop_s or self._received > bounds.drop_bytes:
@@ -548,10 +559,13 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._refuse("request_timeout", f"The body came in at less than {rate} bytes a second.")
             return
         unwritten = self._socket.get_write_buffer_size()
-        if unwritten == 0 or unwritten != self._unwritten:
-            self.since, self._unwritten = now, unwritten
-        elif waited > self._bounds.write_stall_s:  # the client does not read its answer
-            self.abort()
+        unread = unwritten + self.cycle.expected_content_length  # what the application has still to give included
+        if unwritten == 0 or unread > self._unread:  # the client waits for us, or this is another answer
+            self.since, self._unread = now, unread
+        elif waited > self._bounds.read_grace_s:
+            if self._unread - unread < waited * self._bounds.read_bytes_per_s:  # the client hardly reads its answer
+                self.abort()
+            self.since, self._unread = now, unread
 
     @property
     def rank(self) -> tuple[int, float] | None:
