@@ -220,6 +220,20 @@ async def test_a_body_that_inflates_too_far_is_refused(call: Caller, api: Api, w
     assert (answer.status, answer.code) == (413, "payload_too_large")
 
 
+async def test_open_pages_tell_no_names(call: Caller, api: Api, rows: Rows, worker: Worker) -> None:
+    rows.sql("UPDATE apimgmt_model SET name = 'Secret Name'")
+    await applied(worker, api.set(target="operating"))
+    assert worker.table.get(api.id).name == "secret-name"  # type: ignore[union-attr]
+
+    for path in ("/v2/models/zzz/ready", "/v2/models/{id}/versions/9/ready", "/v1/models/zzz"):
+        answer = await get(call, api, path, key=False)
+        assert answer.status == 404, path
+        assert "secret-name" not in answer.body.decode()
+        assert api.id not in answer.body.decode()
+        assert "version 1" not in answer.body.decode()
+    assert "secret-name" in (await get(call, api, "/v2/models/zzz")).body.decode()  # with the key
+
+
 async def test_refusals_come_in_the_shape_of_the_path(call: Caller, api: Api) -> None:
     shapes = {
         "v2/models/x/infer": {"error"},
