@@ -183,14 +183,14 @@ class Gateway:
         self._check_in_step()  # 503 catching_up
         self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
         model = _model(route)
-        if model.predictor is None and not model.is_isolated:
-            await self._arrived(model)  # 503 api_building: not yet in this worker
-        model.is_used = True
         self._check_exhausted(route)  # 429 quota_exhausted
         self._check_method(call)  # 405 method_not_allowed
         self._check_length(call)  # 413 payload_too_large
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
+        if model.predictor is None and not model.is_isolated:
+            await self._arrived(model)  # 503 api_building: not yet in this worker
+        model.is_used = True
         body: bytes | Spool | None = call.scope.get(BODY)  # most are here already
         if not isinstance(body, bytes) or len(body) > min(INLINE_BODY_BYTES, self._limits.max_body_bytes):
             body = await self._body(call)  # 413, when no length was announced
@@ -235,6 +235,7 @@ class Gateway:
         if not page.is_open:
             model = _model(route)
             if model.spec is None or (model.predictor is None and not model.is_isolated):
+                self._enter(call)  # 429 too_many_requests
                 await self._arrived(model)  # 503 api_building: not yet in this worker
         return page.make(
             About(

@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from gateway.app import REQUESTS_IN_PROGRESS
 from gateway.worker import Worker
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Api, Caller, Rows, loaded, until
@@ -248,6 +249,30 @@ async def test_a_request_waits_for_a_model_that_is_being_loaded(rows: Rows, work
     await until(lambda: worker.table.get(api.id))
 
     assert (await call(api)).status == 200
+
+
+async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Rows, worker: Worker, call: Caller) -> None:
+    used_up, api = rows.api(cancer(), trial_of=1), rows.api(cancer())
+    for one in (used_up, api):
+        await loaded(worker, one)
+    routes = [route for one in (used_up, api) if (route := worker.table.get(one.id))]
+    models = [model for route in routes for model in route.state.models.values()]
+    assert (await call(used_up)).status == 200
+    await worker.book.write_out(worker.database)
+    assert (await call(used_up)).code == "quota_exhausted"  # remembered from now on
+    for model in models:
+        model.leave()
+    too_long = api.headers | {"content-length": "99999999"}
+
+    codes = [(await call(used_up)).code, (await call(api, method="GET")).code]
+    codes.append((await call(api, headers=too_long)).code)
+    routes[1].state.in_progress = REQUESTS_IN_PROGRESS
+    codes.append((await call(api)).code)
+    codes.append((await call(f"/apis/{api.id}/openapi.json", method="GET", headers=api.headers)).code)
+
+    refused = ["quota_exhausted", "method_not_allowed", "payload_too_large", "too_many_requests", "too_many_requests"]
+    assert codes == refused
+    assert [model.is_awaited or model.is_ready for model in models] == [False, False]
 
 
 # --- the order of the checks ---
