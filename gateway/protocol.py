@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
+import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -32,6 +33,8 @@ _VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line wit
 HEADERS: Final = "gateway.headers"  # as a dict: of equal names the last
 BODY: Final = "gateway.body"  # the whole body, if it is here already
 ANSWER: Final = "gateway.answer"  # sends a whole answer; false if the client must read earlier ones first
+
+_log = structlog.get_logger("gateway.protocol")
 
 Refuse = Callable[[str, str], bytes]
 """Makes a whole HTTP response from a code and a detail; it says that the connection is closed."""
@@ -86,8 +89,16 @@ class Door:
             for connection in list(self.connections):
                 if late > TICK_S:  # this worker was held up, or asleep: that is no fault of its clients
                     connection.since += late
-                connection.look(self.now)
+                self._look_at(connection)
             await asyncio.sleep(TICK_S)
+
+    def _look_at(self, connection: GatewayProtocol) -> None:
+        try:
+            connection.look(self.now)
+        except Exception:  # noqa: BLE001  (whatever it was: there is no other clock for the other connections)
+            _log.exception("connection_not_watched")
+            self.connections.discard(connection)
+            connection.abort()
 
     def has_room(self) -> bool:
         """Whether one more may come in. At the limit, those that nobody works for make room, the longest first."""
@@ -595,6 +606,9 @@ class GatewayProtocol(HttpToolsProtocol):
         """Begin what was parsed; each answer may let the next of a pipeline begin."""
         while (cycle := self._next) is not None:
             self._next = None
+            if cycle.disconnected:  # something malformed in the same read was answered in its place
+                cycle.response_complete = True
+                continue
             self._answering = cycle
             if not cycle.more_body:
                 cycle.scope[BODY] = bytes(cycle.body)

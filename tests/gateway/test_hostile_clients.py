@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.protocol import BODY, TICK_S, GatewayProtocol
 from gateway.spool import Spool
@@ -84,6 +85,40 @@ async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Rows,
         assert (await client.answer()).code == "malformed_request"
     await until(lambda: served.worker.book.requests_in_flight == 0)
     assert rows.counts(api.id) == (0, 0, 0)
+
+
+async def test_what_is_malformed_in_its_first_read_is_asked_of_nobody(served: Served, rows: Rows, api: Api) -> None:
+    """With a wrong key too: the client got the 400, so there is no 401 to count."""
+    for key in (api.key, "wrong"):
+        async with served.connected() as client:
+            chunked = head(api, "transfer-encoding: chunked", length=-1).replace(api.key.encode(), key.encode())
+            client.send(chunked, b"5\r\nhello\r\nZZ\r\n")
+
+            assert (await client.answer()).code == "malformed_request"
+            assert await client.is_closed()
+    state = served.worker.table.get(api.id)
+    assert state is not None
+    assert state.state.answers == {}
+
+
+async def test_a_connection_that_can_not_be_watched_stops_the_clock_for_nobody(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = [], GatewayProtocol.look
+
+    def fail_once(connection: GatewayProtocol, now: float) -> None:
+        if not looked:
+            looked.append(connection)
+            raise ArithmeticError("a fault of ours")
+        look(connection, now)
+
+    monkeypatch.setattr(GatewayProtocol, "look", fail_once)
+    with structlog.testing.capture_logs() as logs:
+        async with serving(worker, QUICK) as served, served.connected() as client, served.connected() as other:
+            assert await client.is_closed()
+            assert await other.is_closed()  # it sends nothing, which the clock must see
+
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["connection_not_watched"]
 
 
 # --- heads ---
