@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ import structlog
 
 from gateway import dialects
 from gateway.answers import ALLOW_PAGE, CLOSE, Answer, Answers, header_pairs, quota_lines
-from gateway.batch import FileReply
+from gateway.batch import FileReply, Limits
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
 from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
@@ -55,14 +54,6 @@ _log = structlog.get_logger("gateway.app")
 
 class ClientGone(Exception):
     """The client left before its body was complete: there is nobody to answer and nothing to count."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the installation allows of one request."""
-
-    max_body_bytes: int
-    trial_max_rows: int
 
 
 class Call:

@@ -237,7 +237,7 @@ async def test_a_body_that_stops_is_408_and_not_counted(served: Served, rows: Ro
 
 
 async def test_a_body_without_end_is_413(served: Served, api: Api) -> None:
-    served.worker.app._limits = replace(served.worker.app._limits, max_body_bytes=100_000)
+    served.worker.limits.max_body_bytes = 100_000
     async with served.connected() as client:
         client.send(head(api, "transfer-encoding: chunked", length=-1))
         sending = asyncio.create_task(send_without_end(client))

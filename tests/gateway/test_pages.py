@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.app import Limits
 from gateway.dialects import About, find
 from gateway.slugs import slug
 from gateway.worker import Worker
@@ -211,8 +210,7 @@ async def test_each_format_is_counted_and_charged_once(call: Caller, api: Api, r
 
 
 async def test_a_body_that_inflates_too_far_is_refused(call: Caller, api: Api, worker: Worker) -> None:
-    worker.app._limits = Limits(max_body_bytes=1_000_000, trial_max_rows=10)
-    worker.runner.batch.max_body_bytes = 1_000_000
+    worker.limits.max_body_bytes = 1_000_000
     bomb = gzip.compress(b" " * 1_000_001)
 
     answer = await call(api, body=bomb, headers=api.headers | {"content-encoding": "gzip"})
