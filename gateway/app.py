@@ -23,7 +23,7 @@ from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
 from gateway.dialects import About, Endpoint, Page, Reply
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.ledger_file import IN_CALL
-from gateway.loading import LoadedModel
+from gateway.loading import INLINE_WORK_S, LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
 from gateway.problems import Problem
@@ -39,9 +39,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# Bigger bodies, and more work than this, would hold up the event loop and with it all other APIs.
-INLINE_BODY_BYTES: Final = 64 * 1024
-INLINE_WORK_S: Final = 0.001
+INLINE_BODY_BYTES: Final = 64 * 1024  # bigger ones would hold up the event loop, and with it all other APIs
 REQUESTS_IN_PROGRESS: Final = 128  # of one API in one worker
 LOAD_WAIT_S: Final = 5.0
 
@@ -309,7 +307,7 @@ class Gateway:
         page = endpoint.page if endpoint else None
         if page is None or not (page.is_open or route.has_public_description):
             challenge = BROWSER_CHALLENGE if page and page.asks_browser else CHALLENGE
-            check_key(call.headers, call.scope["headers"], route.key_digest, challenge)
+            check_key(call.headers, call.scope["headers"], route.key_digest, challenge, is_page=page is not None)
         if endpoint is None:
             raise Problem("unknown_path")
         if endpoint.model:

@@ -87,6 +87,23 @@ async def test_the_ways_to_send_a_key(call: Caller, api: Api) -> None:
         assert answer.status == 200, value
 
 
+async def test_a_page_of_another_site_can_not_use_the_key_that_a_browser_keeps(
+    call: Caller, api: Api, worker: Worker, rows: Rows
+) -> None:
+    kept = {"authorization": "Basic " + base64.b64encode(f"{api.key}:".encode()).decode()}
+    usual = {"content-type": "application/json"}
+    foreign, own = {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-origin"}
+
+    asked = await call(api, headers=usual | kept | foreign)
+
+    assert (asked.status, asked.code) == (401, "invalid_key")
+    assert "another site" in asked.json["detail"]
+    assert (await call(api, headers=usual | kept | own)).status == 200
+    assert (await call(api, headers=api.headers | foreign)).status == 200  # a page that was given the key
+    docs = f"/apis/{api.id}/docs"
+    assert (await call(docs, method="GET", headers=kept | foreign)).status == 200  # a link
+
+
 async def test_x_api_key_wins_over_authorization(call: Caller, api: Api) -> None:
     wrong = await call(api, headers=api.headers | {"x-api-key": "wrong", "authorization": f"Bearer {api.key}"})
     right = await call(api, headers=api.headers | {"authorization": "Bearer wrong"})
