@@ -277,18 +277,13 @@ class Gateway:
         answers = call.route.state.answers
         answers[status] = answers.get(status, 0) + 1
 
-    def _leave_books(self, call: Call) -> None:
-        """Nothing more will be counted or charged for it."""
+    def _leave(self, call: Call) -> None:
+        if call.entered is not None:
+            call.entered.in_progress -= 1
         if call.reservation is not None:
             call.reservation.give_back()  # does nothing once it is kept; here for a request that was cancelled
         if call.cell is not None:
             call.cell.ledger.in_use -= 1
-            call.cell = None
-
-    def _leave(self, call: Call) -> None:
-        if call.entered is not None:
-            call.entered.in_progress -= 1
-        self._leave_books(call)
         if call.spool is not None:
             self._runner.batch.leave_body(call.route.api_id, call.spool)
 
@@ -428,7 +423,8 @@ class Gateway:
     async def _send_file(self, call: Call, reply: FileReply, request_id: bytes, started: float, send: Send) -> None:
         """An answer from disk, no faster than the client reads it. Its body's place is taken until it was read."""
         self.latency.note(time.perf_counter() - started)
-        self._leave_books(call)
+        _cell(call).ledger.in_use -= 1  # it is counted: yesterday's file need not wait for a slow reader
+        call.cell = None
         if call.spool is not None:
             call.spool.close()  # the disk it took is free, its place is not
         lines = call.version_lines
