@@ -6,6 +6,7 @@ Work that takes time (building, waiting for gateways) is queued on commit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -235,10 +236,20 @@ def remove_network(api_id: str, entry_id: int, *, actor: Actor, sure: bool = Fal
 
 @transaction.atomic
 def describe_api(
-    api_id: str, *, hides_schema: bool | None = None, has_public_description: bool | None = None, actor: Actor
+    api_id: str,
+    *,
+    hides_schema: bool | None = None,
+    has_public_description: bool | None = None,
+    seen: Mapping[str, bool] | None = None,
+    actor: Actor,
 ) -> PredictionAPI:
-    """Change who learns of the columns: callers from refusals, everybody from the description. None: as it is."""
+    """Change who learns of the columns: callers from refusals, everybody from the description. None: as it is.
+
+    `seen`: the settings that somebody saw who decided so. Raises `Refused` where they are others by now.
+    """
     api = _changeable(api_id, "describe", actor)
+    if any(value != getattr(api, name) for name, value in (seen or {}).items()):
+        raise Refused(_("These settings were changed after this window was opened. Nothing was saved."))
     wanted = {"hides_schema": hides_schema, "has_public_description": has_public_description}
     changes = {name: value for name, value in wanted.items() if value is not None and value != getattr(api, name)}
     if changes:

@@ -27,7 +27,8 @@ from uvicorn.server import ServerState
 from benchmarks.bench_models import BenchModel, train
 from benchmarks.servers.bare import app as bare_app
 from gateway import dialects
-from gateway.app import Gateway, Limits
+from gateway.app import Gateway
+from gateway.batch import Limits
 from gateway.client_address import ClientAddresses
 from gateway.clock import Pulse
 from gateway.database import RouteRead, RouteRow

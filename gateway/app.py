@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -17,18 +16,18 @@ import structlog
 
 from gateway import dialects
 from gateway.answers import ALLOW_PAGE, CLOSE, Answer, Answers, header_pairs, quota_lines
-from gateway.batch import FileReply
+from gateway.batch import FileReply, Limits
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
 from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
 from gateway.dialects import About, Endpoint, Page, Reply
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.ledger_file import IN_CALL
-from gateway.loading import LoadedModel
+from gateway.loading import INLINE_WORK_S, LoadedModel
 from gateway.metrics import Latency
 from gateway.predictor import ModelFailed
 from gateway.problems import Problem
-from gateway.protocol import ANSWER, BODY, HEADERS
+from gateway.protocol import ANSWER, BODY, HEADERS, ClientLeft
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -40,9 +39,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# Bigger bodies, and more work than this, would hold up the event loop and with it all other APIs.
-INLINE_BODY_BYTES: Final = 64 * 1024
-INLINE_WORK_S: Final = 0.001
+INLINE_BODY_BYTES: Final = 64 * 1024  # bigger ones would hold up the event loop, and with it all other APIs
 REQUESTS_IN_PROGRESS: Final = 128  # of one API in one worker
 LOAD_WAIT_S: Final = 5.0
 
@@ -55,14 +52,6 @@ _log = structlog.get_logger("gateway.app")
 
 class ClientGone(Exception):
     """The client left before its body was complete: there is nobody to answer and nothing to count."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the installation allows of one request."""
-
-    max_body_bytes: int
-    trial_max_rows: int
 
 
 class Call:
@@ -130,6 +119,9 @@ class Gateway:
         call = Call(scope, receive, route, below)
         try:
             outcome = self._decide(call, await self._outcome(call, request_id))
+            if isinstance(outcome, FileReply):
+                await self._send_file(call, outcome, request_id, started, send)
+                return
         except ClientGone:
             return
         finally:
@@ -144,9 +136,6 @@ class Gateway:
             if call.reservation is not None:
                 lines += quota_lines(call.route, call.reservation)
             answer = self._answers.of_reply(outcome, request_id, lines)
-            if isinstance(outcome, FileReply):
-                await self._send_file(answer, outcome.spool, send)
-                return
         if self.is_draining or ANSWER not in scope or not scope[ANSWER](*answer):
             await self._send(answer, scope, send)
 
@@ -183,14 +172,14 @@ class Gateway:
         self._check_in_step()  # 503 catching_up
         self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
         model = _model(route)
-        if model.predictor is None and not model.is_isolated:
-            await self._arrived(model)  # 503 api_building: not yet in this worker
-        model.is_used = True
         self._check_exhausted(route)  # 429 quota_exhausted
         self._check_method(call)  # 405 method_not_allowed
         self._check_length(call)  # 413 payload_too_large
         dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
+        if model.predictor is None and not model.is_isolated:
+            await self._arrived(model)  # 503 api_building: not yet in this worker
+        model.is_used = True
         body: bytes | Spool | None = call.scope.get(BODY)  # most are here already
         if not isinstance(body, bytes) or len(body) > min(INLINE_BODY_BYTES, self._limits.max_body_bytes):
             body = await self._body(call)  # 413, when no length was announced
@@ -235,6 +224,7 @@ class Gateway:
         if not page.is_open:
             model = _model(route)
             if model.spec is None or (model.predictor is None and not model.is_isolated):
+                self._enter(call)  # 429 too_many_requests
                 await self._arrived(model)  # 503 api_building: not yet in this worker
         return page.make(
             About(
@@ -312,7 +302,7 @@ class Gateway:
         page = endpoint.page if endpoint else None
         if page is None or not (page.is_open or route.has_public_description):
             challenge = BROWSER_CHALLENGE if page and page.asks_browser else CHALLENGE
-            check_key(call.headers, call.scope["headers"], route.key_digest, challenge)
+            check_key(call.headers, call.scope["headers"], route.key_digest, challenge, is_page=page is not None)
         if endpoint is None:
             raise Problem("unknown_path")
         if endpoint.model:
@@ -430,20 +420,32 @@ class Gateway:
         await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
         await send({"type": "http.response.body", "body": body})
 
-    async def _send_file(self, answer: Answer, spool: Spool, send: Send) -> None:
-        """An answer from disk, no faster than the client reads it."""
-        status, lines, _ = answer
-        loop = asyncio.get_running_loop()
+    async def _send_file(self, call: Call, reply: FileReply, request_id: bytes, started: float, send: Send) -> None:
+        """An answer from disk, no faster than the client reads it. Its body's place is taken until it was read."""
+        self.latency.note(time.perf_counter() - started)
+        _cell(call).ledger.in_use -= 1  # it is counted: yesterday's file need not wait for a slow reader
+        call.cell = None
+        if call.spool is not None:
+            call.spool.close()  # the disk it took is free, its place is not
+        lines = call.version_lines
+        if call.reservation is not None:
+            lines += quota_lines(call.route, call.reservation)
+        status, lines, _ = self._answers.of_reply(reply, request_id, lines)
         if self.is_draining:
             lines += CLOSE
-        await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
-        sent = 0
-        while sent < spool.size:
-            part = await loop.run_in_executor(None, spool.read, sent, _FILE_PART_BYTES)
-            if not part:
-                raise OSError("an answer's file is shorter than it was")
-            sent += len(part)
-            await send({"type": "http.response.body", "body": part, "more_body": sent < spool.size})
+        loop, spool = asyncio.get_running_loop(), reply.spool
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
+            sent = 0
+            while sent < spool.size:
+                part = await loop.run_in_executor(None, spool.read, sent, _FILE_PART_BYTES)
+                if not part:
+                    raise OSError("an answer's file is shorter than it was")
+                sent += len(part)
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})  # once the client has read most of the last part
+        except ClientLeft:
+            raise ClientGone from None
 
 
 def _model(route: Route) -> LoadedModel:

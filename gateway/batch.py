@@ -39,6 +39,14 @@ _IDLE_S: Final = 30.0
 _LARGE_BODY_BYTES: Final = 8_000_000  # a process that had one keeps much memory: it is not used again
 
 
+@dataclass(kw_only=True)
+class Limits:
+    """What the installation allows of one request. Each worker has one."""
+
+    max_body_bytes: int
+    trial_max_rows: int
+
+
 class FileReply(Reply, kw_only=True):
     """An answer that is still on disk. `body` is empty."""
 
@@ -72,7 +80,7 @@ class BatchPool:
     store_dir: Path
     run_dir: Path
     incidents: IncidentLog
-    max_body_bytes: int
+    limits: Limits
     timeout_s: float = BATCH_TIMEOUT_S
     _idle: list[tuple[float, WorkProcess]] = field(default_factory=list)
     _bodies: dict[str, int] = field(default_factory=dict)
@@ -139,7 +147,7 @@ class BatchPool:
             )
             raise ModelFailed(f"The process that computed it ended ({end}).") from None
         finally:
-            self._put_back(process, self.max_body_bytes if b"content-encoding" in ask.headers else body.size)
+            self._put_back(process, self.limits.max_body_bytes if b"content-encoding" in ask.headers else body.size)
         if isinstance(answer, Failed) and answer.is_memory:
             raise ModelFailed("The body needs more memory than a large body may have. Send fewer rows at once.")
 
@@ -157,8 +165,8 @@ class BatchPool:
             process.kill()
         return WorkProcess(
             readable=self.store_dir,
-            memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_BODY_BYTE * self.max_body_bytes,
-            file_bytes=_FILE_PER_BODY_BYTE * self.max_body_bytes,
+            memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_BODY_BYTE * self.limits.max_body_bytes,
+            file_bytes=_FILE_PER_BODY_BYTE * self.limits.max_body_bytes,
             niceness=_NICENESS,
         )
 

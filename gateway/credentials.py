@@ -17,6 +17,7 @@ HeaderLines = Sequence[tuple[bytes, bytes]]
 
 CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="prediction API"'),)
 _NO_KEY: Final = b""
+_OF_ANOTHER_SITE: Final = "A page of another site asks with the key that this browser keeps; send it in x-api-key."
 
 # What makes a browser ask its user; the key is the user name.
 BROWSER_CHALLENGE: Final = ((b"www-authenticate", b'Basic realm="prediction API: the key is the user name"'),)
@@ -27,14 +28,20 @@ def check_key(
     lines: HeaderLines,
     key_digest: bytes,
     challenge: tuple[tuple[bytes, bytes], ...] = CHALLENGE,
+    *,
+    is_page: bool = False,
 ) -> None:
     """Raises `Problem("invalid_key")` unless the request carries the key with that digest.
 
     The digests are compared also when there is no key, so that the time tells nothing about what was wrong.
+    A browser that was given the key for the docs page sends it along wherever a page of another site makes it ask:
+    that may show a page to its user, but ask for no prediction.
     """
     key = headers.get(b"x-api-key")
     if key is None:
         key = _key_of_authorization(headers.get(b"authorization", b""))
+        if not is_page and headers.get(b"sec-fetch-site") == b"cross-site" and _is_basic(headers):
+            raise Problem("invalid_key", _OF_ANOTHER_SITE, headers=challenge)
     is_right = compare_digest(sha256(key).digest(), key_digest)
     if len(headers) != len(lines) and _contradict(lines):
         raise Problem("invalid_key", "The key's header was sent twice with different values.", headers=challenge)
@@ -55,6 +62,10 @@ def _key_of_authorization(value: bytes) -> bytes:
             except binascii.Error:
                 return _NO_KEY
     return _NO_KEY
+
+
+def _is_basic(headers: Headers) -> bool:
+    return headers.get(b"authorization", b"").lstrip()[:5].lower() == b"basic"
 
 
 def _contradict(lines: HeaderLines) -> bool:

@@ -68,8 +68,8 @@ class IsolatedModel:
             raise ModelLoadError(f"The model ended the process that loaded it ({end}).") from None
         except ModelFailed as error:
             raise ModelLoadError(str(error)) from None
-        except OSError as error:
-            raise ModelLoadError(f"No process could be started for the model: {error.strerror}.") from None
+        except Problem as problem:
+            raise ModelLoadError(problem.detail) from None
         if isinstance(answer, Failed):
             raise ModelLoadError(_failure(answer))
 

@@ -29,7 +29,7 @@ from gateway.work_messages import ModelRef
 if TYPE_CHECKING:
     from gateway.routes import Change, Route
 
-INLINE_ROW_S: Final = 0.001
+INLINE_WORK_S: Final = 0.001  # more than this would hold up the event loop, and with it all other APIs
 SLOW_ROW_S: Final = 0.25  # seen once, it is not measured any further
 
 _RETRY_S: Final = 15.0
@@ -404,7 +404,7 @@ def _loaded(ref: ModelRef, obstacle: str) -> _Made:
             return replace(in_process, obstacle=obstacle)
         predictor = Predictor(Path(ref.path), spec, ref.format)
         row_s = _row_seconds(predictor)
-        if row_s > INLINE_ROW_S:
+        if row_s > INLINE_WORK_S:
             return replace(in_process, obstacle=f"one row takes {row_s * 1000:.1f} ms")
         predictor.warm_up()
         return _Made(spec, _MODEL_BYTES + _BYTES_PER_FILE_BYTE * len(content), predictor, row_s)

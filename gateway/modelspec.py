@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -48,6 +49,11 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     sample: dict[str, Cell]
     score: Score | None = None
     description: str = ""
+
+
+def is_plain_integer(name: str) -> bool:
+    """Whether a class name is a whole number that 64 bits hold, written as JSON writes it: "-0" is none."""
+    return re.fullmatch(r"-?[1-9][0-9]{0,17}|0", name) is not None
 
 
 def spec_from_json(document: object) -> ModelSpec:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
+import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -32,6 +33,8 @@ _VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line wit
 HEADERS: Final = "gateway.headers"  # as a dict: of equal names the last
 BODY: Final = "gateway.body"  # the whole body, if it is here already
 ANSWER: Final = "gateway.answer"  # sends a whole answer; false if the client must read earlier ones first
+
+_log = structlog.get_logger("gateway.protocol")
 
 Refuse = Callable[[str, str], bytes]
 """Makes a whole HTTP response from a code and a detail; it says that the connection is closed."""
@@ -52,7 +55,8 @@ class Bounds:
     body_bytes_per_s: int = 1024
     drop_s: float = 5.0
     drop_bytes: int = 50_000_000
-    write_stall_s: float = 30.0
+    read_grace_s: float = 30.0
+    read_bytes_per_s: int = 64 * 1024
     pipelined: int = 32
     connections: int = 4096
 
@@ -85,8 +89,16 @@ class Door:
             for connection in list(self.connections):
                 if late > TICK_S:  # this worker was held up, or asleep: that is no fault of its clients
                     connection.since += late
-                connection.look(self.now)
+                self._look_at(connection)
             await asyncio.sleep(TICK_S)
+
+    def _look_at(self, connection: GatewayProtocol) -> None:
+        try:
+            connection.look(self.now)
+        except Exception:  # noqa: BLE001  (whatever it was: there is no other clock for the other connections)
+            _log.exception("connection_not_watched")
+            self.connections.discard(connection)
+            connection.abort()
 
     def has_room(self) -> bool:
         """Whether one more may come in. At the limit, those that nobody works for make room, the longest first."""
@@ -101,6 +113,10 @@ class Door:
         if not ranked:  # looking through thousands is not for each of a flood of connections
             self._full_until = self.now + TICK_S
         return bool(ranked)
+
+
+class ClientLeft(OSError):
+    """Raised to who sends an answer in parts: nobody reads the next one."""
 
 
 class _Refused(Exception):
@@ -181,6 +197,12 @@ class _Exchange(RequestResponseCycle):
     def on_response(self) -> None:
         self.connection.on_response_complete()
 
+    async def send(self, message: Any) -> None:
+        """Raises `ClientLeft` where more is to come."""
+        await super().send(message)
+        if self.disconnected and message.get("more_body"):
+            raise ClientLeft
+
     @property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]
         """Set while there is something to receive. Made when somebody waits for it, which is seldom."""
@@ -250,7 +272,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.is_deaf = False  # what still comes in is thrown away
         self._is_leaving = False  # the last answer is sent; the client may still send and read
         self._has_eof = False
-        self._unwritten = 0
+        self._unread = 0  # bytes of the present answer, at `since`
         self._is_collecting = False  # requests of the present read are answered once it is parsed
         self._next: _Exchange | None = None
         self._exit: _Exit
@@ -516,7 +538,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Twice a second: has this connection taken too long over what it is doing?"""
         waited, cycle, bounds = now - self.since, self.cycle, self._bounds
         if self._socket.is_closing():
-            if waited > bounds.write_stall_s:
+            if waited > bounds.read_grace_s:
                 self._socket.abort()
         elif self._is_leaving:
             if waited > bounds.drop_s or self._received > bounds.drop_bytes:
@@ -548,10 +570,13 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._refuse("request_timeout", f"The body came in at less than {rate} bytes a second.")
             return
         unwritten = self._socket.get_write_buffer_size()
-        if unwritten == 0 or unwritten != self._unwritten:
-            self.since, self._unwritten = now, unwritten
-        elif waited > self._bounds.write_stall_s:  # the client does not read its answer
-            self.abort()
+        unread = unwritten + self.cycle.expected_content_length  # what the application has still to give included
+        if unwritten == 0 or unread > self._unread:  # the client waits for us, or this is another answer
+            self.since, self._unread = now, unread
+        elif waited > self._bounds.read_grace_s:
+            if self._unread - unread < waited * self._bounds.read_bytes_per_s:  # the client hardly reads its answer
+                self.abort()
+            self.since, self._unread = now, unread
 
     @property
     def rank(self) -> tuple[int, float] | None:
@@ -581,6 +606,9 @@ class GatewayProtocol(HttpToolsProtocol):
         """Begin what was parsed; each answer may let the next of a pipeline begin."""
         while (cycle := self._next) is not None:
             self._next = None
+            if cycle.disconnected:  # something malformed in the same read was answered in its place
+                cycle.response_complete = True
+                continue
             self._answering = cycle
             if not cycle.more_body:
                 cycle.scope[BODY] = bytes(cycle.body)

@@ -44,7 +44,7 @@ class Runner:
             number=str(model.version.number),
             body=body if isinstance(body, bytes) else None,
             asks=approve is not None,
-            max_body_bytes=self.batch.max_body_bytes,
+            max_body_bytes=self.batch.limits.max_body_bytes,
         )
         if isinstance(body, Spool):
             return await self.batch.predict(model.api_id, ask, body, approve)

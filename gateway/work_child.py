@@ -8,6 +8,7 @@ worker.
 from __future__ import annotations
 
 import argparse
+import errno
 import mmap
 import os
 import socket
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from gateway import dialects, sandbox
 from gateway.engines import ModelFailed, ModelLoadError
 from gateway.inspection_work import is_out_of_memory
+from gateway.logs import set_up_logs
 from gateway.modelspec import ModelSpec
 from gateway.predictor import Predictor
 from gateway.problems import Problem
@@ -45,6 +48,8 @@ from gateway.work_messages import (
 _MODELS_KEPT: Final = 4
 _LONGEST_CPU_S: Final = 24 * 3600  # the worker's clock ends what takes too long; this is for a worker that can't
 
+_log = structlog.get_logger("gateway.work_child")
+
 
 def main() -> None:
     """Answer questions until the worker closes the socket."""
@@ -57,15 +62,24 @@ def main() -> None:
     if os.getppid() != given.parent:
         return  # it died before we could say that we die with it
     os.nice(given.nice)
-    sandbox.leave_network()
-    sandbox.forbid_writing()  # but to the file that a question brings along
+    if missing := _confine(given.readable):  # told before files are limited, because the log may be one
+        set_up_logs(parent=given.parent)
+        _log.warning("work_process_not_confined", missing=", ".join(missing))
     sandbox.limit_resources(memory_bytes=given.memory, cpu_s=_LONGEST_CPU_S, file_bytes=given.file_size)
-    sandbox.forbid_reading(
-        except_under=(given.readable, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix, "lib"))
-    )
     desk = _Desk(_Line(socket.socket(fileno=given.socket)))
     while question := desk.line.receive():
         desk.answer(decode_question(question))
+
+
+def _confine(readable: Path) -> list[str]:
+    """Give up what can be given up. Returns what the kernel does not take from it."""
+    may_read = (readable, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix, "lib"))
+    given_up = {
+        "network": sandbox.leave_network(),
+        "writing": sandbox.forbid_writing(),  # but to the file that a question brings along
+        "reading": sandbox.forbid_reading(except_under=may_read),
+    }
+    return [name for name, is_given_up in given_up.items() if not is_given_up]
 
 
 class _CalledOff(Exception):
@@ -155,7 +169,10 @@ class _Desk:
         reply = dialect.encode(predictor.predict(decoded.table), decoded, predictor, ask.number)
         if ask.body is not None:
             return Replied(reply.content_type, reply.headers, reply.body, len(reply.body))
-        self._write(reply.body)
+        try:
+            self._write(reply.body)
+        except OSError as error:
+            return _unwritten(error)
         return Replied(reply.content_type, reply.headers, None, len(reply.body))
 
     def _spooled_body(self) -> bytes:
@@ -182,6 +199,13 @@ class _Desk:
             self._models[model] = found
         self._models.move_to_end(model)
         return found
+
+
+def _unwritten(error: OSError) -> Answer:
+    """Why an answer could not be written: no fault of the model's."""
+    if error.errno == errno.EFBIG:
+        return Failed("The answer is longer than this gateway sends. Send fewer rows at once.")
+    return Refused("not_ready", "This gateway has no room on its disk for the answer.", (), (), None)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Large bodies and answers do not travel: the worker sends the descriptors of two 
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
@@ -96,6 +97,11 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 Question = Load | Predict | Go
 Answer = Rows | Loaded | Replied | Refused | Failed
 
+# A process that runs a stranger's model could be taken over by it.
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_NAME = re.compile(rb"[a-z0-9-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
 _encoder = msgspec.msgpack.Encoder()
 _questions = msgspec.msgpack.Decoder(Question)
 _answers = msgspec.msgpack.Decoder(Answer)
@@ -112,6 +118,12 @@ def decode_question(payload: bytes) -> Question:
 
 
 def decode_answer(payload: bytes) -> Answer:
-    """Raises `msgspec.DecodeError`."""
+    """Raises `msgspec.DecodeError`, also for headers that would be more than that in the worker's answer."""
     answer: Answer = _answers.decode(payload)
+    headers: Headers = answer.headers if isinstance(answer, Replied | Refused) else ()
+    if isinstance(answer, Replied):
+        headers = (*headers, (b"content-type", answer.content_type))
+    for name, value in headers:
+        if name in _FRAMING or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise msgspec.ValidationError("its answer has a header that can't be sent")
     return answer

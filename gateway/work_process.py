@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.problems import Problem
 from gateway.work_messages import LENGTH, Answer, Failed, Go, Loaded, Question, Refused, Replied, Rows, decode_answer
 from gateway.work_messages import encode as encoded
 
@@ -40,7 +41,11 @@ class WorkProcess:
     """One child. It starts with the first question; after it has ended it can't be used again."""
 
     def __init__(self, *, readable: Path, memory_bytes: int, file_bytes: int = 0, niceness: int) -> None:
-        self._channel, theirs = socket.socketpair()
+        """Raises `Problem("not_ready")` when no process can be started."""
+        try:
+            self._channel, theirs = socket.socketpair()
+        except OSError as error:
+            raise _not_started(error) from None
         self._channel.setblocking(False)
         options = {
             "--socket": theirs.fileno(),
@@ -50,17 +55,21 @@ class WorkProcess:
             "--nice": niceness,
             "--readable": readable,
         }
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-E", "-s", "-B", "-m", "gateway.work_child"]
-                + [str(word) for option in options.items() for word in option],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                cwd=_ROOT,
-                # No variable of the installation reaches the child; its libraries start no threads of their own.
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-E", "-s", "-B", "-m", "gateway.work_child"]
+                    + [str(word) for option in options.items() for word in option],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    cwd=_ROOT,
+                    # No variable of the installation reaches the child; its libraries start no threads of their own.
+                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                )
+        except OSError as error:
+            self._channel.close()
+            raise _not_started(error) from None
 
     @property
     def pid(self) -> int:
@@ -149,6 +158,10 @@ class WorkProcess:
         self._channel.close()
         _dying.add(self._process)
         bury()
+
+
+def _not_started(error: OSError) -> Problem:
+    return Problem("not_ready", f"This gateway can't start a process now: {error.strerror}.")
 
 
 _dying: set[subprocess.Popen[bytes]] = set()

@@ -27,8 +27,8 @@ import structlog
 import uvloop
 
 from gateway.adoption import adopt_ownerless
-from gateway.app import Gateway, Limits
-from gateway.batch import BatchPool
+from gateway.app import Gateway
+from gateway.batch import BatchPool, Limits
 from gateway.client_address import ClientAddresses
 from gateway.clock import Pulse
 from gateway.crash_note import CrashNote
@@ -107,13 +107,14 @@ class Worker:
             lease_s=env.gateway_lease_s,
             time_zone=env.time_zone,
         )
+        self.limits = Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows)
         self.runner = Runner(
             BatchPool(
                 spool_dir=env.var_dir / "spool",
                 store_dir=env.model_store_dir,
                 run_dir=env.var_dir / "run",
                 incidents=self.incidents,
-                max_body_bytes=env.max_body_bytes,
+                limits=self.limits,
             )
         )
         self.app = Gateway(
@@ -122,7 +123,7 @@ class Worker:
             pulse=self.pulse,
             runner=self.runner,
             addresses=ClientAddresses(env.trusted_proxies),
-            limits=Limits(max_body_bytes=env.max_body_bytes, trial_max_rows=env.trial_max_rows),
+            limits=self.limits,
             base_url=env.gateway_url,
             types_url=f"{env.console_url}/docs/inference-api/",
         )

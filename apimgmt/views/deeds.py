@@ -255,24 +255,32 @@ def upgrade(request: HttpRequest, model_id: int) -> HttpResponse:
 @signed_in
 @get_or_post
 def description(request: HttpRequest, model_id: int) -> HttpResponse:
-    """The two switches: columns in refusals, and who may read the description."""
+    """The two switches: columns in refusals, and who may read the description.
+
+    The form sends both, so the settings it was opened with come along: one that is out of date changes nothing.
+    """
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
     present = {"hides_schema": api.hides_schema, "has_public_description": api.has_public_description}
-    form = DescriptionForm(request.POST if request.method == "POST" else None, initial=present)
+    seen_on = request.POST.get("seen_on", "").split()
+    seen = {name: name in seen_on for name in present}
+    form = DescriptionForm(request.POST if request.method == "POST" and seen == present else None, initial=present)
     window = Window(
         title=_("Who learns of the columns of %(name)s?") % {"name": model.name},
         paragraphs=[],
         button=_("Save"),
         url=request.path,
+        fields={"seen_on": " ".join(name for name, is_on in present.items() if is_on)},
         form=form,
     )
 
     def carry(actor: Actor) -> Notice:
-        form.is_valid()  # a box is ticked or not: there is no third
-        services.describe_api(api.pk, actor=actor, **form.cleaned_data)
-        if form.cleaned_data == present:
+        answer = DescriptionForm(request.POST)
+        answer.is_valid()  # a box is ticked or not: there is no third
+        wanted = answer.cleaned_data
+        services.describe_api(api.pk, actor=actor, seen=seen, **wanted)
+        if wanted == present:
             return Notice(_("The description settings are as they were."), "info")
         return settled_or_open_notice(api.pk, _("Description settings saved"))
 

@@ -101,11 +101,18 @@ class Endpoint(msgspec.Struct, frozen=True):
         return self.page is not None and self.page.is_open
 
     def check_names(self, api_id: str, name: str, version: str) -> None:
-        """Raises `Problem("unknown_path")` where the path names another model, or a version that isn't served."""
-        if self.model and self.model not in {api_id, name}:
+        """Raises `Problem("unknown_path")` where the path names another model, or a version that isn't served.
+
+        It tells the right names, but not on an open page, which is answered without a key.
+        """
+        is_other_model = bool(self.model) and self.model not in {api_id, name}
+        is_other_version = bool(self.version and version) and self.version != version
+        if self.is_open and (is_other_model or is_other_version):
+            raise Problem("unknown_path", "No model or version of this name is served here.")
+        if is_other_model:
             known = f"{api_id} or {name}" if name else api_id
             raise Problem("unknown_path", f"No model is called {_cut(self.model)} here; this API's is {known}.")
-        if self.version and version and self.version != version:
+        if is_other_version:
             raise Problem("unknown_path", f"Version {_cut(self.version)} is not served; version {version} is.")
 
 

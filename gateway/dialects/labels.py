@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from gateway.dialects.numbers import number_texts
-from gateway.modelspec import ModelSpec
+from gateway.modelspec import ModelSpec, is_plain_integer
 from gateway.table import Classification, Layout, Prediction
 
 
@@ -26,8 +24,3 @@ class PlainAnswers:
         else:
             cells = number_texts(prediction.values)
         return f"[{','.join(cells)}]"
-
-
-def is_plain_integer(text: str) -> bool:
-    """Whether a class name is a whole number that 64 bits hold, written as JSON writes it."""
-    return re.fullmatch(r"-?[1-9][0-9]{0,17}|0", text) is not None

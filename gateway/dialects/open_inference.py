@@ -9,7 +9,6 @@ import msgspec
 
 from gateway.dialects.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
 from gateway.dialects.json_intake import checked_utf8, without_nan
-from gateway.dialects.labels import is_plain_integer
 from gateway.dialects.media import MediaType
 from gateway.dialects.replies import JSON_TYPE
 from gateway.dialects.schemas import (
@@ -27,7 +26,7 @@ from gateway.dialects.schemas import (
     request_body,
 )
 from gateway.dialects.tensors import DATATYPES, TensorIntake, binary_elements, column_datatype, json_elements
-from gateway.modelspec import ModelSpec
+from gateway.modelspec import ModelSpec, is_plain_integer
 from gateway.problems import Problem
 from gateway.snippets import ordered_sample
 from gateway.table import Array, Classification, Layout, Prediction

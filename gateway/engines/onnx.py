@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from gateway.engines import ModelFailed, ModelLoadError
 from gateway.engines.onnx_row import RowRuns
-from gateway.modelspec import ModelSpec
+from gateway.modelspec import ModelSpec, is_plain_integer
 from gateway.table import TEXT, Array, Classification, Prediction, Regression, Table, Type, split
 
 _DTYPES: dict[str, Type] = {
@@ -193,7 +193,7 @@ def _reader(ports: Sequence[Any], spec: ModelSpec) -> tuple[list[str], _Reader]:
 
 def _says_nothing(label: Any, spec: ModelSpec) -> bool:
     """Integer labels that are not the text of the classes: see `_TensorReader`."""
-    return label.type != "tensor(string)" and not all(_is_plain_integer(name) for name in spec.classes)
+    return label.type != "tensor(string)" and not all(is_plain_integer(name) for name in spec.classes)
 
 
 def _is_float(port: Any) -> bool:
@@ -255,7 +255,7 @@ class _TensorReader:
     def __init__(self, classes: tuple[str, ...]) -> None:
         self._n_classes = len(classes)
         self._by_text = {name: index for index, name in enumerate(classes)}
-        self._by_number = {int(name): index for name, index in self._by_text.items() if _is_plain_integer(name)}
+        self._by_number = {int(name): index for name, index in self._by_text.items() if is_plain_integer(name)}
         if len(self._by_number) != self._n_classes:
             self._by_number = {}
 
@@ -327,10 +327,6 @@ class _MapReader:
             raise ModelFailed("The model's classes are not those of its description.")
         self._by_key = {key: index for index, key in enumerate(keys)}
         return self._by_key
-
-
-def _is_plain_integer(text: str) -> bool:
-    return re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text) is not None
 
 
 def _most_likely(probabilities: Array) -> list[int]:

@@ -15,6 +15,7 @@ import onnxruntime as ort
 from gateway.table import Array, Type
 
 _NUMBERS = "fiub"
+_FAILURES = 3  # then rows go the usual way for good
 
 
 # How `struct` calls the array types: packing a row with it takes a third of the time of assigning it.
@@ -73,9 +74,12 @@ class RowRuns:
         self._dtype = dtype
         self._spare: list[_Buffers] = []
         self._like: list[Array] | None = None
+        self._failures = 0
 
     def learn(self, outputs: Sequence[Any]) -> None:
         """What the graph gives for one row; an output that is no array of numbers can't be bound."""
+        if self._failures >= _FAILURES:
+            return
         if all(isinstance(output, np.ndarray) and output.dtype.kind in _NUMBERS for output in outputs):
             self._like = [np.empty_like(output) for output in outputs]
 
@@ -89,8 +93,15 @@ class RowRuns:
             buffers = self._made(self._like)
         try:
             buffers.fill(row)
+        except (struct.error, TypeError, OverflowError):  # the usual way copes with None, or says what is wrong
+            self._spare.append(buffers)
+            return None
+        try:
             self._session._sess.run_with_iobinding(buffers.binding._iobinding, self._options)
-        except Exception:  # noqa: BLE001  # the usual way says what is wrong, or copes: with None, with another shape
+        except Exception:  # noqa: BLE001  # as above; perhaps this row's answer has another shape than the first's
+            self._failures += 1
+            if self._failures >= _FAILURES:  # it may be so with every row: each would be computed twice
+                self._like = None
             return None
         outputs = [array.copy() for array in buffers.outputs]
         self._spare.append(buffers)

@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from gateway.app import REQUESTS_IN_PROGRESS
 from gateway.worker import Worker
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Api, Caller, Rows, loaded, until
@@ -84,6 +85,23 @@ async def test_the_ways_to_send_a_key(call: Caller, api: Api) -> None:
     for value in (f"Bearer {api.key}", f"bearer   {api.key}", f"Token {api.key}", basic(f"{api.key}:"), basic(api.key)):
         answer = await call(api, headers={"content-type": "application/json", "authorization": value})
         assert answer.status == 200, value
+
+
+async def test_a_page_of_another_site_can_not_use_the_key_that_a_browser_keeps(
+    call: Caller, api: Api, worker: Worker, rows: Rows
+) -> None:
+    kept = {"authorization": "Basic " + base64.b64encode(f"{api.key}:".encode()).decode()}
+    usual = {"content-type": "application/json"}
+    foreign, own = {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-origin"}
+
+    asked = await call(api, headers=usual | kept | foreign)
+
+    assert (asked.status, asked.code) == (401, "invalid_key")
+    assert "another site" in asked.json["detail"]
+    assert (await call(api, headers=usual | kept | own)).status == 200
+    assert (await call(api, headers=api.headers | foreign)).status == 200  # a page that was given the key
+    docs = f"/apis/{api.id}/docs"
+    assert (await call(docs, method="GET", headers=kept | foreign)).status == 200  # a link
 
 
 async def test_x_api_key_wins_over_authorization(call: Caller, api: Api) -> None:
@@ -248,6 +266,30 @@ async def test_a_request_waits_for_a_model_that_is_being_loaded(rows: Rows, work
     await until(lambda: worker.table.get(api.id))
 
     assert (await call(api)).status == 200
+
+
+async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Rows, worker: Worker, call: Caller) -> None:
+    used_up, api = rows.api(cancer(), trial_of=1), rows.api(cancer())
+    for one in (used_up, api):
+        await loaded(worker, one)
+    routes = [route for one in (used_up, api) if (route := worker.table.get(one.id))]
+    models = [model for route in routes for model in route.state.models.values()]
+    assert (await call(used_up)).status == 200
+    await worker.book.write_out(worker.database)
+    assert (await call(used_up)).code == "quota_exhausted"  # remembered from now on
+    for model in models:
+        model.leave()
+    too_long = api.headers | {"content-length": "99999999"}
+
+    codes = [(await call(used_up)).code, (await call(api, method="GET")).code]
+    codes.append((await call(api, headers=too_long)).code)
+    routes[1].state.in_progress = REQUESTS_IN_PROGRESS
+    codes.append((await call(api)).code)
+    codes.append((await call(f"/apis/{api.id}/openapi.json", method="GET", headers=api.headers)).code)
+
+    refused = ["quota_exhausted", "method_not_allowed", "payload_too_large", "too_many_requests", "too_many_requests"]
+    assert codes == refused
+    assert [model.is_awaited or model.is_ready for model in models] == [False, False]
 
 
 # --- the order of the checks ---

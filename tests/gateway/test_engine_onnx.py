@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
-from gateway.modelspec import Column, ModelSpec
+from gateway.engines.onnx_row import RowRuns
+from gateway.modelspec import Column, ModelSpec, is_plain_integer
 from gateway.predictor import ModelFailed, ModelLoadError, Predictor
 from gateway.table import Classification, Regression
 from tests.gateway import model_files as made
@@ -324,3 +326,34 @@ def test_a_sample_row_that_does_not_fit_is_told_with_its_column(load: Load) -> N
 
     with pytest.raises(ModelLoadError, match='a: expected a number, received text "much"'):
         predictor.warm_up()
+
+
+def test_rows_whose_answers_differ_in_shape_go_the_usual_way_after_a_few() -> None:
+    """A bound run that fails is computed again, and its buffers are lost."""
+    model = graph([("X", "float", [None, 3])], [("y", "int64", [None, None])], [node("NonZero", ["X"], ["y"])])
+    session = ort.InferenceSession(model)
+    options = ort.RunOptions()
+    options.log_severity_level = 4
+    rows = RowRuns(session, options, inputs=[("X", 2)], output_names=["y"], width=3, dtype=np.dtype(np.float32))
+
+    def asked(row: tuple[float | None, ...]) -> bool:
+        if rows.run(row) is not None:
+            return True
+        rows.learn(session.run(["y"], {"X": np.array([row], np.float32)}))
+        return False
+
+    assert [asked((1.0, 0.0, 0.0)) for _ in range(2)] == [False, True]
+    assert [asked((1.0, None, 0.0)) for _ in range(5)] == [False] * 5
+    assert asked((1.0, 0.0, 0.0))  # that was no failure of the graph's
+    for row in ((1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (1.0, 1.0, 1.0)):
+        assert not asked(row)
+
+    assert [asked((1.0, 0.0, 0.0)) for _ in range(3)] == [False] * 3  # not learnt any more
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("0", True), ("-1", True), ("12", True), ("-0", False), ("01", False), ("", False)],
+)
+def test_what_class_names_are_whole_numbers_as_json_writes_them(name: str, is_one: bool) -> None:
+    assert is_plain_integer(name) is is_one

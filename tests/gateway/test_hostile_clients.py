@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
+import os
+import socket
 import time
 import weakref
 from collections.abc import AsyncIterator
@@ -12,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.protocol import BODY, TICK_S, GatewayProtocol
+from gateway.spool import Spool
 from gateway.worker import Worker
 from runtime.environment import read_environment
-from tests.gateway.model_files import cancer
+from tests.gateway.model_files import cancer, matrix_spec, passing_on
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Rows, ended, loaded, running_worker, until
 
@@ -80,6 +85,40 @@ async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Rows,
         assert (await client.answer()).code == "malformed_request"
     await until(lambda: served.worker.book.requests_in_flight == 0)
     assert rows.counts(api.id) == (0, 0, 0)
+
+
+async def test_what_is_malformed_in_its_first_read_is_asked_of_nobody(served: Served, rows: Rows, api: Api) -> None:
+    """With a wrong key too: the client got the 400, so there is no 401 to count."""
+    for key in (api.key, "wrong"):
+        async with served.connected() as client:
+            chunked = head(api, "transfer-encoding: chunked", length=-1).replace(api.key.encode(), key.encode())
+            client.send(chunked, b"5\r\nhello\r\nZZ\r\n")
+
+            assert (await client.answer()).code == "malformed_request"
+            assert await client.is_closed()
+    state = served.worker.table.get(api.id)
+    assert state is not None
+    assert state.state.answers == {}
+
+
+async def test_a_connection_that_can_not_be_watched_stops_the_clock_for_nobody(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = [], GatewayProtocol.look
+
+    def fail_once(connection: GatewayProtocol, now: float) -> None:
+        if not looked:
+            looked.append(connection)
+            raise ArithmeticError("a fault of ours")
+        look(connection, now)
+
+    monkeypatch.setattr(GatewayProtocol, "look", fail_once)
+    with structlog.testing.capture_logs() as logs:
+        async with serving(worker, QUICK) as served, served.connected() as client, served.connected() as other:
+            assert await client.is_closed()
+            assert await other.is_closed()  # it sends nothing, which the clock must see
+
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["connection_not_watched"]
 
 
 # --- heads ---
@@ -198,7 +237,7 @@ async def test_a_body_that_stops_is_408_and_not_counted(served: Served, rows: Ro
 
 
 async def test_a_body_without_end_is_413(served: Served, api: Api) -> None:
-    served.worker.app._limits = replace(served.worker.app._limits, max_body_bytes=100_000)
+    served.worker.limits.max_body_bytes = 100_000
     async with served.connected() as client:
         client.send(head(api, "transfer-encoding: chunked", length=-1))
         sending = asyncio.create_task(send_without_end(client))
@@ -570,7 +609,7 @@ async def test_a_trusted_proxy_is_believed_as_far_as_it_saw(
 
 
 async def test_a_client_that_does_not_read_is_let_go(worker: Worker, api: Api) -> None:
-    async with serving(worker, replace(QUICK, write_stall_s=1.0)) as served, served.connected() as client:
+    async with serving(worker, replace(QUICK, read_grace_s=1.0)) as served, served.connected() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         sending = asyncio.create_task(ask_without_reading(client, head(api).replace(b"pak_", b"pax_") + api.body))
         async with asyncio.timeout(20):
@@ -584,3 +623,76 @@ async def ask_without_reading(client: Client, request: bytes) -> None:
         client.send(request * 8)
         await client.writer.drain()
         await asyncio.sleep(0.001)
+
+
+# --- large answers ---
+
+
+@pytest.fixture
+async def echo(rows: Rows, worker: Worker) -> Api:
+    """A model whose answers are much longer than its rows."""
+    made = rows.api((matrix_spec(1, task="regression"), passing_on()))
+    await loaded(worker, made)
+    return made
+
+
+def many_rows(api: Api) -> bytes:
+    body = b"a\n" + b"1e9\n" * 600_000
+    return head(api, length=len(body)).replace(b"application/json", b"text/csv") + body
+
+
+async def test_a_large_answer_has_its_place_until_it_was_read(worker: Worker, echo: Api) -> None:
+    """So the next large bodies of an API wait for its own slow readers, and the disk holds no more than its places."""
+    batch = worker.runner.batch
+    async with serving(worker, replace(QUICK, read_grace_s=60.0)) as served:
+        async with served.connected() as client:
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            client.send(many_rows(echo))
+            await until(lambda: worker.table.get(echo.id).state.answers.get(200))  # type: ignore[union-attr]
+
+            await asyncio.sleep(0.3)
+            assert batch._bodies == {echo.id: 1}
+        await until(lambda: not batch._bodies)  # nothing is sent to a client that has left
+
+
+async def test_a_large_answer_is_read_to_its_end(served: Served, echo: Api) -> None:
+    async with served.connected() as client:
+        client.send(many_rows(echo))
+
+        answer = await client.answer()
+
+        assert answer.status == 200
+        assert len(answer.body) > 7_000_000
+        client.send(head(echo), echo.body)
+        assert (await client.answer()).status == 200
+    assert not served.worker.runner.batch._bodies
+
+
+async def test_a_client_that_reads_a_little_now_and_then_is_let_go(worker: Worker, echo: Api) -> None:
+    bounds = replace(QUICK, read_grace_s=1.0, read_bytes_per_s=100_000_000)
+    async with serving(worker, bounds) as served:
+        port, received = served.port, 0
+        with socket.socket() as plain:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+            plain.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(plain, ("127.0.0.1", port))
+            await loop.sock_sendall(plain, many_rows(echo))
+            with contextlib.suppress(ConnectionResetError):
+                while part := await loop.sock_recv(plain, 10_000):
+                    received += len(part)
+                    await asyncio.sleep(0.05)
+
+    assert 0 < received < 7_000_000
+    await until(lambda: not worker.runner.batch._bodies)
+
+
+async def test_a_body_that_is_called_off_is_closed_when_it_is_written(tmp_path: Path) -> None:
+    """The number of a closed descriptor may be another file's at once."""
+    spool = Spool(tmp_path)
+    with spool._writing:  # as while a thread waits for the disk
+        spool.close()
+        assert os.fstat(spool.fd).st_size == 0
+    spool.close()
+
+    assert spool.fd == -1

@@ -17,7 +17,7 @@ import pytest
 from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
 from gateway import follower, loading
-from gateway.batch import RUNNING, WAITING, BatchPool, Locks
+from gateway.batch import RUNNING, WAITING, BatchPool, Limits, Locks
 from gateway.database import Connection, DatabaseAway, RouteRead
 from gateway.engines import ModelLoadError
 from gateway.incidents import IncidentLog
@@ -430,7 +430,7 @@ async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_r
 async def test_no_room_for_an_answer_starts_no_process(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
     run = {"spool_dir": tmp_path / "spool", "store_dir": tmp_path, "run_dir": tmp_path / "run"}
-    pool = BatchPool(**run, incidents=IncidentLog("w"), max_body_bytes=1000)
+    pool = BatchPool(**run, incidents=IncidentLog("w"), limits=Limits(max_body_bytes=1000, trial_max_rows=10))
     ask = Predict(ModelRef(1, "", "onnx", b"{}"), "predict", {}, "1", body=None, asks=False, max_body_bytes=1000)
     before = psutil.Process().children()
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.app import Limits
 from gateway.dialects import About, find
 from gateway.slugs import slug
 from gateway.worker import Worker
@@ -211,13 +210,26 @@ async def test_each_format_is_counted_and_charged_once(call: Caller, api: Api, r
 
 
 async def test_a_body_that_inflates_too_far_is_refused(call: Caller, api: Api, worker: Worker) -> None:
-    worker.app._limits = Limits(max_body_bytes=1_000_000, trial_max_rows=10)
-    worker.runner.batch.max_body_bytes = 1_000_000
+    worker.limits.max_body_bytes = 1_000_000
     bomb = gzip.compress(b" " * 1_000_001)
 
     answer = await call(api, body=bomb, headers=api.headers | {"content-encoding": "gzip"})
 
     assert (answer.status, answer.code) == (413, "payload_too_large")
+
+
+async def test_open_pages_tell_no_names(call: Caller, api: Api, rows: Rows, worker: Worker) -> None:
+    rows.sql("UPDATE apimgmt_model SET name = 'Secret Name'")
+    await applied(worker, api.set(target="operating"))
+    assert worker.table.get(api.id).name == "secret-name"  # type: ignore[union-attr]
+
+    for path in ("/v2/models/zzz/ready", "/v2/models/{id}/versions/9/ready", "/v1/models/zzz"):
+        answer = await get(call, api, path, key=False)
+        assert answer.status == 404, path
+        assert "secret-name" not in answer.body.decode()
+        assert api.id not in answer.body.decode()
+        assert "version 1" not in answer.body.decode()
+    assert "secret-name" in (await get(call, api, "/v2/models/zzz")).body.decode()  # with the key
 
 
 async def test_refusals_come_in_the_shape_of_the_path(call: Caller, api: Api) -> None:

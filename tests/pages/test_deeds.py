@@ -327,6 +327,26 @@ def test_saving_the_description_settings_tells_what_is_confirmed(operator, api):
     assert "Public description: on" in history
 
 
+def test_a_description_window_that_is_out_of_date_opens_nothing_again(operator, api):
+    address = url("api-description", api.model)
+    PredictionAPI.objects.filter(pk=api.pk).update(has_public_description=True)
+    seen = re.search(r'<input type="hidden" name="seen_on" value="([^"]*)">', operator.get(address).content.decode())
+    assert seen
+    PredictionAPI.objects.filter(pk=api.pk).update(has_public_description=False)  # somebody else closes it
+
+    answer = {"seen_on": seen[1], "hides_schema": "on", "has_public_description": "on"}
+    reply = operator.post(address, answer)
+
+    assert reply.status_code == 409
+    page = reply.content.decode()
+    assert "changed after this window was opened" in page
+    assert re.search(r'<input type="checkbox" name="has_public_description"(?![^>]* checked)[^>]*>', page)
+    assert (now(api).hides_schema, now(api).has_public_description) == (False, False)
+    assert not ApiEvent.objects.filter(verb="describe").exists()
+    again = operator.post(address, answer | {"seen_on": ""}, follow=True)  # the window that came back, decided anew
+    assert "Description settings saved; " in again.content.decode()
+
+
 def test_description_settings_that_change_nothing_are_no_event(operator, api):
     reply = operator.post(url("api-description", api.model), follow=True)
 
