@@ -17,7 +17,6 @@ from functools import cached_property
 from django.conf import settings
 from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
-from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -28,6 +27,7 @@ from apimgmt.confirmation import Confirmation, confirmation_of
 from apimgmt.models import Build, BuildKind
 from apimgmt.settling import confirm_receipts
 from apimgmt.stages import waiting_stages
+from apimgmt.templatetags.console import size
 from gateway.inspection import InspectionChild, InspectionRefused, SelfTestFailed
 from gateway.modelspec import ModelSpec, spec_from_json
 from runtime.faults import fault_point
@@ -169,7 +169,7 @@ class _Run:
             model_store.verify(version.sha256)
         except model_store.FileDamaged as error:
             raise StageFailed(str(error)) from None
-        return f"sha256 {version.sha256[:4]}… · {filesizeformat(version.size_bytes)}"
+        return f"sha256 {version.sha256[:4]}… · {size(version.size_bytes)}"
 
     def _inspect(self) -> str:
         self.child = self.resources.enter_context(InspectionChild(timeout_s=self._remaining_s()))

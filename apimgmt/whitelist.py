@@ -50,7 +50,7 @@ def _bad_line(number: int, item: str, error: NetworkError) -> BadLine:
 
 def _summary(count: int) -> str:
     return ngettext(
-        "Nothing was added: %(count)d entry is no network.",
-        "Nothing was added: %(count)d entries are no networks.",
+        "Nothing was added: %(count)d entry is not a network.",
+        "Nothing was added: %(count)d entries are not networks.",
         count,
     ) % {"count": count}
