@@ -30,13 +30,22 @@ def curl_json(url: str, spec: ModelSpec, key: str | None = None) -> str:
 
 
 def curl_csv(url: str) -> str:
+    return curl_file(url, "text/csv")
+
+
+def curl_file(url: str, media_type: str) -> str:
+    """A curl call whose body is a file: rows.csv or body.json."""
     lines = [
         f"curl {shlex.quote(url)}",
         f"-H {_key_header(None)}",
-        "-H 'content-type: text/csv'",
-        "--data-binary @rows.csv",
+        f"-H 'content-type: {media_type}'",
+        f"--data-binary @{_file(media_type)}",
     ]
     return " \\\n  ".join(lines)
+
+
+def _file(media_type: str) -> str:
+    return "rows.csv" if media_type == "text/csv" else "body.json"
 
 
 def python_call(url: str, spec: ModelSpec) -> str:
@@ -77,7 +86,10 @@ WITH_A_CHAPTER = ("json", "csv")
 
 @dataclass(frozen=True)
 class FormatExample:
-    """One request format, with a request for the sample row and a refusal in its shape."""
+    """One request format, with a request for the sample row and a refusal in its shape.
+
+    `call` sends `sample` from the file that `file` names.
+    """
 
     anchor: str
     title: str
@@ -85,14 +97,16 @@ class FormatExample:
     media_type: str
     body: str
     answer: str
+    call: str
+    file: str
     sample: str
     refusal: str
 
 
-def format_examples(spec: ModelSpec | None, model_name: str) -> list[FormatExample]:
+def format_examples(base: str, spec: ModelSpec | None, model_name: str) -> list[FormatExample]:
     """Every format of the gateway's registry, those with a chapter of their own first.
 
-    Without a model there is no sample. `model_name` goes into the paths.
+    Without a model there is no sample. `base` is the API's address, `model_name` goes into the paths.
     """
     return [
         FormatExample(
@@ -102,6 +116,8 @@ def format_examples(spec: ModelSpec | None, model_name: str) -> list[FormatExamp
             media_type=one.media_type,
             body=one.body,
             answer=one.answer,
+            call=curl_file(f"{base}/{one.path.format(model=model_name)}", one.media_type),
+            file=_file(one.media_type),
             sample=_laid_out(one.sample(spec)) if spec else "",
             refusal=refusal(one, _typo(spec)),
         )

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from apimgmt import examples
-from apimgmt.addresses import api_url, docs_url, openapi_url
+from apimgmt.addresses import api_base, docs_url, openapi_url
 from apimgmt.models import Model, Status
 from apimgmt.selectors import models_visible_to, workspaces_visible_to
 from apimgmt.views.models import TASK_WORDS, column_rows
@@ -39,7 +39,6 @@ def inference_docs(request: HttpRequest) -> HttpResponse:
         "chosen_model": model,
         "with_a_chapter": examples.WITH_A_CHAPTER,
         "problems": [(kind, examples.codes_by_path(kind.code)) for kind in PROBLEM_TYPES.values()],
-        "base": f"{settings.ENVIRONMENT.gateway_url}/apis/{{api_id}}",
         "max_body_bytes": settings.ENVIRONMENT.max_body_bytes,
         "trial_limit": settings.ENVIRONMENT.trial_request_limit,
         "trial_max_rows": settings.ENVIRONMENT.trial_max_rows,
@@ -48,25 +47,27 @@ def inference_docs(request: HttpRequest) -> HttpResponse:
 
 
 def _example(model: Model | None) -> dict[str, Any]:
+    unknown = f"{settings.ENVIRONMENT.gateway_url}/apis/API_ID"
     version = model.versions.first() if model is not None else None
     if model is None or version is None:
-        return {"formats": examples.format_examples(None, "MODEL")}
+        return {"base": unknown, "formats": examples.format_examples(unknown, None, "MODEL")}
     spec = spec_from_json(version.spec)
     api = model.current_apis[0] if model.current_apis else None  # type: ignore[attr-defined]  # from models_visible_to
-    url = api_url(api) if api else f"{settings.ENVIRONMENT.gateway_url}/apis/API_ID/predict"
+    base = api_base(api) if api else unknown
+    url = f"{base}/predict"
     return {
         "spec": spec,
         "task": TASK_WORDS[spec.task],
         "has_api": api is not None,
         "columns": column_rows(spec),
-        "url": url,
+        "base": base,
         "curl": examples.curl_json(url, spec),
         "curl_csv": examples.curl_csv(url),
         "csv": sample_csv(spec).decode(),
         "python": examples.python_call(url, spec),
         "reply": examples.reply_json(spec),
         "reply_csv": examples.reply_csv(spec),
-        "formats": examples.format_examples(spec, slug(model.name) or (api.pk if api else "API_ID")),
+        "formats": examples.format_examples(base, spec, slug(model.name) or (api.pk if api else "API_ID")),
         "docs_url": docs_url(api) if api and api.status in SERVED else "",
         "openapi_url": openapi_url(api) if api and api.status in SERVED else "",
     }

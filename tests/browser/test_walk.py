@@ -183,8 +183,11 @@ def lock_and_unlock(console: Stack, page: Page, open_page: Any, api_id: str, url
     lock = page.get_by_role("button", name="Lock API")
     stop = page.get_by_role("button", name="Stop")
     expect(lock).to_have_attribute("aria-pressed", "false")
+    page.locator("#build-fold summary").click()
     lock.click()
     expect(lock).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#api-status")).to_contain_text("Locked: it can't be stopped or deleted.")
+    expect(page.locator("#build-fold")).to_have_attribute("open", "")  # that part was renewed
     expect(stop).to_have_attribute("aria-disabled", "true")
     expect(stop).to_have_accessible_description(re.compile("locked"))
     stop.click(force=True)

@@ -188,7 +188,7 @@ def test_the_specifications_list_every_format_of_the_gateway(operator, api):
     for one in dialects.FORMATS:
         assert f'id="{one.anchor}"' in page, one.title
         assert f'href="#{one.anchor}"' in page, one.title
-        assert f"/{one.path.format(model=slug(api.model.name))}" in page, one.title
+        assert f"/apis/{api.pk}/{one.path.format(model=slug(api.model.name))} \\\n" in page, one.title
         assert one.media_type in page
     for kind in PROBLEM_TYPES.values():
         assert f'<tr id="{kind.code}">' in page
