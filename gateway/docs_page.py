@@ -96,16 +96,21 @@ def _address(url: str) -> str:
 def _columns(spec: ModelSpec) -> str:
     notes = describe_columns(spec)
     has_unit = any(note.unit for note in notes)
-    heads = ["Column", "Type", "Required", "In training", *(["Unit"] if has_unit else []), "Example"]
+    heads = ["Column", *_column_heads(has_unit=has_unit)]
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     rows = "".join(_column_row(note, has_unit=has_unit) for note in notes)
     return _section(
         "columns",
         "Columns",
-        "<p>Found by name, in any order; others are ignored. A column that is not required may be left out or null.</p>"
-        f'<div class="table-wrap"><table class="table"><thead><tr>{head}</tr></thead>'
+        "<p>Found by name, in any order; others are ignored, unless one looks like a misspelt name. A column that is "
+        "not required may be left out or null.</p>"
+        f'<div class="table-wrap"><table class="table cards"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>",
     )
+
+
+def _column_heads(*, has_unit: bool) -> list[str]:
+    return ["Type", "Required", "In training", *(["Unit"] if has_unit else []), "Example"]
 
 
 def _column_row(note: ColumnNote, *, has_unit: bool) -> str:
@@ -117,7 +122,8 @@ def _column_row(note: ColumnNote, *, has_unit: bool) -> str:
         *([note.unit] if has_unit else []),
         example,
     ]
-    shown = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    heads = _column_heads(has_unit=has_unit)
+    shown = "".join(f'<td data-label="{head}">{escape(cell)}</td>' for head, cell in zip(heads, cells, strict=True))
     return f'<tr><th scope="row" class="mono">{escape(note.name)}</th>{shown}</tr>'
 
 
@@ -142,7 +148,8 @@ def _form(spec: ModelSpec) -> str:
         '<form id="try-form" data-url="predict" autocomplete="off" hidden>'
         '<div class="field"><label for="key">API key</label>'
         '<input class="input mono" id="key" type="password" autocomplete="off" spellcheck="false">'
-        '<p class="field-help">Stays on this page. Leave it empty if the browser asked you for it.</p></div>'
+        '<p class="field-help">Stays on this page. Needed here, unless the browser asked for it when the page was '
+        "opened.</p></div>"
         f"{fields}"
         '<div class="form-actions"><button class="button primary" type="submit">Send</button></div>'
         '<div id="try-reply" class="stack-s" role="status" aria-live="polite"></div></form>',
@@ -199,13 +206,15 @@ def _formats(about: About, name: str, formats: Sequence[Format]) -> str:
 
 def _errors(about: About) -> str:
     rows = "".join(
-        f'<tr id="{kind.code}"><td class="number">{kind.status}</td><th scope="row" class="mono">{kind.code}</th>'
-        f"<td>{escape(kind.when)}</td></tr>"
+        f'<tr id="{kind.code}"><th scope="row" class="mono">{kind.code}</th>'
+        f'<td class="number" data-label="Status">{kind.status}</td>'
+        f'<td data-label="When">{escape(kind.when.replace("`", ""))}</td></tr>'
         for kind in PROBLEM_TYPES.values()
     )
     return _section(
         "errors",
         "Errors",
-        '<div class="table-wrap"><table class="table"><thead><tr><th scope="col" class="number">Status</th>'
-        f'<th scope="col">code</th><th scope="col">When</th></tr></thead><tbody>{rows}</tbody></table></div>',
+        '<div class="table-wrap"><table class="table cards"><thead><tr><th scope="col">code</th>'
+        '<th scope="col" class="number">Status</th>'
+        f'<th scope="col">When</th></tr></thead><tbody>{rows}</tbody></table></div>',
     )

@@ -63,7 +63,7 @@ def python(url: str, spec: ModelSpec) -> str:
     """Nothing but the standard library."""
     return "\n".join(
         [
-            "import json, os, urllib.request",
+            "import json, os, urllib.error, urllib.request",
             "",
             f"rows = [{_laid_out(ordered_sample(spec), repr)}]",
             "request = urllib.request.Request(",
@@ -71,8 +71,11 @@ def python(url: str, spec: ModelSpec) -> str:
             '    data=json.dumps({"rows": rows}).encode(),',
             f'    headers={{"x-api-key": os.environ["{KEY_VARIABLE}"], "content-type": "application/json"}},',
             ")",
-            "with urllib.request.urlopen(request, timeout=10) as reply:",
-            "    print(json.load(reply))",
+            "try:",
+            "    with urllib.request.urlopen(request, timeout=10) as reply:",
+            "        print(json.load(reply))",
+            "except urllib.error.HTTPError as refusal:",
+            "    raise SystemExit(refusal.read().decode())",
         ]
     )
 
