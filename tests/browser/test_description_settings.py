@@ -14,7 +14,7 @@ def test_making_a_description_public_and_hiding_the_schema(console, launch, open
     api = launch()
     page = open_page(tab_of(api), java_script_enabled=has_scripts)
     panel = page.get_by_role("region", name="API information")
-    expect(panel).to_contain_text("A browser asks for the key")
+    expect(panel).to_contain_text("enter the API key as the user name")
     assert httpx.get(f"{api.base}/openapi.json").status_code == 401
 
     page.get_by_role("button", name="Settings").click()
@@ -35,5 +35,5 @@ def test_making_a_description_public_and_hiding_the_schema(console, launch, open
     expect(window.get_by_role("checkbox", name="Public description")).to_be_checked()
     window.get_by_role("checkbox", name="Public description").uncheck()
     window.get_by_role("button", name="Save").click()
-    expect(panel).to_contain_text("A browser asks for the key")
+    expect(panel).to_contain_text("enter the API key as the user name")
     assert httpx.get(f"{api.base}/openapi.json").status_code == 401
