@@ -13,6 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -25,26 +26,42 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from benchmarks.bench_models import BenchModel, train
+from benchmarks.servers.bare import BODY as BARE_BODY
+from benchmarks.servers.bare import HEADERS as BARE_HEADERS
 from benchmarks.servers.bare import app as bare_app
 from gateway import dialects
-from gateway.app import Gateway
+from gateway.answers import Answer, header_lines
+from gateway.app import Begun, Gateway
 from gateway.batch import Limits
 from gateway.client_address import ClientAddresses
 from gateway.clock import Pulse
 from gateway.database import RouteRead, RouteRow
+from gateway.door import Bounds, Door
 from gateway.keys import key_digest, new_key
 from gateway.ledger import Book
 from gateway.loading import LoadedModel
 from gateway.modelspec import spec_to_json
 from gateway.predictor import Predictor
-from gateway.protocol import Bounds, Door, GatewayProtocol
+from gateway.protocol import GatewayProtocol
 from gateway.routes import RouteTable
 from gateway.runner import Runner
 from gateway.server import make_config
 
 _API_ID = "abcdefgh12345678"
-_ROUNDS, _CALLS = 500, 20
+_ROUNDS, _CALLS, _TOGETHER = 500, 2, 10
 _HEADERS = {b"content-type": b"application/json"}
+
+
+class _Constant(Begun):
+    """What the bare server answers, as a begun request of the gateway's protocol."""
+
+    answer = (200, header_lines(BARE_HEADERS), BARE_BODY)
+
+    def begin(self, scope: dict[str, Any]) -> Begun:
+        return self
+
+    def finish(self, begun: Begun) -> Answer:
+        return self.answer
 
 
 class _Socket:
@@ -99,9 +116,10 @@ async def _stages(model: BenchModel, folder: Path, loop: asyncio.AbstractEventLo
     json = dialects.choose("predict", _HEADERS)
     decoded = json.decode(body, predictor)
     prediction = predictor.predict(decoded.table)
-    bare = await _requests(_bare_protocol(loop), request)
-    empty = await _requests(_protocol(cast(Gateway, bare_app), loop), request)
-    whole = await _requests(_protocol(app, loop), request)
+    door = Door(Bounds(), lambda code, detail: b"")
+    bare = await _requests(partial(_bare_protocol, loop), request)
+    empty = await _requests(partial(_protocol, cast(Gateway, _Constant()), door, loop), request)
+    whole = await _requests(partial(_protocol, app, door, loop), request)
     decode = _least(lambda: json.decode(body, predictor))
     predict = _least(lambda: predictor.predict(decoded.table))
     encode = _least(lambda: json.encode(prediction, decoded, predictor, "1"))
@@ -170,8 +188,7 @@ def _bare_protocol(loop: asyncio.AbstractEventLoop) -> HttpToolsProtocol:
     return HttpToolsProtocol(config, _state(), {}, loop)
 
 
-def _protocol(app: Gateway, loop: asyncio.AbstractEventLoop) -> GatewayProtocol:
-    door = Door(Bounds(), lambda code, detail: b"")
+def _protocol(app: Gateway, door: Door, loop: asyncio.AbstractEventLoop) -> GatewayProtocol:
     config = make_config(app, door)
     config.load()
     return GatewayProtocol(door, config, _state(), {}, loop)
@@ -183,21 +200,25 @@ def _state() -> ServerState:
     return state
 
 
-async def _requests(protocol: HttpToolsProtocol, request: bytes) -> float:
-    """Microseconds a request."""
-    transport = _Socket()
-    protocol.connection_made(cast(asyncio.Transport, transport))
-    state, found = protocol.server_state, []
+async def _requests(make: Callable[[], HttpToolsProtocol], request: bytes) -> float:
+    """Microseconds a request, where ten connections bring one each in the same turn of the event loop."""
+    protocols, transports = [make() for _ in range(_TOGETHER)], [_Socket() for _ in range(_TOGETHER)]
+    for protocol, transport in zip(protocols, transports, strict=True):
+        protocol.connection_made(cast(asyncio.Transport, transport))
+    states = [protocol.server_state for protocol in protocols]
+    answered, found = 0, []
     for _ in range(_ROUNDS):
         began = time.process_time_ns()
         for _ in range(_CALLS):
-            answered = state.total_requests
-            protocol.data_received(request)
-            while state.total_requests == answered:  # noqa: ASYNC110  (it lets the request's task run, if it made one)
+            for protocol in protocols:
+                protocol.data_received(request)
+            answered += 1
+            while min(state.total_requests for state in states) < answered:  # noqa: ASYNC110  (it lets tasks run)
                 await asyncio.sleep(0)
         found.append(time.process_time_ns() - began)
-    transport.close()
-    return min(found) / _CALLS / 1000
+    for transport in transports:
+        transport.close()
+    return min(found) / _CALLS / _TOGETHER / 1000
 
 
 def _least(work: Callable[[], object]) -> float:

@@ -1,7 +1,7 @@
-"""The gateway's HTTP side: a plain ASGI application, one coroutine call a request.
+"""The gateway's HTTP side: an ASGI application whose requests are begun, and mostly computed, without waiting.
 
-`_prediction` is the table of checks, in its order. Whatever it ends with passes `_decide`, which asks the present
-route once more, counts, and only then lets an answer go out.
+`_at_once` is the table of checks, in its order; `_later` goes on where something has to be waited for. Whatever they
+end with passes `_decide`, which asks the present route once more, counts, and only then lets an answer go out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, cast
 
 import structlog
 
@@ -20,14 +20,14 @@ from gateway.batch import FileReply, Limits
 from gateway.client_address import BadForwardedFor, ClientAddresses
 from gateway.clock import Pulse, boot_ns
 from gateway.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
-from gateway.dialects import About, Endpoint, Page, Reply
+from gateway.dialects import About, Decoded, Dialect, Endpoint, Page, Reply
+from gateway.exchange import ANSWER, BEGUN, BODY, HEADERS, ClientLeft
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.ledger_file import IN_CALL
 from gateway.loading import INLINE_WORK_S, LoadedModel
 from gateway.metrics import Latency
-from gateway.predictor import ModelFailed
+from gateway.predictor import ModelFailed, Predictor
 from gateway.problems import Problem
-from gateway.protocol import ANSWER, BODY, HEADERS, ClientLeft
 from gateway.quota import Reservation
 from gateway.routes import ApiState, Route, RouteTable
 from gateway.runner import Runner
@@ -54,24 +54,35 @@ class ClientGone(Exception):
     """The client left before its body was complete: there is nobody to answer and nothing to count."""
 
 
-class Call:
+class Begun:
+    """A request as far as it went without waiting. `answer`: what goes out, once that is known."""
+
+    is_waiting = False
+    answer: Answer | None = None
+
+
+class Call(Begun):
     """One request to an API, on its way through the checks."""
 
     # Until something else is known.
+    outcome: Reply | Problem | None = None
+    model: LoadedModel
+    dialect: Dialect
     cell: Cell | None = None
     reservation: Reservation | None = None
     entered: ApiState | None = None
     spool: Spool | None = None
 
-    def __init__(self, scope: Scope, receive: Receive, route: Route, below: str) -> None:
+    def __init__(self, scope: Scope, route: Route, request_id: bytes, below: str, endpoint: Endpoint | None) -> None:
+        self.started = time.perf_counter()
         self.scope = scope
-        self.receive = receive
         self.route = route
         self.version_lines = route.version_lines  # of what computes; an update may replace `route` meanwhile
+        self.request_id = request_id
         self.below = below
+        self.endpoint = endpoint
         self.headers: dict[bytes, bytes] = scope[HEADERS] if HEADERS in scope else dict(scope["headers"])
-        self.endpoint: Endpoint | None = dialects.find(below)
-        self.is_prediction = self.endpoint is not None and self.endpoint.page is None and scope["method"] == "POST"
+        self.is_prediction = endpoint is not None and endpoint.page is None and scope["method"] == "POST"
 
 
 class Gateway:
@@ -102,61 +113,129 @@ class Gateway:
         self._answers = Answers(types_url)
         self.refusal = self._answers.refusal
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if not path.startswith(_APIS):
-            is_ready = self._pulse.check() and not self.is_draining
-            await self._send(self._answers.own_page(scope["method"], path, is_ready=is_ready), scope, send)
-            return
-        started = time.perf_counter()
-        request_id = self._answers.next_id()
-        api_id, _, below = path[len(_APIS) :].partition("/")
-        route = self._route_of(api_id)
-        if route is None:
-            problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
-            await self._send(self._answers.of_problem(problem, request_id, below), scope, send)
-            return
-        call = Call(scope, receive, route, below)
-        try:
-            outcome = self._decide(call, await self._outcome(call, request_id))
-            if isinstance(outcome, FileReply):
-                await self._send_file(call, outcome, request_id, started, send)
-                return
-        except ClientGone:
-            return
-        finally:
-            self._leave(call)
-        if call.is_prediction:
-            self.latency.note(time.perf_counter() - started)
-        if isinstance(outcome, Problem):
-            lines = quota_lines(call.route, None) if call.is_prediction and call.route.is_trial else b""
-            answer = self._answers.of_problem(outcome, request_id, below, call.route, lines)
-        else:
-            lines = call.version_lines if call.is_prediction else b""  # an open page tells nothing of the API
-            if call.reservation is not None:
-                lines += quota_lines(call.route, call.reservation)
-            answer = self._answers.of_reply(outcome, request_id, lines)
-        if self.is_draining or ANSWER not in scope or not scope[ANSWER](*answer):
-            await self._send(answer, scope, send)
-
     # --- one request ---
 
-    async def _outcome(self, call: Call, request_id: bytes) -> Reply | Problem:
+    def begin(self, scope: Scope) -> Begun:
+        """As far as it goes without waiting. `finish` is for what does not wait, `__call__` for what does."""
+        place = _place(scope["path"])
+        if place is None:
+            is_ready = self._pulse.check() and not self.is_draining
+            return self._told(self._answers.own_page(scope["method"], scope["path"], is_ready=is_ready))
+        api_id, below, endpoint = place
+        route = self._route_of(api_id)
+        request_id = self._answers.next_id()
+        if route is None:
+            problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
+            return self._told(self._answers.of_problem(problem, request_id, below))
+        call = Call(scope, route, request_id, below, endpoint)
         try:
-            if call.is_prediction:
-                self._take_cell(call)
-            elif call.endpoint is not None and call.endpoint.page is not None:
-                return await self._page(call, call.endpoint.page)
-            return await self._prediction(call)
-        except Problem as problem:
-            return problem
+            call.outcome = self._at_once(call)
+        except Exception as error:  # noqa: BLE001  (whatever it was, the client gets an answer)
+            call.outcome = _refusal(call, error)
+        if call.outcome is None:
+            call.is_waiting = True
+        return call
+
+    def finish(self, begun: Begun) -> Answer:
+        """What goes out, by the rules of this moment."""
+        if begun.answer is None:
+            call = cast(Call, begun)
+            try:
+                begun.answer = self._answer(call, self._decide(call))
+            finally:
+                self._leave(call)
+        return begun.answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What `begin` left waiting, or what could not be written yet."""
+        begun: Begun = scope[BEGUN] if BEGUN in scope else self.begin(scope)
+        answer = begun.answer
+        if answer is None:
+            call = cast(Call, begun)
+            try:
+                if call.is_waiting:
+                    call.outcome = await self._outcome(call, receive)
+                outcome = self._decide(call)
+                if isinstance(outcome, FileReply):
+                    await self._send_file(call, outcome, send)
+                    return
+                answer = self._answer(call, outcome)
+            except ClientGone:
+                return
+            finally:
+                self._leave(call)
+        if ANSWER not in scope or not scope[ANSWER](*answer):
+            status, lines, body = answer
+            await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
+            await send({"type": "http.response.body", "body": body})
+
+    async def _outcome(self, call: Call, receive: Receive) -> Reply | Problem:
+        try:
+            return await self._later(call, receive)
         except ClientGone:
             raise
-        except ModelFailed as error:
-            return Problem("model_failed", str(error))
-        except Exception:  # noqa: BLE001  (whatever it was, the client gets an answer and the log the trace)
-            _log.exception("internal_error", request_id=request_id.decode(), api_id=call.route.api_id)
-            return Problem("internal_error")
+        except Exception as error:  # noqa: BLE001  (whatever it was, the client gets an answer)
+            return _refusal(call, error)
+
+    def _at_once(self, call: Call) -> Reply | None:
+        """Every check in order, each with its own refusal; then the work. None if it has to wait: see `_later`."""
+        if call.endpoint is not None and call.endpoint.page is not None:
+            return self._page(call, call.endpoint.page)
+        if call.is_prediction:
+            self._take_cell(call)
+        route = call.route
+        self._check_in_step()  # 503 catching_up
+        self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
+        call.model = model = _model(route)
+        self._check_exhausted(route)  # 429 quota_exhausted
+        self._check_method(call)  # 405 method_not_allowed
+        self._check_length(call)  # 413 payload_too_large
+        call.dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
+        self._enter(call)  # 429 too_many_requests
+        body = call.scope.get(BODY)
+        if model.predictor is None or route.is_trial or not self._is_plain(call, body):
+            return None
+        model.is_used = True
+        return self._computed(call, model.predictor, call.dialect.decode(body, model.predictor))
+
+    def _is_plain(self, call: Call, body: bytes | None) -> bool:
+        """Whether a body is here, small and uncompressed."""
+        return (
+            body is not None
+            and len(body) <= min(INLINE_BODY_BYTES, self._limits.max_body_bytes)
+            and b"content-encoding" not in call.headers
+        )
+
+    async def _later(self, call: Call, receive: Receive) -> Reply:
+        """The rest of `_at_once` for what has to wait: for its model, its body, its quota or another process."""
+        model = call.model
+        if model.predictor is None and not model.is_isolated:
+            await self._arrived(model)  # 503 api_building: not yet in this worker
+        if call.endpoint is not None and call.endpoint.page is not None:
+            return self._made_page(call, call.endpoint.page)
+        model.is_used = True
+        body = await self._body(call, receive)  # 413, when no length was announced
+        if b"content-encoding" in call.headers and isinstance(body, bytes):
+            body = await self._inflated(call, body, receive)  # 400 malformed_body
+        predictor = model.predictor
+        if predictor is None or not isinstance(body, bytes):
+            return await self._elsewhere(call, model, body)  # 500 model_failed, 504 model_timeout, and those below
+        decoded = call.dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
+        if call.route.is_trial:
+            await self._reserve(call, decoded.table.n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_...
+        return self._computed(call, predictor, decoded) or await self._elsewhere(call, model, body)
+
+    def _computed(self, call: Call, predictor: Predictor, decoded: Decoded) -> Reply | None:
+        """None if it takes too long here, where all other requests wait for it."""
+        if decoded.table.n_rows * decoded.row_predictions * call.model.row_s > INLINE_WORK_S:
+            return None
+        cell = _cell(call)
+        cell.counts[IN_CALL] = cell.index  # who adopts the ledger of a crashed worker sees whose model it was
+        try:
+            prediction = predictor.predict(decoded.table)
+            return call.dialect.encode(prediction, decoded, predictor, call.route.number)
+        finally:
+            cell.counts[IN_CALL] = 0
 
     def _take_cell(self, call: Call) -> None:
         cell = self._book.cell(call.route.api_id)
@@ -166,44 +245,8 @@ class Gateway:
         cell.ledger.in_use += 1
         call.cell = cell
 
-    async def _prediction(self, call: Call) -> Reply:
-        """Every check in order, each with its own refusal; then the work."""
-        route = call.route
-        self._check_in_step()  # 503 catching_up
-        self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
-        model = _model(route)
-        self._check_exhausted(route)  # 429 quota_exhausted
-        self._check_method(call)  # 405 method_not_allowed
-        self._check_length(call)  # 413 payload_too_large
-        dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
-        self._enter(call)  # 429 too_many_requests
-        if model.predictor is None and not model.is_isolated:
-            await self._arrived(model)  # 503 api_building: not yet in this worker
-        model.is_used = True
-        body: bytes | Spool | None = call.scope.get(BODY)  # most are here already
-        if not isinstance(body, bytes) or len(body) > min(INLINE_BODY_BYTES, self._limits.max_body_bytes):
-            body = await self._body(call)  # 413, when no length was announced
-        if b"content-encoding" in call.headers and isinstance(body, bytes):
-            body = await self._inflated(call, body)  # 400 malformed_body
-        predictor = model.predictor
-        if predictor is None or not isinstance(body, bytes):
-            return await self._elsewhere(call, model, body)  # 500 model_failed, 504 model_timeout, and those below
-        decoded = dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
-        n_rows = decoded.table.n_rows
-        if route.is_trial:
-            await self._reserve(call, n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_unavailable
-        if n_rows * decoded.row_predictions * model.row_s > INLINE_WORK_S:
-            return await self._elsewhere(call, model, body)
-        cell = _cell(call)
-        cell.counts[IN_CALL] = cell.index  # who adopts the ledger of a crashed worker sees whose model it was
-        try:
-            return dialect.encode(predictor.predict(decoded.table), decoded, predictor, route.number)
-        finally:
-            cell.counts[IN_CALL] = 0
-
     async def _elsewhere(self, call: Call, model: LoadedModel, body: bytes | Spool) -> Reply:
         """In another process. A trial's quota is reserved between its decoding and its predicting."""
-        await _in_a_task()
         needs_reservation = call.route.is_trial and call.reservation is None
         return await self._runner.predict(
             model,
@@ -213,19 +256,22 @@ class Gateway:
             approve=partial(self._reserve, call) if needs_reservation else None,
         )
 
-    async def _page(self, call: Call, page: Page) -> Reply:
+    def _page(self, call: Call, page: Page) -> Reply | None:
         """What is no prediction: neither counted nor charged. The same checks, as far as they apply."""
         route = call.route
         self._check_in_step()  # 503 catching_up
         self._check_caller(call, route)  # 403 ip_not_allowed, 401 invalid_key, 404 unknown_path, 503 api_...
         if call.scope["method"] not in {"GET", "HEAD"}:
             raise Problem("method_not_allowed", "This path takes GET.", headers=ALLOW_PAGE)
-        model = None
         if not page.is_open:
-            model = _model(route)
+            call.model = model = _model(route)
             if model.spec is None or (model.predictor is None and not model.is_isolated):
                 self._enter(call)  # 429 too_many_requests
-                await self._arrived(model)  # 503 api_building: not yet in this worker
+                return None
+        return self._made_page(call, page)
+
+    def _made_page(self, call: Call, page: Page) -> Reply:
+        route = call.route
         return page.make(
             About(
                 api_id=route.api_id,
@@ -234,13 +280,15 @@ class Gateway:
                 version=route.number,
                 base_url=f"{self._base_url}{_APIS}{route.api_id}",
                 is_ready=_is_ready(route),
-                served=model.spec if model else None,
-                predictor=model.predictor if model else None,
+                served=None if page.is_open else call.model.spec,
+                predictor=None if page.is_open else call.model.predictor,
             )
         )
 
-    def _decide(self, call: Call, outcome: Reply | Problem) -> Reply | Problem:
+    def _decide(self, call: Call) -> Reply | Problem:
         """What is really answered: by the rules of this moment. Counted and charged here, without a pause between."""
+        assert call.outcome is not None  # noqa: S101  (it waits no longer)
+        outcome = call.outcome
         if boot_ns() > self._pulse.deadline_ns or self._route_of(call.route.api_id) is not call.route:
             outcome = self._by_present_rules(call, outcome)
         status = 200 if isinstance(outcome, Reply) else outcome.kind.status
@@ -252,6 +300,29 @@ class Gateway:
             else:
                 call.reservation.give_back()
         return outcome
+
+    def _answer(self, call: Call, outcome: Reply | Problem) -> Answer:
+        if call.is_prediction:
+            self.latency.note(time.perf_counter() - call.started)
+        if isinstance(outcome, Problem):
+            lines = quota_lines(call.route, None) if call.is_prediction and call.route.is_trial else b""
+            answer = self._answers.of_problem(outcome, call.request_id, call.below, call.route, lines)
+        else:
+            lines = call.version_lines if call.is_prediction else b""  # an open page tells nothing of the API
+            if call.reservation is not None:
+                lines += quota_lines(call.route, call.reservation)
+            answer = self._answers.of_reply(outcome, call.request_id, lines)
+        return self._last(answer) if self.is_draining else answer
+
+    def _told(self, answer: Answer) -> Begun:
+        """What the gateway says of itself, or of no API at all."""
+        begun = Begun()
+        begun.answer = self._last(answer) if self.is_draining else answer
+        return begun
+
+    def _last(self, answer: Answer) -> Answer:
+        status, lines, body = answer
+        return status, lines + CLOSE, body
 
     def _by_present_rules(self, call: Call, outcome: Reply | Problem) -> Reply | Problem:
         """The route was replaced, or the worker slept, while the request was in progress."""
@@ -280,10 +351,12 @@ class Gateway:
     def _leave(self, call: Call) -> None:
         if call.entered is not None:
             call.entered.in_progress -= 1
+            call.entered = None
         if call.reservation is not None:
             call.reservation.give_back()  # does nothing once it is kept; here for a request that was cancelled
         if call.cell is not None:
             call.cell.ledger.in_use -= 1
+            call.cell = None
         if call.spool is not None:
             self._runner.batch.leave_body(call.route.api_id, call.spool)
 
@@ -323,7 +396,6 @@ class Gateway:
 
     async def _arrived(self, model: LoadedModel) -> None:
         """Wait a little for a model that is not in this worker's memory yet, or no longer."""
-        await _in_a_task()
         if not await model.arrival(LOAD_WAIT_S):
             raise Problem("api_building", "This gateway worker is still loading the model.")
         if not model.is_ready:
@@ -353,34 +425,34 @@ class Gateway:
         state.in_progress += 1
         call.entered = state
 
-    async def _body(self, call: Call) -> bytes | Spool:
+    async def _body(self, call: Call, receive: Receive) -> bytes | Spool:
         """The whole of it: in memory if it is small, else on disk."""
-        message = await call.receive()
+        message = await receive()
         body: bytes = message.get("body", b"")
         if message["type"] == "http.request" and not message.get("more_body") and len(body) <= INLINE_BODY_BYTES:
             self._check_size(len(body))
             return body
         parts = bytearray(body)
         while message["type"] == "http.request" and message.get("more_body") and len(parts) <= INLINE_BODY_BYTES:
-            message = await call.receive()
+            message = await receive()
             parts += message.get("body", b"")
         if message["type"] == "http.disconnect":
             raise ClientGone
         self._check_size(len(parts))
-        return bytes(parts) if len(parts) <= INLINE_BODY_BYTES else await self._spooled(call, parts, message)
+        return bytes(parts) if len(parts) <= INLINE_BODY_BYTES else await self._spooled(call, parts, message, receive)
 
-    async def _inflated(self, call: Call, body: bytes) -> bytes | Spool:
+    async def _inflated(self, call: Call, body: bytes, receive: Receive) -> bytes | Spool:
         """A small body that was compressed; one that is large inflated is left as it is, and goes where those go."""
         try:
             plain = dialects.inflated(body, call.headers[b"content-encoding"], INLINE_BODY_BYTES)
         except Problem as problem:
             if problem.kind.code != "payload_too_large":
                 raise
-            return await self._spooled(call, body, {})
+            return await self._spooled(call, body, {}, receive)
         del call.headers[b"content-encoding"]
         return plain
 
-    async def _spooled(self, call: Call, begun: bytes | bytearray, message: Message) -> Spool:
+    async def _spooled(self, call: Call, begun: bytes | bytearray, message: Message, receive: Receive) -> Spool:
         """Written by a thread, because a busy disk makes the writer wait."""
         loop = asyncio.get_running_loop()
         spool = call.spool = self._runner.batch.take_body(call.route.api_id)
@@ -393,7 +465,7 @@ class Gateway:
                 raise Problem("not_ready", "This gateway has no room on its disk for a large body.") from None
             if not message.get("more_body"):
                 return spool
-            message = await call.receive()
+            message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part = message.get("body", b"")
@@ -411,18 +483,9 @@ class Gateway:
 
     # --- sending ---
 
-    async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
-        status, lines, body = answer
-        if self.is_draining:
-            lines += CLOSE
-        if ANSWER in scope and scope[ANSWER](status, lines, body):
-            return
-        await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _send_file(self, call: Call, reply: FileReply, request_id: bytes, started: float, send: Send) -> None:
+    async def _send_file(self, call: Call, reply: FileReply, send: Send) -> None:
         """An answer from disk, no faster than the client reads it. Its body's place is taken until it was read."""
-        self.latency.note(time.perf_counter() - started)
+        self.latency.note(time.perf_counter() - call.started)
         _cell(call).ledger.in_use -= 1  # it is counted: yesterday's file need not wait for a slow reader
         call.cell = None
         if call.spool is not None:
@@ -430,7 +493,7 @@ class Gateway:
         lines = call.version_lines
         if call.reservation is not None:
             lines += quota_lines(call.route, call.reservation)
-        status, lines, _ = self._answers.of_reply(reply, request_id, lines)
+        status, lines, _ = self._answers.of_reply(reply, call.request_id, lines)
         if self.is_draining:
             lines += CLOSE
         loop, spool = asyncio.get_running_loop(), reply.spool
@@ -456,9 +519,22 @@ def _model(route: Route) -> LoadedModel:
     return model
 
 
-async def _in_a_task() -> None:
-    """To be awaited before anything that asks for the current task, as timeouts do: up to here there may be none."""
-    await asyncio.sleep(0)
+def _refusal(call: Call, error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ModelFailed):
+        return Problem("model_failed", str(error))
+    _log.error("internal_error", exc_info=error, request_id=call.request_id.decode(), api_id=call.route.api_id)
+    return Problem("internal_error")
+
+
+@lru_cache(maxsize=256)  # times 4 KB, the longest that paths may be
+def _place(path: str) -> tuple[str, str, Endpoint | None] | None:
+    """API ID, the path below its base and what there is at it; None for a path that belongs to no API."""
+    if not path.startswith(_APIS):
+        return None
+    api_id, _, below = path[len(_APIS) :].partition("/")
+    return api_id, below, dialects.find(below)
 
 
 def _cell(call: Call) -> Cell:

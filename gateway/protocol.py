@@ -7,116 +7,27 @@ belongs to no API yet: it is answered, with a request id, and never counted. doc
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
-import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.answers import CLOSE, header_lines
+from gateway.answers import CLOSE
+from gateway.door import Door
+from gateway.exchange import ANSWER, BEGUN, BODY, HEADERS, Exchange, Exit
 
-TICK_S: Final = 0.5
+if TYPE_CHECKING:
+    from gateway.app import Begun, Gateway
+
 _MINDED: Final = frozenset({b"expect", b"transfer-encoding"})
 _VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line without a version, which has no headers
-
-# What the application finds in a request's scope, beside what ASGI has there.
-HEADERS: Final = "gateway.headers"  # as a dict: of equal names the last
-BODY: Final = "gateway.body"  # the whole body, if it is here already
-ANSWER: Final = "gateway.answer"  # sends a whole answer; false if the client must read earlier ones first
-
-_log = structlog.get_logger("gateway.protocol")
-
-Refuse = Callable[[str, str], bytes]
-"""Makes a whole HTTP response from a code and a detail; it says that the connection is closed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What one connection may take, and how many there may be."""
-
-    head_bytes: int = 32 * 1024
-    header_fields: int = 128
-    url_bytes: int = 4096
-    first_byte_s: float = 5.0
-    head_s: float = 10.0
-    prompt_s: float = 1.0  # what an honest client needs for its headers
-    keep_alive_s: float = 65.0
-    body_grace_s: float = 10.0
-    body_bytes_per_s: int = 1024
-    drop_s: float = 5.0
-    drop_bytes: int = 50_000_000
-    read_grace_s: float = 30.0
-    read_bytes_per_s: int = 64 * 1024
-    pipelined: int = 32
-    connections: int = 4096
-
-
-@dataclass
-class Door:
-    """All connections of one worker. `now` is the loop's time at the last tick: exact enough for every bound."""
-
-    bounds: Bounds
-    refuse: Refuse
-    connections: set[GatewayProtocol] = field(default_factory=set)
-    now: float = 0.0
-    _full_until: float = 0.0
-    _headers: list[tuple[bytes, bytes]] | None = None
-    _date_line: bytes = b""
-
-    def date_line(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """What uvicorn says in every answer; it makes the list anew each second."""
-        if headers is not self._headers:
-            self._headers, self._date_line = headers, header_lines(headers)
-        return self._date_line
-
-    async def keep_watch(self) -> None:
-        """Run for as long as there may be connections."""
-        loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        while True:
-            late = loop.time() - self.now - TICK_S
-            self.now = loop.time()
-            for connection in list(self.connections):
-                if late > TICK_S:  # this worker was held up, or asleep: that is no fault of its clients
-                    connection.since += late
-                self._look_at(connection)
-            await asyncio.sleep(TICK_S)
-
-    def _look_at(self, connection: GatewayProtocol) -> None:
-        try:
-            connection.look(self.now)
-        except Exception:  # noqa: BLE001  (whatever it was: there is no other clock for the other connections)
-            _log.exception("connection_not_watched")
-            self.connections.discard(connection)
-            connection.abort()
-
-    def has_room(self) -> bool:
-        """Whether one more may come in. At the limit, those that nobody works for make room, the longest first."""
-        if len(self.connections) < self.bounds.connections:
-            return True
-        if self.now < self._full_until:
-            return False
-        ranked = [(rank, one) for one in self.connections if (rank := one.rank) is not None]
-        ranked.sort(key=itemgetter(0))
-        for _, one in ranked[: max(1, self.bounds.connections // 16)]:
-            one.abort()
-        if not ranked:  # looking through thousands is not for each of a flood of connections
-            self._full_until = self.now + TICK_S
-        return bool(ranked)
-
-
-class ClientLeft(OSError):
-    """Raised to who sends an answer in parts: nobody reads the next one."""
 
 
 class _Refused(Exception):
@@ -146,108 +57,11 @@ class _NoTrailers(list[tuple[bytes, bytes]]):
         """Forget it."""
 
 
-class _Exit:
-    """The transport as uvicorn uses it, with a `close` that lets the client read its answer first."""
-
-    __slots__ = ("close", "get_extra_info", "is_closing", "write")
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.get_extra_info = transport.get_extra_info
-        self.close = close
-
-
-class _Exchange(RequestResponseCycle):
-    """uvicorn's request and answer, with what is the same for most of them in the class: each costs microseconds."""
-
-    access_log = False
-    disconnected = False
-    more_body = True
-    response_started = False
-    response_complete = False
-    chunked_encoding = None
-    expected_content_length = 0
-    scope: dict[str, Any]  # type: ignore[assignment]  # two entries more than ASGI's, and none that nobody reads
-    event: asyncio.Event | None = None
-
-    def __init__(self, connection: GatewayProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
-        self.connection = connection
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.waiting_for_100_continue = connection.expect_100_continue
-        self.body = bytearray()
-
-    @property
-    def transport(self) -> asyncio.Transport:  # type: ignore[override]
-        return self.connection.transport
-
-    @property
-    def flow(self) -> FlowControl:  # type: ignore[override]
-        return self.connection.flow
-
-    @property
-    def logger(self) -> logging.Logger:  # type: ignore[override]
-        return self.connection.logger
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
-        return self.connection.server_state.default_headers
-
-    def on_response(self) -> None:
-        self.connection.on_response_complete()
-
-    async def send(self, message: Any) -> None:
-        """Raises `ClientLeft` where more is to come."""
-        await super().send(message)
-        if self.disconnected and message.get("more_body"):
-            raise ClientLeft
-
-    @property
-    def message_event(self) -> asyncio.Event:  # type: ignore[override]
-        """Set while there is something to receive. Made when somebody waits for it, which is seldom."""
-        if self.event is None:
-            self.event = asyncio.Event()
-            if self.body or not self.more_body or self.disconnected or self.response_complete:
-                self.event.set()
-        return self.event
-
-
-class _Begun:
-    """A coroutine that was begun outside a task and awaits something, or failed: a task can await the rest of it."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any, error: Exception | None) -> None:
-        self._coroutine = coroutine
-        self._awaited = [] if error else [awaited]
-        self._error = error
-
-    def __await__(self) -> _Begun:
-        return self
-
-    def __iter__(self) -> _Begun:
-        return self
-
-    def __next__(self) -> Any:
-        return self.send(None)
-
-    def send(self, value: Any) -> Any:
-        if self._error is not None:
-            raise self._error
-        return self._awaited.pop() if self._awaited else self._coroutine.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        self._awaited.clear()
-        return self._coroutine.throw(*error)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-
 class GatewayProtocol(HttpToolsProtocol):
     """One connection. `since` is when its present phase began: head, body, answer, idle, or leaving."""
 
-    cycle: _Exchange
-    pipeline: deque[tuple[_Exchange, Any]]  # type: ignore[assignment]
+    cycle: Exchange
+    pipeline: deque[tuple[Exchange, Any]]  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -274,16 +88,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self._has_eof = False
         self._unread = 0  # bytes of the present answer, at `since`
         self._is_collecting = False  # requests of the present read are answered once it is parsed
-        self._next: _Exchange | None = None
-        self._exit: _Exit
-        self._answering: _Exchange  # one at a time: what is pipelined waits
+        self._next: Exchange | None = None
+        self._exit: Exit
+        self._gateway = cast("Gateway", config.loaded_app)
+        self._turn = door.turn
 
     # --- the connection ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._socket = transport
-        self._exit = _Exit(transport, self._close)
+        self._exit = Exit(transport, self._close)
         self.transport = self._exit  # type: ignore[assignment]  # all that uvicorn uses of it
         has_room = self._door.has_room()
         self._door.connections.add(self)
@@ -291,6 +106,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._refuse("too_many_connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._turn.run()
         self._door.connections.discard(self)
         self.is_deaf = True
         super().connection_lost(exc)
@@ -298,7 +114,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._exit.close = self._socket.close
         self._forget()
         if self.cycle is not None and self.cycle.response_complete:
-            self.cycle = self._answering = _NO_EXCHANGE
+            self.cycle = _NO_EXCHANGE
 
     def _forget(self) -> None:
         """Let go of a request that was answered: its connection may be idle for a long time."""
@@ -310,6 +126,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns nothing, which closes at once
         """A client that has finished sending still reads the answer to what it sent."""
+        self._turn.run()
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body or self._in_head:
             return False
         self._has_eof = True
@@ -356,6 +173,10 @@ class GatewayProtocol(HttpToolsProtocol):
     # --- what comes in ---
 
     def data_received(self, data: bytes) -> None:
+        self._turn.read(self, data)
+
+    def parse(self, data: bytes) -> None:
+        """The turn of what was read has come."""
         size = len(data)
         self._received += size
         if self.is_deaf:
@@ -375,7 +196,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._refuse(*self._too_long())
         elif self._received > HIGH_WATER_LIMIT:
             self._check_framing()
-        self._answer_collected()
+        self._begin_next()
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -425,20 +246,18 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _take(self, version: str, headers: dict[bytes, bytes]) -> None:
         """As uvicorn does it, without what nobody here asks for: queries, root paths, upgrades, its own limits."""
-        path = httptools.parse_url(self.url).path.decode("ascii")
         scope = {
             "type": "http",
             "http_version": version,
             "method": self.parser.get_method().decode("ascii"),
-            "path": unquote(path) if "%" in path else path,
+            "path": _path(self.url),
             "headers": self.headers,
             "client": self.client,
             HEADERS: headers,
-            ANSWER: self._answer,
         }
         previous = self.cycle
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
-        self.cycle = cycle = _Exchange(self, scope, keep_alive=keep_alive)
+        self.cycle = cycle = Exchange(self, scope, keep_alive=keep_alive)
         if previous is None or previous.response_complete:
             self._start(cycle)
         else:
@@ -595,45 +414,44 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # --- answering ---
 
-    def _start(self, cycle: _Exchange) -> None:
-        if self._is_collecting:
-            self._next = cycle
-        else:  # called from the task of an earlier request
-            self._answering = cycle
-            super()._start_asgi_task(cycle, self.app)
+    def _start(self, cycle: Exchange) -> None:
+        self._next = cycle
+        if not self._is_collecting:  # the answer to an earlier request lets it begin
+            self._begin_next()
 
-    def _answer_collected(self) -> None:
-        """Begin what was parsed; each answer may let the next of a pipeline begin."""
-        while (cycle := self._next) is not None:
-            self._next = None
-            if cycle.disconnected:  # something malformed in the same read was answered in its place
-                cycle.response_complete = True
-                continue
-            self._answering = cycle
-            if not cycle.more_body:
-                cycle.scope[BODY] = bytes(cycle.body)
-            self._begin(cycle)
+    def _begin_next(self) -> None:
+        """Begin what was parsed. What has to wait goes on in a task, all other requests are answered in this turn."""
         self._is_collecting = False
-
-    def _begin(self, cycle: _Exchange) -> None:
-        """Run a request until it awaits something; most never do, and a task for each would cost as much as its checks.
-
-        Only what must wait goes on in a task. Up to there nothing may ask for the current task, as timeouts do.
-        """
-        request: Any = self.app(cycle.scope, cycle.receive, cycle.send)
-        awaited, fault = None, None
-        try:
-            awaited = request.send(None)
-        except StopIteration:
+        cycle, self._next = self._next, None
+        if cycle is None:
             return
-        except Exception as error:  # noqa: BLE001  (uvicorn logs it and answers 500, as for one that fails in its task)
-            fault = error
-        rest = _Begun(request, awaited, fault)
-        super()._start_asgi_task(cycle, lambda scope, receive, send: rest)
+        if cycle.disconnected:  # something malformed in the same read was answered in its place
+            cycle.response_complete = True
+            return
+        if not cycle.more_body:
+            cycle.scope[BODY] = bytes(cycle.body)
+        begun = self._gateway.begin(cycle.scope)
+        if begun.is_waiting:
+            self._go_on(cycle, begun)
+        else:
+            self._turn.begin(self, cycle, begun)
 
-    def _answer(self, status: int, lines: bytes, body: bytes) -> bool:
-        """What uvicorn's `send` does with the two messages of an answer, in one go."""
-        cycle = self._answering
+    def _go_on(self, cycle: Exchange, begun: Begun) -> None:
+        cycle.scope[BEGUN] = begun
+        cycle.scope[ANSWER] = cycle.answer
+        super()._start_asgi_task(cycle, self._gateway)
+
+    def answer(self, cycle: Exchange, begun: Begun) -> None:
+        """The turn of a request that did not have to wait has come."""
+        begun.answer = self._gateway.finish(begun)
+        if not cycle.answer(*begun.answer):
+            self._go_on(cycle, begun)
+
+    def write_answer(self, cycle: Exchange, status: int, lines: bytes, body: bytes) -> bool:
+        """What uvicorn's `send` does with the two messages of an answer, in one go.
+
+        False if the client must read earlier ones first.
+        """
         if self.flow.write_paused:
             return False
         if cycle.disconnected:
@@ -645,7 +463,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if cycle.scope["method"] == "HEAD":
             body = b""
         cycle.response_started = cycle.response_complete = True
-        date = self._door.date_line(cycle.default_headers)
+        date = self._door.date_line(self.server_state.default_headers)
         self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], date, lines, body))
         if cycle.event is not None:
             cycle.event.set()
@@ -673,6 +491,13 @@ class GatewayProtocol(HttpToolsProtocol):
     def _is_rest_unbounded(self) -> bool:
         """Whether the rest of a refused body is chunked: the parser would keep its trailers in memory."""
         return any(name == b"transfer-encoding" for name, _ in self.cycle.scope["headers"])
+
+
+@lru_cache(maxsize=256)  # times 4 KB, the longest that they may be
+def _path(url: bytes) -> str:
+    """Of a request line. Raises httptools' own error, as the parser does."""
+    path = httptools.parse_url(url).path.decode("ascii")
+    return unquote(path) if "%" in path else path
 
 
 _NO_TRAILERS: Final = _NoTrailers()

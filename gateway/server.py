@@ -14,7 +14,8 @@ import uvicorn
 from uvicorn.config import Config
 
 from gateway.app import Gateway
-from gateway.protocol import Bounds, Door, GatewayProtocol
+from gateway.door import Bounds, Door
+from gateway.protocol import GatewayProtocol
 
 # Requests in progress get this long; a connection without one is closed after the first part of it, because a client
 # that is about to reuse it then reads "Connection: close" on its answer instead of meeting a closed door.
@@ -69,6 +70,7 @@ class GatewayServer(uvicorn.Server):
         connections: set[Any] = self.server_state.connections
         while connections and loop.time() - begun < DRAIN_S:
             if loop.time() - begun > IDLE_DRAIN_S:
+                self.door.turn.run()  # whoever has sent something is not idle
                 _close_idle(connections)
             await asyncio.sleep(_LOOK_S)
         for task in self.server_state.tasks:

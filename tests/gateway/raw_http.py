@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.protocol import Bounds
+from gateway.door import Bounds
 from gateway.server import GatewayServer
 from gateway.worker import Worker
 from tests.gateway.serving import Api, ended

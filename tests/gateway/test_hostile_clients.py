@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.protocol import BODY, TICK_S, GatewayProtocol
+from gateway.door import TICK_S
+from gateway.exchange import BODY
+from gateway.protocol import GatewayProtocol
 from gateway.spool import Spool
 from gateway.worker import Worker
 from runtime.environment import read_environment
