@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: an ASGI application whose requests are begun, and mostly computed, without waiting.
+"""The gateway's HTTP side: what `GatewayProtocol` runs. Requests are begun, and mostly computed, without waiting.
 
 `_at_once` is the table of checks, in its order; `_later` goes on where something has to be waited for. Whatever they
 end with passes `_decide`, which asks the present route once more, counts, and only then lets an answer go out.
@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
@@ -81,7 +81,7 @@ class Call(Begun):
         self.request_id = request_id
         self.below = below
         self.endpoint = endpoint
-        self.headers: dict[bytes, bytes] = scope[HEADERS] if HEADERS in scope else dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = scope[HEADERS]
         self.is_prediction = endpoint is not None and endpoint.page is None and scope["method"] == "POST"
 
 
@@ -109,6 +109,7 @@ class Gateway:
         self._runner = runner
         self._addresses = addresses
         self._limits = limits
+        self._inline_body_bytes = min(INLINE_BODY_BYTES, limits.max_body_bytes)
         self._base_url = base_url
         self._answers = Answers(types_url)
         self.refusal = self._answers.refusal
@@ -139,7 +140,7 @@ class Gateway:
     def finish(self, begun: Begun) -> Answer:
         """What goes out, by the rules of this moment."""
         if begun.answer is None:
-            call = cast(Call, begun)
+            call: Call = begun  # type: ignore[assignment]  # nothing else is without an answer
             try:
                 begun.answer = self._answer(call, self._decide(call))
             finally:
@@ -148,10 +149,10 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What `begin` left waiting, or what could not be written yet."""
-        begun: Begun = scope[BEGUN] if BEGUN in scope else self.begin(scope)
+        begun: Begun = scope[BEGUN]
         answer = begun.answer
         if answer is None:
-            call = cast(Call, begun)
+            call: Call = begun  # type: ignore[assignment]  # as above
             try:
                 if call.is_waiting:
                     call.outcome = await self._outcome(call, receive)
@@ -164,7 +165,7 @@ class Gateway:
                 return
             finally:
                 self._leave(call)
-        if ANSWER not in scope or not scope[ANSWER](*answer):
+        if not scope[ANSWER](*answer):
             status, lines, body = answer
             await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
             await send({"type": "http.response.body", "body": body})
@@ -192,19 +193,13 @@ class Gateway:
         self._check_length(call)  # 413 payload_too_large
         call.dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
         self._enter(call)  # 429 too_many_requests
-        body = call.scope.get(BODY)
-        if model.predictor is None or route.is_trial or not self._is_plain(call, body):
+        predictor, body = model.predictor, call.scope.get(BODY)
+        if predictor is None or body is None or len(body) > self._inline_body_bytes or route.is_trial:
+            return None
+        if b"content-encoding" in call.headers:
             return None
         model.is_used = True
-        return self._computed(call, model.predictor, call.dialect.decode(body, model.predictor))
-
-    def _is_plain(self, call: Call, body: bytes | None) -> bool:
-        """Whether a body is here, small and uncompressed."""
-        return (
-            body is not None
-            and len(body) <= min(INLINE_BODY_BYTES, self._limits.max_body_bytes)
-            and b"content-encoding" not in call.headers
-        )
+        return self._computed(call, predictor, call.dialect.decode(body, predictor))
 
     async def _later(self, call: Call, receive: Receive) -> Reply:
         """The rest of `_at_once` for what has to wait: for its model, its body, its quota or another process."""
@@ -345,8 +340,7 @@ class Gateway:
         cell.counts[cell.index + (COUNT_200 if status == 200 else COUNT_4XX if status < 500 else COUNT_5XX)] += 1
         if FAULTS_MAY_STRIKE:
             fault_point("count.after")
-        answers = call.route.state.answers
-        answers[status] = answers.get(status, 0) + 1
+        call.route.state.answers[status] += 1
 
     def _leave(self, call: Call) -> None:
         if call.entered is not None:

@@ -75,6 +75,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.since = door.now
         self._door = door
         self._bounds = door.bounds
+        self._most_headers = door.bounds.header_fields
         self._socket: asyncio.Transport
         self._in_head = False
         self._unclaimed = 0  # bytes of the present read that may belong to the next message's head
@@ -209,8 +210,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         headers = self.headers
-        if len(headers) >= self._bounds.header_fields:
-            self._refusal = "headers_too_large", f"A request may have at most {self._bounds.header_fields} headers."
+        if len(headers) >= self._most_headers:
+            self._refusal = "headers_too_large", f"A request may have at most {self._most_headers} headers."
             raise _Refused
         headers.append((name.lower(), value))
 
@@ -222,12 +223,13 @@ class GatewayProtocol(HttpToolsProtocol):
             raise self._refused("The only Transfer-Encoding that is read is chunked.")
 
     def on_headers_complete(self) -> None:
-        if self._head_bytes > self._bounds.head_bytes or not self._is_head_bytes_exact:
+        bounds = self._bounds
+        if self._head_bytes > bounds.head_bytes or not self._is_head_bytes_exact:
             self._check_head()
-        if len(self.url) > self._bounds.url_bytes:
-            self._refusal = "headers_too_large", f"The path and query may have at most {self._bounds.url_bytes} bytes."
+        if len(self.url) > bounds.url_bytes:
+            self._refusal = "headers_too_large", f"The path and query may have at most {bounds.url_bytes} bytes."
             raise _Refused
-        if len(self.pipeline) >= self._bounds.pipelined:
+        if len(self.pipeline) >= bounds.pipelined:
             raise _Refused
         version = self.parser.get_http_version()
         if version not in _VERSIONS:

@@ -6,6 +6,7 @@ object; if not, the new one decides. So applying a change is one assignment, and
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -54,7 +55,7 @@ class ApiState:
 
     def __init__(self) -> None:
         self.in_progress = 0
-        self.answers: dict[int, int] = {}
+        self.answers: dict[int, int] = defaultdict(int)
         self.account: TrialAccount | None = None
         self.models: dict[int, LoadedModel] = {}
 

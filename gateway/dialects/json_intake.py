@@ -67,7 +67,7 @@ class JsonIntake:
             return None
         if decoded.inputs is not UNSET:
             return None
-        cells = [astuple(row) for row in decoded.rows]
+        cells = list(map(astuple, decoded.rows))
         if self._may_lack_columns and any(UNSET in row for row in cells):
             return None
         return self._layout.table_from_rows(cells)
