@@ -174,7 +174,7 @@ class GatewayProtocol(HttpToolsProtocol):
     # --- what comes in ---
 
     def data_received(self, data: bytes) -> None:
-        self._turn.read(self, data)
+        self._turn.read(self, data, is_alone=len(self._door.connections) == 1)
 
     def parse(self, data: bytes) -> None:
         """The turn of what was read has come."""

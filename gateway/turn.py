@@ -27,26 +27,29 @@ class Turn:
     def __init__(self) -> None:
         self._reads: list[tuple[GatewayProtocol, bytes]] = []
         self._begun: list[tuple[GatewayProtocol, Exchange, Begun]] = []
-        self._is_due = False
+        self._is_due = False  # it runs, or will before the loop waits for sockets again
 
-    def read(self, connection: GatewayProtocol, data: bytes) -> None:
-        """To be parsed in this turn."""
+    def read(self, connection: GatewayProtocol, data: bytes, *, is_alone: bool) -> None:
+        """To be parsed in this turn; at once if there is no other connection to wait for."""
         self._reads.append((connection, data))
-        if not self._is_due:
-            self._is_due = True
-            connection.loop.call_soon(self.run)
-        if len(data) > LARGE_READ_BYTES:
+        if is_alone or len(data) > LARGE_READ_BYTES:
             self.run()
+        elif not self._is_due:
+            self._make_due(connection)
 
     def begin(self, connection: GatewayProtocol, exchange: Exchange, begun: Begun) -> None:
-        """To be answered in this turn, or the next: what came before it is answered first."""
+        """To be answered in this turn."""
         self._begun.append((connection, exchange, begun))
         if not self._is_due:
-            self._is_due = True
-            connection.loop.call_soon(self.run)
+            self._make_due(connection)
+
+    def _make_due(self, connection: GatewayProtocol) -> None:
+        self._is_due = True
+        connection.loop.call_soon(self.run)
 
     def run(self) -> None:
         """Everything that waits. To be called before anything else happens to a connection: it may have sent more."""
+        self._is_due = True
         while self._reads or self._begun:
             reads = self._reads[:TOGETHER]
             del self._reads[:TOGETHER]
