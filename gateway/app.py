@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from gateway import dialects
@@ -54,6 +55,25 @@ class ClientGone(Exception):
     """The client left before its body was complete: there is nobody to answer and nothing to count."""
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a path leads: to an API, and what there is at the path `below` its base."""
+
+    api_id: str
+    below: str
+    endpoint: Endpoint | None
+    predicts: bool
+
+
+@lru_cache(maxsize=256)  # times 4 KB, the longest that paths may be
+def _place(path: str) -> Place | None:
+    """None for a path that belongs to no API."""
+    if not path.startswith(_APIS):
+        return None
+    api_id, _, below = path[len(_APIS) :].partition("/")
+    endpoint = dialects.find(below)
+    return Place(api_id, below, endpoint, endpoint is not None and endpoint.page is None)
+
+
 class Begun:
     """A request as far as it went without waiting. `answer`: what goes out, once that is known."""
 
@@ -73,16 +93,16 @@ class Call(Begun):
     entered: ApiState | None = None
     spool: Spool | None = None
 
-    def __init__(self, scope: Scope, route: Route, request_id: bytes, below: str, endpoint: Endpoint | None) -> None:
+    def __init__(self, scope: Scope, route: Route, request_id: bytes, place: Place) -> None:
         self.started = time.perf_counter()
         self.scope = scope
         self.route = route
         self.version_lines = route.version_lines  # of what computes; an update may replace `route` meanwhile
         self.request_id = request_id
-        self.below = below
-        self.endpoint = endpoint
+        self.below = place.below
+        self.endpoint = place.endpoint
         self.headers: dict[bytes, bytes] = scope[HEADERS]
-        self.is_prediction = endpoint is not None and endpoint.page is None and scope["method"] == "POST"
+        self.is_prediction = place.predicts and scope["method"] == "POST"
 
 
 class Gateway:
@@ -122,13 +142,12 @@ class Gateway:
         if place is None:
             is_ready = self._pulse.check() and not self.is_draining
             return self._told(self._answers.own_page(scope["method"], scope["path"], is_ready=is_ready))
-        api_id, below, endpoint = place
-        route = self._route_of(api_id)
+        route = self._route_of(place.api_id)
         request_id = self._answers.next_id()
         if route is None:
             problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
-            return self._told(self._answers.of_problem(problem, request_id, below))
-        call = Call(scope, route, request_id, below, endpoint)
+            return self._told(self._answers.of_problem(problem, request_id, place.below))
+        call = Call(scope, route, request_id, place)
         try:
             call.outcome = self._at_once(call)
         except Exception as error:  # noqa: BLE001  (whatever it was, the client gets an answer)
@@ -520,15 +539,6 @@ def _refusal(call: Call, error: Exception) -> Problem:
         return Problem("model_failed", str(error))
     _log.error("internal_error", exc_info=error, request_id=call.request_id.decode(), api_id=call.route.api_id)
     return Problem("internal_error")
-
-
-@lru_cache(maxsize=256)  # times 4 KB, the longest that paths may be
-def _place(path: str) -> tuple[str, str, Endpoint | None] | None:
-    """API ID, the path below its base and what there is at it; None for a path that belongs to no API."""
-    if not path.startswith(_APIS):
-        return None
-    api_id, _, below = path[len(_APIS) :].partition("/")
-    return api_id, below, dialects.find(below)
 
 
 def _cell(call: Call) -> Cell:

@@ -25,4 +25,7 @@ def row_texts(rows: Array) -> list[tuple[str, ...]]:
 
 
 def _json(values: Array) -> str:
-    return orjson.dumps(np.ascontiguousarray(values), option=_NUMPY).decode()
+    try:
+        return orjson.dumps(values, option=_NUMPY).decode()
+    except orjson.JSONEncodeError:  # of an array whose numbers don't lie in a row
+        return orjson.dumps(np.ascontiguousarray(values), option=_NUMPY).decode()

@@ -262,7 +262,7 @@ class _TensorReader:
     def read(self, outputs: list[Any], n_rows: int) -> Prediction:
         scores = outputs[0]
         if n_rows == 1 and len(outputs) == 1 and scores.shape == (1, self._n_classes):  # the usual request
-            row = scores[0].tolist()
+            [row] = scores.tolist()
             _check_probabilities(row)
             return Classification([row.index(max(row))], scores)
         probabilities = _checked_probabilities(self._matrix(scores, n_rows))
