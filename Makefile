@@ -8,7 +8,7 @@ PY := .venv/bin/python
 define install
 	@for python in "$(PY)" $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.14); do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			exec "$$python" runtime/install.py $(1); \
+			exec "$$python" runtime/install.py $(1) $(if $(PYTHON),--as-is); \
 		fi; \
 	done; \
 	echo "Python 3.11 or newer is needed, and $(if $(PYTHON),PYTHON=$(PYTHON) is not one,none was found: install it, or say where it is with PYTHON=/path/to/python3)." >&2; exit 1

@@ -1,15 +1,15 @@
 """Make the environments and install what the requirement files pin; nothing is done when nothing changed.
 
-Run by make, with any Python from 3.11 on and the standard library only: `python runtime/install.py run|dev`.
+Run by make, with any Python from 3.11 on and the standard library only: `python runtime/install.py run|dev [--as-is]`.
 `.venv` is the project's own; `.venv-clients` holds the stock clients that `tests/clients` runs (docs/decisions/0045).
+They are made with the same Python's fastest build on this machine (docs/decisions/0064); `--as-is`: with this one.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
-import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -27,14 +27,26 @@ FILES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 OPTIONS = {"requirements-embedded.txt": ("--no-deps", "--require-hashes")}
 
+# Where distributions put theirs, which are built with profile-guided optimisation. A version manager's comes before
+# them in PATH and is mostly built without, because that takes half an hour.
+OPTIMISED = ("/usr/bin", "/opt/homebrew/bin", "/usr/local/bin")
 
-def main(kind: str) -> int:
+# Prints the interpreter's version, whether it says that it was built so, and with what it makes environments.
+QUESTION = """
+import importlib.util, sys, sysconfig
+built = sysconfig.get_config_var("CONFIG_ARGS") or ""
+maker = next((name for name in ("ensurepip", "pip") if importlib.util.find_spec(name)), "none")
+print("%d.%d" % sys.version_info[:2], "--enable-optimizations" in built, maker)
+"""
+
+
+def main(kind: str, *, is_as_is: bool) -> int:
     with (PROJECT_DIR / "Makefile").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make run` and `make test` may come at once
         for name, files in FILES[kind].items():
             environment = Environment(PROJECT_DIR / name)
             if not environment.works():
-                environment.make()
+                environment.make(is_as_is=is_as_is)
             for file in files:
                 if not environment.has_installed(file) and not environment.install(file):
                     return 1
@@ -52,20 +64,22 @@ class Environment:
         """Whether the environment is whole: not half made, and its Python not removed since."""
         return self._stamp("venv").exists() and self._runs("-c", "")
 
-    def make(self) -> None:
+    def make(self, *, is_as_is: bool) -> None:
         if self.folder.exists() and self._runs("-m", "pip", "--version"):  # made by hand: keep it
             self._stamp("venv").touch()
             return
-        say(f"Making {self.folder.name} with Python {platform.python_version()} ...")
         # we may be running in the one that is to be replaced
         python = str(getattr(sys, "_base_executable", sys.executable))
-        if importlib.util.find_spec("ensurepip"):
+        if not is_as_is:
+            python = _fastest(python)
+        version, _, maker = _asked(python)
+        say(f"Making {self.folder.name} with {python} (Python {version}) ...")
+        if maker == "ensurepip":
             _call([python, "-m", "venv", "--clear", str(self.folder)])
-        elif importlib.util.find_spec("pip"):
+        elif maker == "pip":
             _call([python, "-m", "venv", "--clear", "--without-pip", str(self.folder)])
             _call([python, "-m", "pip", "--python", str(self.python), "install", "-q", "pip"])
         else:
-            version = f"{sys.version_info.major}.{sys.version_info.minor}"
             sys.exit(
                 f"This Python ({python}) comes without `ensurepip`, which makes environments.\n"
                 f"On Debian and Ubuntu: sudo apt-get install python{version}-venv. "
@@ -104,6 +118,29 @@ class Environment:
             return False
 
 
+def _fastest(python: str) -> str:
+    """This Python, or the distribution's of the same version, with which a request takes a fifth less."""
+    own_version, is_optimised, own_maker = _asked(python)
+    if is_optimised and own_maker != "none":
+        return python
+    for place in OPTIMISED:
+        other = shutil.which(f"python{own_version}", path=place)
+        if other is not None:
+            version, _, maker = _asked(other)
+            if version == own_version and maker != "none":
+                return other
+    return python
+
+
+def _asked(python: str) -> tuple[str, bool, str]:
+    """Version, whether it is optimised, and `ensurepip`, `pip` or `none`. An interpreter that fails has no version."""
+    try:
+        answer = subprocess.run([python, "-c", QUESTION], capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return "", False, "none"
+    return answer[0], answer[1] == "True", answer[2]
+
+
 def _fingerprint(file: str) -> str:
     return hashlib.sha256((PROJECT_DIR / file).read_bytes()).hexdigest()
 
@@ -119,6 +156,6 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in FILES:
+    if len(sys.argv) < 2 or sys.argv[1] not in FILES or sys.argv[2:] not in ([], ["--as-is"]):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], is_as_is="--as-is" in sys.argv))

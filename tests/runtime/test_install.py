@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import install
 from runtime.environment import PROJECT_DIR
 
 
@@ -87,6 +88,29 @@ def test_a_python_that_is_none_is_named(checkout: Path):
 
     assert said.returncode != 0
     assert "Python 3.11 or newer is needed, and PYTHON=/no/such/python is not one" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "chosen"),
+    [
+        ("3.11 False pip", "3.11 False ensurepip", "other"),
+        ("3.11 True ensurepip", "3.11 False ensurepip", "own"),  # says that it is optimised itself
+        ("3.11 False ensurepip", "3.12 False ensurepip", "own"),  # another version is another Python
+        ("3.11 False ensurepip", "3.11 False none", "own"),  # could make no environment
+        ("3.11 False ensurepip", "", "own"),
+    ],
+)
+def test_the_distributions_build_of_the_same_python_is_preferred(tmp_path: Path, monkeypatch, own, others, chosen):
+    found = {}
+    for name, answer in (("own", own), ("other", others)):
+        folder = tmp_path / name
+        folder.mkdir()
+        found[name] = folder / "python3.11"
+        found[name].write_text(f"#!/bin/sh\necho {answer}\n" if answer else "#!/bin/sh\nexit 1\n")
+        found[name].chmod(0o755)
+    monkeypatch.setattr(install, "OPTIMISED", (str(tmp_path / "none"), str(tmp_path / "other")))
+
+    assert install._fastest(str(found["own"])) == str(found[chosen])
 
 
 def test_help_lists_the_commands(checkout: Path):
