@@ -106,7 +106,7 @@ class Call(Begun):
 
 
 class Gateway:
-    """The ASGI application. `is_draining`: each answer asks its client to close the connection."""
+    """All requests of one worker. `is_draining`: each answer asks its client to close the connection."""
 
     def __init__(
         self,
