@@ -157,20 +157,16 @@ class Gateway:
         return call
 
     def finish(self, begun: Begun) -> Answer:
-        """What goes out, by the rules of this moment."""
+        """What goes out, by the rules of this moment. `leave` is to be called once it was written."""
         if begun.answer is None:
             call: Call = begun  # type: ignore[assignment]  # nothing else is without an answer
-            try:
-                begun.answer = self._answer(call, self._decide(call))
-            finally:
-                self._leave(call)
+            begun.answer = self._answer(call, self._decide(call))
         return begun.answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What `begin` left waiting, or what could not be written yet."""
         begun: Begun = scope[BEGUN]
-        answer = begun.answer
-        if answer is None:
+        if begun.answer is None:
             call: Call = begun  # type: ignore[assignment]  # as above
             try:
                 if call.is_waiting:
@@ -179,13 +175,13 @@ class Gateway:
                 if isinstance(outcome, FileReply):
                     await self._send_file(call, outcome, send)
                     return
-                answer = self._answer(call, outcome)
+                begun.answer = self._answer(call, outcome)
             except ClientGone:
                 return
             finally:
-                self._leave(call)
-        if not scope[ANSWER](*answer):
-            status, lines, body = answer
+                self.leave(call)
+        if not scope[ANSWER](*begun.answer):
+            status, lines, body = begun.answer
             await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
             await send({"type": "http.response.body", "body": body})
 
@@ -316,8 +312,6 @@ class Gateway:
         return outcome
 
     def _answer(self, call: Call, outcome: Reply | Problem) -> Answer:
-        if call.is_prediction:
-            self.latency.note(time.perf_counter() - call.started)
         if isinstance(outcome, Problem):
             lines = quota_lines(call.route, None) if call.is_prediction and call.route.is_trial else b""
             answer = self._answers.of_problem(outcome, call.request_id, call.below, call.route, lines)
@@ -361,7 +355,11 @@ class Gateway:
             fault_point("count.after")
         call.route.state.answers[status] += 1
 
-    def _leave(self, call: Call) -> None:
+    def leave(self, begun: Begun) -> None:
+        """It was answered, or nobody is there any more. Does nothing the second time."""
+        if not isinstance(begun, Call):
+            return
+        call = begun
         if call.entered is not None:
             call.entered.in_progress -= 1
             call.entered = None
@@ -370,8 +368,11 @@ class Gateway:
         if call.cell is not None:
             call.cell.ledger.in_use -= 1
             call.cell = None
+            if call.answer is not None:
+                self.latency.note(time.perf_counter() - call.started)
         if call.spool is not None:
             self._runner.batch.leave_body(call.route.api_id, call.spool)
+            call.spool = None
 
     # --- the checks ---
 

@@ -441,13 +441,15 @@ class GatewayProtocol(HttpToolsProtocol):
     def _go_on(self, cycle: Exchange, begun: Begun) -> None:
         cycle.scope[BEGUN] = begun
         cycle.scope[ANSWER] = cycle.answer
-        super()._start_asgi_task(cycle, self._gateway)
+        super()._start_asgi_task(cycle, self.app)
 
     def answer(self, cycle: Exchange, begun: Begun) -> None:
         """The turn of a request that did not have to wait has come."""
-        begun.answer = self._gateway.finish(begun)
-        if not cycle.answer(*begun.answer):
-            self._go_on(cycle, begun)
+        try:
+            if not cycle.answer(*self._gateway.finish(begun)):
+                self._go_on(cycle, begun)
+        finally:
+            self._gateway.leave(begun)
 
     def write_answer(self, cycle: Exchange, status: int, lines: bytes, body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go.
