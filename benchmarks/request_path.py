@@ -35,7 +35,6 @@ from gateway.app import Begun, Gateway
 from gateway.batch import Limits
 from gateway.client_address import ClientAddresses
 from gateway.clock import Pulse
-from gateway.database import RouteRead, RouteRow
 from gateway.door import Bounds, Door
 from gateway.keys import key_digest, new_key
 from gateway.ledger import Book
@@ -46,6 +45,7 @@ from gateway.protocol import GatewayProtocol
 from gateway.routes import RouteTable
 from gateway.runner import Runner
 from gateway.server import make_config
+from gateway.statements.routes import RouteRead, RouteRow
 
 _API_ID = "abcdefgh12345678"
 _ROUNDS, _CALLS, _TOGETHER = 500, 2, 10

@@ -15,19 +15,11 @@ from typing import Final
 import structlog
 
 from gateway.crash_note import clear_old_notes, read_note
-from gateway.database import (
-    Connection,
-    Database,
-    DayCount,
-    Incident,
-    StatementRefused,
-    close_ledger,
-    mark_gone,
-    served_version,
-    worker_of_ledger,
-    write_incidents,
-)
+from gateway.database import Connection, Database, StatementRefused
 from gateway.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
+from gateway.statements.incidents import Incident, served_version, write_incidents
+from gateway.statements.ledgers import DayCount, close_ledger, worker_of_ledger
+from gateway.statements.workers import mark_gone
 from runtime.faults import fault_point
 
 _log = structlog.get_logger("gateway.adoption")

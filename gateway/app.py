@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: what `GatewayProtocol` runs. Requests are begun, and mostly computed, without waiting.
+"""The gateway's HTTP side: an ASGI application whose requests are begun, and mostly computed, without waiting.
 
 `_at_once` is the table of checks, in its order; `_later` goes on where something has to be waited for. Whatever they
 end with passes `_decide`, which asks the present route once more, counts, and only then lets an answer go out.
@@ -101,7 +101,7 @@ class Call(Begun):
         self.request_id = request_id
         self.below = place.below
         self.endpoint = place.endpoint
-        self.headers: dict[bytes, bytes] = scope[HEADERS]
+        self.headers: dict[bytes, bytes] = scope[HEADERS] if HEADERS in scope else dict(scope["headers"])
         self.is_prediction = place.predicts and scope["method"] == "POST"
 
 
@@ -164,8 +164,8 @@ class Gateway:
         return begun.answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What `begin` left waiting, or what could not be written yet."""
-        begun: Begun = scope[BEGUN]
+        """ASGI. Goes on with what `begin` left waiting, or what could not be written yet."""
+        begun: Begun = scope[BEGUN] if BEGUN in scope else self.begin(scope)
         if begun.answer is None:
             call: Call = begun  # type: ignore[assignment]  # as above
             try:
@@ -180,7 +180,7 @@ class Gateway:
                 return
             finally:
                 self.leave(call)
-        if not scope[ANSWER](*begun.answer):
+        if ANSWER not in scope or not scope[ANSWER](*begun.answer):
             status, lines, body = begun.answer
             await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
             await send({"type": "http.response.body", "body": body})

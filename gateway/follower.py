@@ -14,21 +14,12 @@ from uuid import UUID
 import structlog
 
 from gateway.clock import Pulse, boot_ns
-from gateway.database import (
-    Connection,
-    Database,
-    DatabaseAway,
-    Heartbeat,
-    NoInterface,
-    StatementRefused,
-    insert_worker,
-    read_quarantined,
-    read_routes,
-    send_heartbeat,
-    wait_for_notifications,
-)
+from gateway.database import Connection, Database, DatabaseAway, NoInterface, StatementRefused
 from gateway.loading import ModelLoader
 from gateway.routes import RouteTable
+from gateway.statements.incidents import read_quarantined
+from gateway.statements.routes import read_routes, wait_for_notifications
+from gateway.statements.workers import Heartbeat, insert_worker, send_heartbeat
 from gateway.whoami import WorkerIdentity
 
 HEARTBEAT_S: Final = 1.0

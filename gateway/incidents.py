@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 import structlog
 
-from gateway.database import Database, Incident, StatementRefused, write_incidents
+from gateway.database import Database, StatementRefused
+from gateway.statements.incidents import Incident, write_incidents
 
 # `worker_crashed` also means: this version runs in a process of its own from now on.
 Kind = Literal["worker_crashed", "process_crashed", "memory", "timeout"]

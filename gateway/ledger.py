@@ -18,8 +18,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import structlog
 
-from gateway.database import Database, DayCount, LedgerClosed, close_ledger, mark_gone, write_counts
+from gateway.database import Database
 from gateway.ledger_file import FIRST_COUNT_WORD, LedgerFile
+from gateway.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.statements.workers import mark_gone
 from runtime.faults import fault_point
 
 COUNT_200: Final = 0

@@ -27,7 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from gateway.database import DayCount
+from gateway.statements.ledgers import DayCount
 from runtime.faults import fault_point
 
 SUFFIX: Final = ".ledger"

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from gateway.database import ModelLoad
 from gateway.incidents import IncidentLog
 from gateway.isolation import IsolatedModel
 from gateway.modelspec import ModelSpec
 from gateway.operators import obstacle_to_inline
 from gateway.predictor import ModelFailed, ModelLoadError, Predictor
+from gateway.statements.workers import ModelLoad
 from gateway.work_messages import ModelRef
 
 if TYPE_CHECKING:

@@ -13,18 +13,12 @@ from typing import Final
 
 import structlog
 
-from gateway.database import (
-    Database,
-    DatabaseAway,
-    LedgerClosed,
-    NoInterface,
-    Settlement,
-    answered_requests,
-    settle_quota,
-)
+from gateway.database import Database, DatabaseAway, NoInterface
 from gateway.ledger import Book
 from gateway.ledger_file import LedgerFile
 from gateway.problems import Problem
+from gateway.statements.ledgers import LedgerClosed
+from gateway.statements.quota import Settlement, answered_requests, settle_quota
 from runtime.faults import fault_point
 
 # How long a caller waits for somebody else's reservation to be given back, and how often the account looks.

@@ -15,10 +15,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from gateway.database import RouteRead, RouteRow
 from gateway.loading import LoadedModel, Version
 from gateway.quota import TrialAccount
 from gateway.slugs import slug
+from gateway.statements.routes import RouteRead, RouteRow
 from gateway.whitelist import Whitelist
 
 OPERATING: Final = "operating"

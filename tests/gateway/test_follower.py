@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from gateway import loading
-from gateway.database import RouteRead, RouteRow
 from gateway.predictor import ModelLoadError
 from gateway.routes import RouteTable
+from gateway.statements.routes import RouteRead, RouteRow
 from gateway.worker import EXIT_MISCONFIGURED, Worker
 from runtime.environment import Environment
 from tests.gateway.model_files import cancer, penguins

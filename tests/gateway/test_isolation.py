@@ -18,7 +18,7 @@ from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
 from gateway import follower, loading
 from gateway.batch import RUNNING, WAITING, BatchPool, Limits, Locks
-from gateway.database import Connection, DatabaseAway, RouteRead
+from gateway.database import Connection, DatabaseAway
 from gateway.engines import ModelLoadError
 from gateway.incidents import IncidentLog
 from gateway.isolation import REQUESTS_AT_ONCE
@@ -26,6 +26,7 @@ from gateway.loading import LoadedModel, ModelLoader, Version
 from gateway.operators import obstacle_to_inline
 from gateway.problems import Problem
 from gateway.spool import Spool
+from gateway.statements.routes import RouteRead
 from gateway.work_messages import ModelRef, Predict
 from gateway.worker import Worker
 from runtime.environment import Environment

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.adoption import adopt_ownerless
-from gateway.database import Database, DatabaseAway, DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.database import Database, DatabaseAway
 from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
 from gateway.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
+from gateway.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
 from tests.gateway.serving import Rows
 
 API, OTHER = "a" * 16, "b" * 16
