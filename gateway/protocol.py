@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
+import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _MINDED: Final = frozenset({b"expect", b"transfer-encoding"})
 _VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line without a version, which has no headers
+
+_log = structlog.get_logger("gateway.protocol")
 
 
 class _Refused(Exception):
@@ -148,6 +151,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.is_deaf or (self.cycle is not None and self.cycle.more_body):
             self._leave()
         else:
+            self.is_deaf = True  # what was read meanwhile may still wait for its turn
             self._socket.close()
 
     def _leave(self) -> None:
@@ -432,7 +436,11 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if not cycle.more_body:
             cycle.scope[BODY] = bytes(cycle.body)
-        begun = self._gateway.begin(cycle.scope)
+        try:
+            begun = self._gateway.begin(cycle.scope)
+        except Exception:  # noqa: BLE001  (as in `answer`)
+            self._fail(cycle)
+            return
         if begun.is_waiting:
             self._go_on(cycle, begun)
         else:
@@ -446,10 +454,26 @@ class GatewayProtocol(HttpToolsProtocol):
     def answer(self, cycle: Exchange, begun: Begun) -> None:
         """The turn of a request that did not have to wait has come."""
         try:
+            if cycle.disconnected:  # something malformed came in the same turn and was answered in its place
+                return
             if not cycle.answer(*self._gateway.finish(begun)):
                 self._go_on(cycle, begun)
+        except Exception:  # noqa: BLE001  (whatever it was, the client gets an answer and the log the trace)
+            self._fail(cycle)
         finally:
             self._gateway.leave(begun)
+
+    def _fail(self, cycle: Exchange) -> None:
+        """The fault is ours: 500, and no further request."""
+        _log.exception("request_failed")
+        if cycle.response_started:
+            self.abort()
+            return
+        cycle.response_started = cycle.response_complete = True
+        self.cycle, self._in_head = cycle, False
+        self.pipeline.clear()
+        self._socket.write(self._door.refuse("internal_error", ""))
+        self._leave()
 
     def write_answer(self, cycle: Exchange, status: int, lines: bytes, body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go.

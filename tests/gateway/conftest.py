@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import secrets
@@ -19,6 +20,11 @@ from tests.gateway.model_files import Made
 from tests.gateway.serving import Caller, Rows, running_worker
 
 Load = Callable[[Made], Predictor]
+
+
+def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A module may name the loop its tests run on as its `new_event_loop`."""
+    return {"loop": getattr(item.module, "new_event_loop", asyncio.new_event_loop)}
 
 
 @pytest.fixture(scope="session")
