@@ -86,6 +86,7 @@ class Call(Begun):
 
     # Until something else is known.
     outcome: Reply | Problem | None = None
+    is_too_much = False  # for the event loop
     model: LoadedModel
     dialect: Dialect
     cell: Cell | None = None
@@ -154,6 +155,7 @@ class Gateway:
             call.outcome = _refusal(call, error)
         if call.outcome is None:
             call.is_waiting = True
+            self._enter(call)
         return call
 
     def finish(self, begun: Begun) -> Answer:
@@ -165,7 +167,9 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Goes on with what `begin` left waiting, or what could not be written yet."""
-        begun: Begun = scope[BEGUN] if BEGUN in scope else self.begin(scope)
+        # They name each other: left in the scope they would stay in memory until the collector comes.
+        begun: Begun = scope.pop(BEGUN) if BEGUN in scope else self.begin(scope)
+        answer_with = scope.pop(ANSWER, None)
         if begun.answer is None:
             call: Call = begun  # type: ignore[assignment]  # as above
             try:
@@ -180,7 +184,7 @@ class Gateway:
                 return
             finally:
                 self.leave(call)
-        if ANSWER not in scope or not scope[ANSWER](*begun.answer):
+        if answer_with is None or not answer_with(*begun.answer):
             status, lines, body = begun.answer
             await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
             await send({"type": "http.response.body", "body": body})
@@ -207,7 +211,7 @@ class Gateway:
         self._check_method(call)  # 405 method_not_allowed
         self._check_length(call)  # 413 payload_too_large
         call.dialect = dialects.choose(call.below, call.headers)  # 415 unsupported_media_type
-        self._enter(call)  # 429 too_many_requests
+        self._check_crowd(route)  # 429 too_many_requests
         predictor, body = model.predictor, call.scope.get(BODY)
         if predictor is None or body is None or len(body) > self._inline_body_bytes or route.is_trial:
             return None
@@ -224,11 +228,13 @@ class Gateway:
         if call.endpoint is not None and call.endpoint.page is not None:
             return self._made_page(call, call.endpoint.page)
         model.is_used = True
-        body = await self._body(call, receive)  # 413, when no length was announced
+        body: bytes | Spool | None = call.scope.get(BODY)  # of a client that has left since, too
+        if not isinstance(body, bytes) or len(body) > self._inline_body_bytes:
+            body = await self._body(call, receive)  # 413, when no length was announced
         if b"content-encoding" in call.headers and isinstance(body, bytes):
             body = await self._inflated(call, body, receive)  # 400 malformed_body
         predictor = model.predictor
-        if predictor is None or not isinstance(body, bytes):
+        if predictor is None or not isinstance(body, bytes) or call.is_too_much:
             return await self._elsewhere(call, model, body)  # 500 model_failed, 504 model_timeout, and those below
         decoded = call.dialect.decode(body, predictor)  # 400 malformed_body, 422 invalid_rows
         if call.route.is_trial:
@@ -238,6 +244,7 @@ class Gateway:
     def _computed(self, call: Call, predictor: Predictor, decoded: Decoded) -> Reply | None:
         """None if it takes too long here, where all other requests wait for it."""
         if decoded.table.n_rows * decoded.row_predictions * call.model.row_s > INLINE_WORK_S:
+            call.is_too_much = True
             return None
         cell = _cell(call)
         cell.counts[IN_CALL] = cell.index  # who adopts the ledger of a crashed worker sees whose model it was
@@ -276,7 +283,7 @@ class Gateway:
         if not page.is_open:
             call.model = model = _model(route)
             if model.spec is None or (model.predictor is None and not model.is_isolated):
-                self._enter(call)  # 429 too_many_requests
+                self._check_crowd(route)  # 429 too_many_requests
                 return None
         return self._made_page(call, page)
 
@@ -432,12 +439,14 @@ class Gateway:
     def _too_large(self) -> Problem:
         return Problem("payload_too_large", f"A body may have at most {self._limits.max_body_bytes} bytes.")
 
-    def _enter(self, call: Call) -> None:
-        state = call.route.state
-        if state.in_progress >= REQUESTS_IN_PROGRESS:
+    def _check_crowd(self, route: Route) -> None:
+        if route.state.in_progress >= REQUESTS_IN_PROGRESS:
             raise Problem("too_many_requests")
-        state.in_progress += 1
-        call.entered = state
+
+    def _enter(self, call: Call) -> None:
+        """What waits is in progress beside others. What does not wait never is."""
+        call.entered = call.route.state
+        call.entered.in_progress += 1
 
     async def _body(self, call: Call, receive: Receive) -> bytes | Spool:
         """The whole of it: in memory if it is small, else on disk."""

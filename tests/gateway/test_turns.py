@@ -6,6 +6,8 @@ event loop that workers run on: uvloop raises where asyncio's own forgives, as f
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +17,8 @@ import structlog
 import uvloop
 
 from drills.harmful import looping
-from gateway.app import Gateway
+from gateway.app import REQUESTS_IN_PROGRESS, Call, Gateway
+from gateway.dialects.json_intake import JsonIntake
 from gateway.protocol import GatewayProtocol
 from gateway.routes import ApiState
 from gateway.worker import Worker
@@ -120,3 +123,74 @@ async def test_a_fault_of_ours_is_500_and_harms_no_other(
             assert (await other.answer()).status == 200
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["request_failed"]
     assert state_of(served, api).in_progress == 0
+
+
+async def test_a_request_that_waits_for_nothing_takes_no_place(served: Served, api: Api) -> None:
+    """Those of one turn are begun before the first is answered, but they are not in progress beside each other."""
+    state_of(served, api).in_progress = REQUESTS_IN_PROGRESS - 2
+    async with (
+        both_ends(served) as (client, first),
+        both_ends(served) as (other, second),
+        both_ends(served) as (
+            third_client,
+            third,
+        ),
+    ):
+        for connection in (first, second, third):
+            connection.data_received(head(api) + api.body)
+
+        assert [(await one.answer()).status for one in (client, other, third_client)] == [200] * 3
+    assert state_of(served, api).in_progress == REQUESTS_IN_PROGRESS - 2
+
+
+async def test_who_leaves_before_a_request_goes_on_in_its_task_is_counted(
+    served: Served, rows: Rows, isolated: Api
+) -> None:
+    async with both_ends(served) as (_, connection):
+        connection._socket.abort()  # the reset is seen in the turn of the request
+        connection.data_received(head(isolated) + isolated.body)
+        served.server.door.turn.run()
+        assert served.worker.book.requests_in_flight == 1
+    await until(lambda: served.worker.book.requests_in_flight == 0)
+
+    assert state_of(served, isolated).answers == {200: 1}
+
+
+async def test_a_request_that_had_to_wait_leaves_nothing_for_the_garbage_collector(
+    served: Served, isolated: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[weakref.ref[Call]] = []
+    begin = Gateway.begin
+
+    def noted(app: Gateway, scope: dict[str, object]) -> object:
+        begun = begin(app, scope)
+        calls.append(weakref.ref(begun))
+        return begun
+
+    monkeypatch.setattr(Gateway, "begin", noted)
+    async with both_ends(served) as (client, _):
+        gc.disable()
+        try:
+            client.send(head(isolated) + isolated.body)
+            assert (await client.answer()).status == 200
+            await until(lambda: calls[0]() is None)
+        finally:
+            gc.enable()
+
+
+async def test_work_that_goes_elsewhere_is_decoded_here_once(
+    served: Served, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_of(served, api).models[api.version_id].row_s = 1.0
+    decoded, decode = [], JsonIntake.quick_table
+
+    def noted(intake: JsonIntake, *given: object) -> object:
+        decoded.append(intake)
+        return decode(intake, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(JsonIntake, "quick_table", noted)
+    async with both_ends(served) as (client, _):
+        client.send(head(api), api.body)
+
+        assert (await client.answer()).status == 200
+    assert len(decoded) == 1
