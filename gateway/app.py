@@ -64,7 +64,7 @@ class Place(msgspec.Struct, frozen=True):
     predicts: bool
 
 
-@lru_cache(maxsize=256)  # times 4 KB, the longest that paths may be
+@lru_cache(maxsize=256)  # times 32 KB at most: a path of four thousand characters, and what is below the base
 def _place(path: str) -> Place | None:
     """None for a path that belongs to no API."""
     if not path.startswith(_APIS):

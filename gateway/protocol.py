@@ -93,6 +93,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unread = 0  # bytes of the present answer, at `since`
         self._is_collecting = False  # requests of the present read are answered once it is parsed
         self._next: Exchange | None = None
+        self._in_task: Exchange | None = None  # the request that went on in a task last
         self._exit: Exit
         self._gateway = cast("Gateway", config.loaded_app)
         self._turn = door.turn
@@ -113,6 +114,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._turn.run()
         self._door.connections.discard(self)
         self.is_deaf = True
+        if self._in_task is not None:
+            self._in_task.disconnected = True  # uvicorn tells the last of a pipeline only
+            self._in_task.message_event.set()
+            self._in_task = None
         super().connection_lost(exc)
         # A connection is part of circles, and would stay in memory, with all it holds, until the collector comes.
         self._exit.close = self._socket.close
@@ -126,6 +131,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if cycle is not None and cycle.response_complete and not self.pipeline and not self._in_head:
             cycle.body = bytearray()
             cycle.scope = _NO_SCOPE
+            self._in_task = None
             self.headers, self.url = _NO_TRAILERS, b""
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns nothing, which closes at once
@@ -449,6 +455,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _go_on(self, cycle: Exchange, begun: Begun) -> None:
         cycle.scope[BEGUN] = begun
         cycle.scope[ANSWER] = cycle.answer
+        self._in_task = cycle
         super()._start_asgi_task(cycle, self.app)
 
     def answer(self, cycle: Exchange, begun: Begun) -> None:
@@ -521,7 +528,7 @@ class GatewayProtocol(HttpToolsProtocol):
         return any(name == b"transfer-encoding" for name, _ in self.cycle.scope["headers"])
 
 
-@lru_cache(maxsize=256)  # times 4 KB, the longest that they may be
+@lru_cache(maxsize=256)  # times 20 KB at most: a URL of 4 KB, and a path that may need four bytes a character
 def _path(url: bytes) -> str:
     """Of a request line. Raises httptools' own error, as the parser does."""
     path = httptools.parse_url(url).path.decode("ascii")

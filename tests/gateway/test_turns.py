@@ -156,6 +156,20 @@ async def test_who_leaves_before_a_request_goes_on_in_its_task_is_counted(
     assert state_of(served, isolated).answers == {200: 1}
 
 
+async def test_who_leaves_with_requests_in_his_pipeline_is_not_written_to(
+    served: Served, isolated: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with both_ends(served) as (_, connection):
+        connection.data_received((head(isolated) + isolated.body) * 2)
+        served.server.door.turn.run()
+        connection._socket.abort()
+    await until(lambda: served.worker.book.requests_in_flight == 0)
+    await until(lambda: not served.server.server_state.tasks)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+    assert state_of(served, isolated).answers == {200: 1}
+
+
 async def test_a_request_that_had_to_wait_leaves_nothing_for_the_garbage_collector(
     served: Served, isolated: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
