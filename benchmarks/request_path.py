@@ -63,6 +63,9 @@ class _Constant(Begun):
     def finish(self, begun: Begun) -> Answer:
         return self.answer
 
+    def leave(self, begun: Begun) -> None:
+        """There is nothing to give back."""
+
 
 class _Socket:
     """A transport whose other end reads nothing; each answer goes through the kernel once and comes back."""
