@@ -3,12 +3,15 @@ nothing that must not happen twice does, and the callers of the API that is bein
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from drills.apis import DrillApi
 from drills.client import load
 from drills.console import Person, state_word
 from drills.ground import Ground, Site
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from runtime.installation import InstallationFailed
 
 LAUNCH = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.confirm", "build.complete")
 UPDATE = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.take-over", "build.complete")
@@ -84,12 +87,11 @@ def _die_at_each(report: Report, site: Site, steps: list[str]) -> None:
         died = until(lambda: not site.is_armed(step) and not site.worker.is_running, 60)  # noqa: B023
         report.must(died is not None, f"the worker came by {step}")
         site.disarm(step)
-        if following and following != "settle.committed":
+        if following:
             site.arm(following)
         if died is not None:
-            site.start("worker")
-        if following == "settle.committed":
-            site.arm(following)
+            with suppress(InstallationFailed):  # it may come by the next step before it is seen to be ready
+                site.start("worker")
 
 
 def _once(report: Report, site: Site, api_id: str, *verbs: str) -> None:
