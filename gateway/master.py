@@ -184,6 +184,7 @@ class Master:
         self._slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
+        self._is_roll_wanted = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -216,15 +217,19 @@ class Master:
             await asyncio.wait(late, timeout=1.0)
 
     def _roll(self) -> None:
+        """Asked while one is under way: again after it, because some workers may be replaced already."""
+        self._is_roll_wanted = True
         if self._rolling is None or self._rolling.done():
             self._rolling = asyncio.create_task(self._replace_all())
 
     async def _replace_all(self) -> None:
         """One slot after the other, so that most workers serve at any time."""
-        _log.info("rolling_restart_begun")
-        for slot in self._slots:
-            await slot.replace()
-        _log.info("rolling_restart_ended")
+        while self._is_roll_wanted:
+            self._is_roll_wanted = False
+            _log.info("rolling_restart_begun")
+            for slot in self._slots:
+                await slot.replace()
+            _log.info("rolling_restart_ended")
 
     # --- metrics ---
 

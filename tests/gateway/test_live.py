@@ -190,6 +190,19 @@ async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Rows, api
     await until(lambda: counted(tables, api) == client.answered)
 
 
+async def test_a_restart_asked_for_while_one_is_under_way_follows_it(live: Stack) -> None:
+    """Some workers may have been replaced before whatever it was asked for."""
+    os.kill(live.gateway.pid, signal.SIGHUP)
+    await until(lambda: "rolling_restart_begun" in live.gateway.log())
+    replaced_next = worker_pids(live)
+    for _ in range(2):
+        os.kill(live.gateway.pid, signal.SIGHUP)
+    await until(lambda: live.gateway.log().count("rolling_restart_ended") == 2, timeout_s=60)
+
+    assert live.gateway.log().count("rolling_restart_begun") == 2
+    assert not set(replaced_next) & set(worker_pids(live))
+
+
 async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tables: Rows) -> None:
     """The old worker still serves; callers of the new one would wait for each model that is loaded before theirs."""
     n_apis = 20
