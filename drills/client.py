@@ -39,16 +39,11 @@ class Answer(NamedTuple):
 
 @dataclass
 class Client:
-    """`cut`: requests whose connection ended before the answer was complete; `opened`: connections that were made.
-
-    After `calls_a_connection` answers another one is made: connections stay with their worker, so that in time a worker
-    that is killed more often than others would have none.
-    """
+    """`cut`: requests whose connection ended before the answer was complete; `opened`: connections that were made."""
 
     url: str
     request: bytes
     pause_s: float = 0.0
-    calls_a_connection: int | None = None
     log: list[Answer] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
     cut: int = 0
@@ -83,12 +78,8 @@ class Client:
                 await asyncio.sleep(0.02)
                 continue
             self.opened += 1
-            calls = 0
             try:
                 while not self._is_stopping and await self._call(reader, writer):
-                    calls += 1
-                    if calls == self.calls_a_connection:
-                        break
                     if self.pause_s:
                         await asyncio.sleep(self.pause_s)
             finally:
@@ -148,13 +139,7 @@ async def calling(
 
 @contextmanager
 def load(
-    url: str,
-    api: Target,
-    *,
-    connections: int = 6,
-    body: bytes | None = None,
-    pause_s: float = 0.005,
-    calls_a_connection: int | None = None,
+    url: str, api: Target, *, connections: int = 6, body: bytes | None = None, pause_s: float = 0.005
 ) -> Iterator[Client]:
     """The same from a thread of its own, at a moderate pace: the drills' machine has other work."""
     client: list[Client] = []
@@ -162,7 +147,6 @@ def load(
 
     async def call() -> None:
         async with calling(url, api, connections=connections, body=body, pause_s=pause_s) as made:
-            made.calls_a_connection = calls_a_connection
             client.append(made)
             is_calling.set()
             await asyncio.to_thread(is_over.wait)

@@ -31,7 +31,7 @@ SMALL_FILES_BYTES = FILE_BYTES - 50_000
 def ledgers(ground: Ground, report: Report, scale: Scale) -> None:
     with ground.site("gateway") as site:
         with (
-            load(site.gateway_url, site.official, pause_s=0.01, calls_a_connection=100) as client,
+            load(site.gateway_url, site.official, pause_s=0.01) as client,
             load(site.gateway_url, site.trial, connections=2, pause_s=0.05) as trial,
         ):
             until(lambda: client.answered > 50 and trial.answered > 5, 30)
