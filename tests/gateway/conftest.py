@@ -16,8 +16,9 @@ import pytest
 from gateway.predictor import Predictor
 from gateway.worker import Worker
 from runtime.environment import Environment, read_environment
-from tests.gateway.model_files import Made
-from tests.gateway.serving import Caller, Rows, running_worker
+from tests.gateway.model_files import Made, cancer
+from tests.gateway.raw_http import QUICK, Served, serving
+from tests.gateway.serving import Api, Caller, Rows, loaded, running_worker
 
 Load = Callable[[Made], Predictor]
 
@@ -74,3 +75,18 @@ async def worker(gateway_env: Environment) -> AsyncIterator[Worker]:
 def call(worker: Worker) -> Caller:
     """Calls that worker."""
     return Caller(worker)
+
+
+@pytest.fixture
+async def served(worker: Worker) -> AsyncIterator[Served]:
+    """The worker behind its own HTTP server, with bounds that are quick to reach."""
+    async with serving(worker, QUICK) as running:
+        yield running
+
+
+@pytest.fixture
+async def api(rows: Rows, worker: Worker) -> Api:
+    """A classifier of one matrix that the worker has loaded."""
+    made = rows.api(cancer())
+    await loaded(worker, made)
+    return made

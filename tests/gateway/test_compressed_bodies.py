@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -19,19 +19,6 @@ from tests.gateway.raw_http import QUICK, Answered, Client, Served, head, servin
 from tests.gateway.serving import Api, Caller, Rows, loaded, until
 
 LIMIT = 50_000_000
-
-
-@pytest.fixture
-async def served(worker: Worker) -> AsyncIterator[Served]:
-    async with serving(worker, QUICK) as running:
-        yield running
-
-
-@pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
-    made = rows.api(cancer())
-    await loaded(worker, made)
-    return made
 
 
 def many_rows(api: Api, number: int) -> bytes:

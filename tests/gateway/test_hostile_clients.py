@@ -10,7 +10,6 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,20 +25,6 @@ from runtime.environment import read_environment
 from tests.gateway.model_files import cancer, matrix_spec, passing_on
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Rows, ended, loaded, running_worker, until
-
-
-@pytest.fixture
-async def served(worker: Worker) -> AsyncIterator[Served]:
-    async with serving(worker, QUICK) as running:
-        yield running
-
-
-@pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
-    made = rows.api(cancer())
-    await loaded(worker, made)
-    return made
-
 
 # --- what is no HTTP ---
 

@@ -22,7 +22,6 @@ from gateway.dialects.json_intake import JsonIntake
 from gateway.protocol import GatewayProtocol
 from gateway.routes import ApiState
 from gateway.worker import Worker
-from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Rows, loaded, until
 
@@ -33,13 +32,6 @@ new_event_loop = uvloop.new_event_loop
 async def served(worker: Worker) -> AsyncIterator[Served]:
     async with serving(worker, QUICK) as running, running.connected():  # so that no other connection is alone
         yield running
-
-
-@pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
-    made = rows.api(cancer())
-    await loaded(worker, made)
-    return made
 
 
 @pytest.fixture
