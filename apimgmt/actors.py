@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from apimgmt.errors import NotAllowed, Refused
 from apimgmt.roles import HOLDERS, INSTALLER
-from gateway.client_address import BadForwardedFor, ClientAddresses
+from contract.client_address import BadForwardedFor, ClientAddresses
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from apimgmt import services
 from apimgmt.actors import actor_of, role_of
 from apimgmt.errors import Refused
+from apimgmt.lifecycle import services
 from apimgmt.models import ApiEvent, GatewayWorker, Model, ModelVersion, PredictionAPI, WhitelistEntry, Workspace
 from apimgmt.roles import ADMINISTRATOR, DISMISS_WORKER, INSTALLER, ROLE_LABELS, UNLOCK
 from apimgmt.selectors import apis_visible_to, workspaces_visible_to

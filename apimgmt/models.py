@@ -206,7 +206,7 @@ class PredictionAPI(models.Model):
 
 
 class WhitelistEntry(models.Model):
-    """One network that may call one API, in canonical notation (`gateway.networks`): 192.0.2.7/32, 2001:db8::/64."""
+    """One network that may call one API, in canonical notation (`contract.networks`): 192.0.2.7/32, 2001:db8::/64."""
 
     api = models.ForeignKey(PredictionAPI, on_delete=models.CASCADE, related_name="whitelist", verbose_name="API")
     network = models.CharField(_("network"), max_length=43)

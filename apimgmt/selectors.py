@@ -11,9 +11,10 @@ from django.db.models import Max, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from apimgmt import lifecycle
 from apimgmt.actors import Actor
-from apimgmt.confirmation import counting_workers
+from apimgmt.lifecycle import transitions
+from apimgmt.lifecycle.confirmation import counting_workers
+from apimgmt.lifecycle.options import launch_refusal
 from apimgmt.models import (
     ApiEvent,
     ApiType,
@@ -27,7 +28,6 @@ from apimgmt.models import (
     TrialQuota,
     Workspace,
 )
-from apimgmt.options import launch_refusal
 from apimgmt.roles import HOLDERS
 
 Person = User | AnonymousUser
@@ -105,13 +105,13 @@ def current_api(model: Model) -> PredictionAPI | None:
 
 def actions(api: PredictionAPI, actor: Actor) -> dict[str, Action]:
     """What this person may do with the API now, for every verb of the transition table but launch."""
-    return {verb: _action(api, verb, actor) for verb in lifecycle.MOVES if verb != "launch"}
+    return {verb: _action(api, verb, actor) for verb in transitions.MOVES if verb != "launch"}
 
 
 def _action(api: PredictionAPI, verb: str, actor: Actor) -> Action:
-    permission = lifecycle.MOVES[verb].permission
+    permission = transitions.MOVES[verb].permission
     reason = None if actor.may(permission) else str(HOLDERS[permission])
-    reason = lifecycle.refusal(api, verb) or reason
+    reason = transitions.refusal(api, verb) or reason
     if reason is None and verb == "update" and newest_version_number(api.model) == api.version.number:
         reason = _("The newest version is served already.")
     if reason is None and verb == "upgrade":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from apimgmt import building, ledgers, settling
+from apimgmt.lifecycle import builds, reconciling
+from apimgmt.stats import folding
 from console.celery import app
 
 # A hint just sent is left alone for this long before the sweep queues the work again.
@@ -18,7 +19,7 @@ SETTLE_WAIT_S = 2.0
 @shared_task
 def run_build(build_id: int) -> None:
     """Run one build to its end."""
-    building.run_build(build_id)
+    builds.run_build(build_id)
 
 
 @shared_task
@@ -27,24 +28,24 @@ def settle(api_id: str) -> None:
 
     Not for long: a silent gateway worker must not keep every thread here from builds.
     """
-    settling.settle_api(api_id, SETTLE_WAIT_S)
+    reconciling.settle_api(api_id, SETTLE_WAIT_S)
 
 
 @shared_task(expires=10)
 def sweep() -> None:
     """Find work that no task is doing: builds whose worker died, changes that are not confirmed yet."""
-    for build_id in building.unattended_build_ids(older_than_s=SWEEP_GRACE_S):
+    for build_id in builds.unattended_build_ids(older_than_s=SWEEP_GRACE_S):
         run_build.delay(build_id)
-    for api_id in settling.unsettled_api_ids():
-        settling.settle_once(api_id)
+    for api_id in reconciling.unsettled_api_ids():
+        reconciling.settle_once(api_id)
 
 
 @shared_task(expires=60)
 def fold_ledgers() -> None:
     """Fold what closed gateway ledgers left in RequestStat."""
-    while ledgers.fold_closed_ledgers():
+    while folding.fold_closed_ledgers():
         continue
-    ledgers.forget_the_gone()
+    folding.forget_the_gone()
 
 
 @app.on_after_finalize.connect

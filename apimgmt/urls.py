@@ -6,7 +6,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from apimgmt.views import accounts, api, deeds, docs, history, models, registration, whitelist
+from apimgmt.views import accounts, actions, api, docs, history, models, registration, whitelist
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="model-list"), name="home"),
@@ -23,17 +23,17 @@ urlpatterns = [
     path("models/<int:model_id>/api/launch/", api.launch, name="api-launch"),
     path("models/<int:model_id>/api/send-row/", api.send_row, name="api-send-row"),
     path("models/<int:model_id>/api/whitelist/", whitelist.whitelist, name="api-whitelist"),
-    path("models/<int:model_id>/api/description/", deeds.description, name="api-description"),
-    path("models/<int:model_id>/api/key/", deeds.key, name="api-key"),
-    path("models/<int:model_id>/api/key/roll/", deeds.roll, name="api-roll"),
-    path("models/<int:model_id>/api/stop/", deeds.stop, name="api-stop"),
-    path("models/<int:model_id>/api/start/", deeds.start, name="api-start"),
-    path("models/<int:model_id>/api/cancel/", deeds.cancel, name="api-cancel"),
-    path("models/<int:model_id>/api/update/", deeds.update, name="api-update"),
-    path("models/<int:model_id>/api/upgrade/", deeds.upgrade, name="api-upgrade"),
-    path("models/<int:model_id>/api/lock/", deeds.lock, name="api-lock"),
-    path("models/<int:model_id>/api/delete/", deeds.delete, name="api-delete"),
+    path("models/<int:model_id>/api/description/", actions.description, name="api-description"),
+    path("models/<int:model_id>/api/key/", actions.key, name="api-key"),
+    path("models/<int:model_id>/api/key/roll/", actions.roll, name="api-roll"),
+    path("models/<int:model_id>/api/stop/", actions.stop, name="api-stop"),
+    path("models/<int:model_id>/api/start/", actions.start, name="api-start"),
+    path("models/<int:model_id>/api/cancel/", actions.cancel, name="api-cancel"),
+    path("models/<int:model_id>/api/update/", actions.update, name="api-update"),
+    path("models/<int:model_id>/api/upgrade/", actions.upgrade, name="api-upgrade"),
+    path("models/<int:model_id>/api/lock/", actions.lock, name="api-lock"),
+    path("models/<int:model_id>/api/delete/", actions.delete, name="api-delete"),
     path("models/<int:model_id>/api/history/", history.api_history, name="api-history"),
-    path("models/<int:model_id>/api/workers/<str:worker_id>/dismiss/", deeds.dismiss, name="worker-dismiss"),
+    path("models/<int:model_id>/api/workers/<str:worker_id>/dismiss/", actions.dismiss, name="worker-dismiss"),
     path("docs/inference-api/", docs.inference_docs, name="inference-docs"),
 ]

@@ -25,7 +25,7 @@ from benchmarks.measure import CONNECTIONS, Series, Subject, interleaved, run_on
 from benchmarks.neighbour import measure_neighbour
 from benchmarks.references import CannotInstall, Reference, References
 from benchmarks.report import Results, Variants, render
-from runtime.environment import PROJECT_DIR
+from contract.settings import PROJECT_DIR
 
 WORKERS = 2
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.modelspec import Column, InputLayout, ModelSpec
+from contract.model_spec import Column, InputLayout, ModelSpec
 
 TREES = 100
 

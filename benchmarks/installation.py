@@ -23,10 +23,10 @@ from psycopg.types.json import Jsonb
 from benchmarks.bench_models import BenchModel
 from benchmarks.load import Target
 from benchmarks.processes import ServerProcess, clean_environment
-from gateway.keys import key_digest, new_key
-from gateway.modelspec import spec_to_json
+from contract.api_keys import key_digest, new_key
+from contract.model_spec import spec_to_json
+from contract.settings import PROJECT_DIR, Environment, read_environment
 from runtime.embedded import Postgres, Tuning, free_port, make_private_folders
-from runtime.environment import PROJECT_DIR, Environment, read_environment
 from runtime.processes import wait_until
 
 LOOPBACK_NETWORK = "127.0.0.0/8"

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway import dialects
-from gateway.modelspec import ModelSpec, spec_from_json
-from gateway.predictor import Predictor
-from gateway.reasons import Reasoner
-from runtime.environment import PROJECT_DIR
+from contract.model_spec import ModelSpec, spec_from_json
+from contract.settings import PROJECT_DIR
+from inference import formats
+from inference.predictor import Predictor
+from inference.reasons import Reasoner
 
 _MODELS = ("breast_cancer", "penguins", "diabetes")
 _ROUNDS, _CALLS = 60, 100
@@ -67,7 +67,7 @@ def _pairs(predictor: Predictor) -> list[tuple[str, Work, Work]]:
 
 
 def _sample(anchor: str, spec: ModelSpec) -> bytes:
-    return next(one for one in dialects.FORMATS if one.anchor == anchor).sample(spec)
+    return next(one for one in formats.FORMATS if one.anchor == anchor).sample(spec)
 
 
 def _named(predictor: Predictor, spec: ModelSpec, *, has_reasons: bool) -> Work:
@@ -80,7 +80,7 @@ def _named(predictor: Predictor, spec: ModelSpec, *, has_reasons: bool) -> Work:
 
 def _request(predictor: Predictor, path: str, body: bytes) -> Work:
     def work() -> object:
-        dialect = dialects.choose(path, _HEADERS)
+        dialect = formats.choose(path, _HEADERS)
         decoded = dialect.decode(body, predictor)
         return dialect.encode(predictor.predict(decoded.table), decoded, predictor, "1")
 

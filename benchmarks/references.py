@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.bench_models import BenchModel
 from benchmarks.load import HERE, Target
 from benchmarks.processes import ServerProcess, clean_environment
-from gateway.modelspec import spec_to_json
+from contract.model_spec import spec_to_json
+from contract.settings import PROJECT_DIR
 from runtime.embedded import free_port
-from runtime.environment import PROJECT_DIR
 from runtime.processes import wait_until
 
 ENVIRONMENTS = PROJECT_DIR / "var" / "bench"

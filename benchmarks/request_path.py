@@ -29,23 +29,23 @@ from benchmarks.bench_models import BenchModel, train
 from benchmarks.servers.bare import BODY as BARE_BODY
 from benchmarks.servers.bare import HEADERS as BARE_HEADERS
 from benchmarks.servers.bare import app as bare_app
-from gateway import dialects
-from gateway.answers import Answer, header_lines
-from gateway.app import Begun, Gateway
-from gateway.batch import Limits
-from gateway.client_address import ClientAddresses
-from gateway.clock import Pulse
-from gateway.door import Bounds, Door
-from gateway.keys import key_digest, new_key
-from gateway.ledger import Book
-from gateway.loading import LoadedModel
-from gateway.modelspec import spec_to_json
-from gateway.predictor import Predictor
-from gateway.protocol import GatewayProtocol
-from gateway.routes import RouteTable
-from gateway.runner import Runner
-from gateway.server import make_config
-from gateway.statements.routes import RouteRead, RouteRow
+from contract.api_keys import key_digest, new_key
+from contract.client_address import ClientAddresses
+from contract.model_spec import spec_to_json
+from gateway.db.statements.routes import RouteRead, RouteRow
+from gateway.http.connections import Bounds, Door
+from gateway.http.protocol import GatewayProtocol
+from gateway.http.responses import Answer, header_lines
+from gateway.http.server import make_config
+from gateway.models.batch import Limits
+from gateway.models.loader import LoadedModel
+from gateway.models.runner import Runner
+from gateway.request.app import Begun, Gateway
+from gateway.routing.routes import RouteTable
+from gateway.routing.serving_lease import Pulse
+from gateway.usage.ledger import Book
+from inference import formats
+from inference.predictor import Predictor
 
 _API_ID = "abcdefgh12345678"
 _ROUNDS, _CALLS, _TOGETHER = 500, 2, 10
@@ -116,7 +116,7 @@ async def _stages(model: BenchModel, folder: Path, loop: asyncio.AbstractEventLo
     app = _gateway(model, predictor, key, folder)
     body = msgspec.json.encode({"rows": [model.spec.sample]})
     request = _request(key, body)
-    json = dialects.choose("predict", _HEADERS)
+    json = formats.choose("predict", _HEADERS)
     decoded = json.decode(body, predictor)
     prediction = predictor.predict(decoded.table)
     door = Door(Bounds(), lambda code, detail: b"")

@@ -1,4 +1,4 @@
-"""Django settings. Everything that differs between machines comes from `runtime.environment`."""
+"""Django settings. Everything that differs between machines comes from `contract.settings`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
-from runtime.connections import NotRunning, broker_url, database_url
-from runtime.environment import BadEnvironment, read_environment
-from runtime.secret_files import secret_key
+from contract.connections import NotRunning, broker_url, database_url
+from contract.secret_files import secret_key
+from contract.settings import BadEnvironment, read_environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

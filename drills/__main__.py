@@ -9,8 +9,8 @@ import traceback
 from pathlib import Path
 
 from drills.catalogue import DRILLS
-from drills.ground import Ground
 from drills.report import Report, Scale, remarks, table
+from drills.testbed import Ground
 
 
 def main() -> int:

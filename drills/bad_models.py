@@ -13,10 +13,10 @@ from drills.by_sql import Api, Rows
 from drills.client import Client, load
 from drills.console import Person, words
 from drills.graphs import Made
-from drills.ground import Ground, Site
 from drills.harmful import POISON, allocating, dividing, looping
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site
 
 NEIGHBOUR_P99_S = 0.02
 CALLERS = 20

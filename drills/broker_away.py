@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from drills.client import load
 from drills.console import Person, state_word, words
-from drills.ground import Ground, Site
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site
 
 
 def broker_away(ground: Ground, report: Report, scale: Scale) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from contract.api_keys import key_digest, new_key
+from contract.model_spec import ModelSpec, spec_to_json
 from drills.graphs import Made
-from gateway.keys import key_digest, new_key
-from gateway.modelspec import ModelSpec, spec_to_json
 
 EVERYBODY = ("0.0.0.0/0",)
 

@@ -8,13 +8,13 @@ from drills.bad_models import bad_models
 from drills.broker_away import broker_away
 from drills.closing import closing
 from drills.frozen_worker import frozen_worker
-from drills.ground import Ground
 from drills.kill_builder import kill_builder
 from drills.kill_database import kill_database
 from drills.kill_gateway import kill_gateway
 from drills.ledgers import ledgers
 from drills.report import Report, Scale
 from drills.restored import restored
+from drills.testbed import Ground
 from drills.two_groups import two_groups
 
 Drill = Callable[[Ground, Report, Scale], None]

@@ -13,9 +13,9 @@ import httpx
 from drills.apis import DrillApi
 from drills.client import Client, load
 from drills.console import Person, state_word, words
-from drills.ground import Ground, Site
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site
 
 OBEYED_S = 0.25
 SLOW_ROWS = 2000

@@ -10,7 +10,7 @@ from typing import Self
 import httpx
 
 from drills.apis import DrillApi
-from drills.ground import Site
+from drills.testbed import Site
 
 _STATE = re.compile(r'state-word">([^<]*)')
 _TAGS = re.compile(r"<[^>]+>")

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from drills.client import load, request_to
 from drills.console import Person, state_word, words
-from drills.ground import Ground, Site, worker_pids
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site, worker_pids
 
 HELD_CONNECTIONS = 12
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from onnx import TensorProto, helper
 
-from gateway.modelspec import Cell, Column, ModelSpec
+from contract.model_spec import Cell, Column, ModelSpec
 
 Made = tuple[ModelSpec, bytes]
 """A description, and the file it describes."""

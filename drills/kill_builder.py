@@ -8,9 +8,9 @@ from contextlib import suppress
 from drills.apis import DrillApi
 from drills.client import load
 from drills.console import Person, state_word
-from drills.ground import Ground, Site
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site
 from runtime.installation import InstallationFailed
 
 LAUNCH = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.confirm", "build.complete")

@@ -9,9 +9,9 @@ import httpx
 
 from drills.client import Answer, load
 from drills.console import Person
-from drills.ground import Ground, Site
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site
 
 # What was under way when the server died may still be answered by what the database had said.
 GRACE_S = 1.0

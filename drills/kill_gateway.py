@@ -6,9 +6,9 @@ import os
 import signal
 
 from drills.client import load
-from drills.ground import Ground, worker_pids
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, worker_pids
 
 BACK_S = 1.0
 CONNECTIONS = 6

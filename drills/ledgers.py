@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from drills.client import load
-from drills.ground import Ground, Site, worker_pids
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from gateway.ledger_file import FILE_BYTES, SUFFIX
+from drills.testbed import Ground, Site, worker_pids
+from gateway.usage.ledger_file import FILE_BYTES, SUFFIX
 
 BY_ITSELF = ("quota.sent", "quota.committed", "count.before", "count.after", "write-out.sent", "write-out.committed")
 AT_A_START = ("file.drafted", "file.named", "cell.labelled")

@@ -46,9 +46,9 @@ def _launch_all() -> list[DrillApi]:
 
 def _launched(model: object, kind: str) -> DrillApi:
     from apimgmt.actors import shell_actor
-    from apimgmt.building import run_build
+    from apimgmt.lifecycle.builds import run_build
+    from apimgmt.lifecycle.services import launch_api
     from apimgmt.models import Build, Model, PredictionAPI
-    from apimgmt.services import launch_api
 
     assert isinstance(model, Model)  # noqa: S101
     launched = launch_api(model, kind, networks=["0.0.0.0/0"], actor=shell_actor(None))
@@ -62,7 +62,7 @@ def _launched(model: object, kind: str) -> DrillApi:
 def _register(workspace: object, name: str, path: Path) -> None:
     from apimgmt.actors import shell_actor
     from apimgmt.models import Workspace
-    from apimgmt.registration import register_model
+    from apimgmt.registry.registration import register_model
 
     assert isinstance(workspace, Workspace)  # noqa: S101
     register_model(workspace, name, path, actor=shell_actor(None))

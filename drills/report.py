@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from drills.apis import DrillApi
 from drills.client import Client
-from drills.ground import Site
+from drills.testbed import Site
 
 BUSY_LOAD = 1.5
 """Load average a core, beyond which times say more about the machine than about the product."""

@@ -8,9 +8,9 @@ import signal
 import time
 
 from drills.client import Client, load
-from drills.ground import Ground, Site, worker_pids
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground, Site, worker_pids
 
 
 def restored(ground: Ground, report: Report, scale: Scale) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from drills.ground import Site
 from drills.report import Report, until
+from drills.testbed import Site
 
 
 def close_books(site: Site, report: Report) -> None:

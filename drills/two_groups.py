@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from drills.client import load
-from drills.ground import Ground
 from drills.report import Report, Scale, until
 from drills.settle import close_books
+from drills.testbed import Ground
 
 
 def two_groups(ground: Ground, report: Report, scale: Scale) -> None:

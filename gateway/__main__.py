@@ -2,7 +2,7 @@
 
 import sys
 
-from gateway.master import main
+from gateway.processes.master import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from runtime.environment import BadEnvironment, read_environment
+from contract.settings import BadEnvironment, read_environment
 from runtime.procfile import PROCFILE, BadProcfile, read_procfile
 from runtime.programs import EmbeddedError
 from runtime.supervisor import StartRefused, Supervisor

@@ -30,11 +30,11 @@ import psycopg
 import redis
 from psycopg import sql
 
+from contract.connections import forget_embedded_urls, write_embedded_urls
+from contract.secret_files import kept_secret
+from contract.settings import LOOPBACK, Environment
 from runtime import processes
-from runtime.connections import forget_embedded_urls, write_embedded_urls
-from runtime.environment import LOOPBACK, Environment
 from runtime.programs import ELSEWHERE, EmbeddedError, RunAs, bare_environment, choose_run_as, valkey_program
-from runtime.secret_files import kept_secret
 
 DATABASE = ROLE = "console"
 _START_TIMEOUT_S = 120  # a crashed PostgreSQL replays its log before it answers

@@ -26,8 +26,8 @@ import psycopg
 import redis
 from psycopg import sql
 
+from contract.settings import LOOPBACK, PROJECT_DIR, Environment, read_environment
 from runtime import processes
-from runtime.environment import LOOPBACK, PROJECT_DIR, Environment, read_environment
 from runtime.procfile import process_environment, read_procfile, shell_command
 
 _SECONDS_TO_START = 30

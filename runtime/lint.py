@@ -15,7 +15,7 @@ import django
 from django.template import TemplateSyntaxError
 from django.template.loader import get_template
 
-from runtime.environment import PROJECT_DIR
+from contract.settings import PROJECT_DIR
 
 
 def main() -> int:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from contract.settings import PROJECT_DIR, Environment
 from runtime import processes
-from runtime.environment import PROJECT_DIR, Environment
 
 PROCFILE = PROJECT_DIR / "Procfile"
 _LINE = re.compile(r"^([A-Za-z][\w-]*):\s*(\S.*)$")

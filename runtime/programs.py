@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runtime.environment import Environment
+from contract.settings import Environment
 
 ELSEWHERE = Path("/var/lib/prediction-api-console")
 """Where PostgreSQL's data goes when we are root, and the account that must run it can't reach VAR_DIR."""

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from runtime.environment import read_environment
+from contract.settings import read_environment
 
 
 def main() -> None:

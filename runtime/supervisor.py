@@ -24,9 +24,9 @@ from typing import IO
 import psycopg
 import redis
 
+from contract.settings import PROJECT_DIR, Environment
 from runtime import processes
 from runtime.embedded import EmbeddedServers, make_private_folders
-from runtime.environment import PROJECT_DIR, Environment
 from runtime.output import LogFile, Terminal
 from runtime.procfile import instance_name, process_environment, shell_command
 

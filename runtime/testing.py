@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from contract.connections import broker_url, database_url
+from contract.settings import BadEnvironment, read_environment
 from runtime import processes
-from runtime.connections import broker_url, database_url
 from runtime.embedded import EmbeddedServers, Tuning
-from runtime.environment import BadEnvironment, read_environment
 from runtime.programs import EmbeddedError
 
 RUN_VARIABLE = "TEST_RUN_DIR"

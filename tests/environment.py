@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runtime.environment import read_environment
+from contract.settings import read_environment
 from runtime.installation import unused_port
 from runtime.testing import RUN_VARIABLE
 

@@ -9,8 +9,8 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
+from apimgmt.access.keys import fresh_key
 from apimgmt.actors import Actor, role_of
-from apimgmt.keys import fresh_key
 from apimgmt.models import (
     ApiType,
     Edition,
@@ -25,7 +25,7 @@ from apimgmt.models import (
     TrialQuota,
     Workspace,
 )
-from gateway.modelspec import Column, ModelSpec, spec_to_json
+from contract.model_spec import Column, ModelSpec, spec_to_json
 
 _numbers = itertools.count(1)
 

@@ -9,10 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apimgmt import selectors, settling
+from apimgmt import selectors
 from apimgmt.actors import Actor, shell_actor
-from apimgmt.confirmation import confirmation
 from apimgmt.errors import Refused, WhitelistRefused
+from apimgmt.lifecycle import reconciling
+from apimgmt.lifecycle.confirmation import confirmation
 from apimgmt.models import Model, PredictionAPI, Status
 
 
@@ -111,13 +112,13 @@ def wait_until_confirmed(api_id: str, *, after_build_id: int) -> None:
     `after_build_id` is the API's latest build before the deed.
     """
     settings_ = settings.ENVIRONMENT
-    build_failure = settling.wait_for_build(
+    build_failure = reconciling.wait_for_build(
         api_id, settings_.build_timeout_s + settings_.confirm_timeout_s, after_build_id=after_build_id
     )
     if build_failure:
         raise CommandError(build_failure)
-    seen = settling.settle_api(api_id, settings_.confirm_timeout_s)
+    seen = reconciling.settle_api(api_id, settings_.confirm_timeout_s)
     api = PredictionAPI.objects.get(pk=api_id)
-    if settling.is_unsettled(api) or (api.status == Status.OPERATING and not seen.is_confirmed):
+    if reconciling.is_unsettled(api) or (api.status == Status.OPERATING and not seen.is_confirmed):
         reasons = "; ".join(f"worker {worker.name}: {worker.reason}" for worker in seen.missing)
         raise CommandError(f"Not confirmed: {reasons or 'no gateway is running'}")

@@ -10,8 +10,8 @@ from django.contrib.auth.views import LoginView
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
-from apimgmt.forms import SignInForm
 from apimgmt.roles import ROLE_PERMISSIONS
+from apimgmt.views.forms import SignInForm
 
 
 def _has_demo_users() -> bool:

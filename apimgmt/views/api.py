@@ -12,21 +12,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.http import require_POST, require_safe
 
-from apimgmt import selectors, services
+from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
+from apimgmt.calling.sample_call import SampleReply, send_sample_row
 from apimgmt.errors import Refused
-from apimgmt.forms import LaunchForm
+from apimgmt.lifecycle import services
+from apimgmt.lifecycle.options import launch_choices
 from apimgmt.models import Model
-from apimgmt.options import launch_choices
 from apimgmt.roles import HOLDERS, OPERATE
-from apimgmt.sample_call import SampleReply, send_sample_row
-from apimgmt.views.deeds import get_or_post
+from apimgmt.views.actions import get_or_post
+from apimgmt.views.api_page import RANGES, ApiPage, changed_parts, render_parts, tokens
+from apimgmt.views.forms import LaunchForm
 from apimgmt.views.key_grants import SHOWN_AFTER_LAUNCH_S, grant_key
-from apimgmt.views.live import RANGES, ApiPage, changed_parts, render_parts, tokens
+from apimgmt.views.layout import Crumb, found_model, render_page, see_other, signed_in, wants_fragment
 from apimgmt.views.models import model_crumbs
 from apimgmt.views.replies import Notice, done, live_reply, range_in, show_window, tab_address
-from apimgmt.views.shell import Crumb, found_model, render_page, see_other, signed_in, wants_fragment
-from gateway.networks import NetworkError, parse_network
+from contract.networks import NetworkError, parse_network
 
 REPLY_KEY = "sample_reply"
 LOOPBACK_NETWORKS = ["127.0.0.1/32", "::1/128"]

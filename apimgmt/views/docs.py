@@ -9,16 +9,16 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from apimgmt import examples
-from apimgmt.addresses import api_base, docs_url, openapi_url
+from apimgmt.calling import examples
+from apimgmt.calling.addresses import api_base, docs_url, openapi_url
 from apimgmt.models import Model, Status
 from apimgmt.selectors import models_visible_to, workspaces_visible_to
+from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
 from apimgmt.views.models import TASK_WORDS, column_rows
-from apimgmt.views.shell import Crumb, chosen_workspace, render_page, signed_in
-from gateway.dialects import sample_csv
-from gateway.modelspec import spec_from_json
-from gateway.problems import PROBLEM_TYPES
-from gateway.slugs import slug
+from contract.model_spec import spec_from_json
+from contract.problems import PROBLEM_TYPES
+from contract.slugs import slug
+from inference.formats import sample_csv
 
 SERVED = {Status.OPERATING, Status.UPDATING}
 

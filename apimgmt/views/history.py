@@ -12,11 +12,11 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from apimgmt import selectors
+from apimgmt.lifecycle.stages import STAGES
 from apimgmt.models import ApiEvent, PredictionAPI, Receipt
-from apimgmt.stages import STAGES
+from apimgmt.views.labels import SWITCH_WORDS, event_word, receipt_sentence
+from apimgmt.views.layout import Crumb, found_model, render_page, signed_in
 from apimgmt.views.models import head_context, model_crumbs
-from apimgmt.views.shell import Crumb, found_model, render_page, signed_in
-from apimgmt.wording import SWITCH_WORDS, event_word, receipt_sentence
 
 EVENTS_A_PAGE = 50
 

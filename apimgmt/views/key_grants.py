@@ -10,8 +10,8 @@ import time
 
 from django.http import HttpRequest
 
+from apimgmt.access.keys import decrypted_key
 from apimgmt.errors import Refused
-from apimgmt.keys import decrypted_key
 from apimgmt.models import PredictionAPI
 
 SESSION_KEY = "shown_keys"

@@ -11,13 +11,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_safe
 
-from apimgmt import examples
+from apimgmt.calling import examples
 from apimgmt.models import Model, ModelVersion, PredictionAPI
 from apimgmt.roles import REGISTER
 from apimgmt.selectors import current_api, models_visible_to, workspaces_visible_to
-from apimgmt.views.shell import WORKSPACE_KEY, Crumb, chosen_workspace, found_model, render_page, signed_in
-from apimgmt.wording import STATUS_TONES
-from gateway.modelspec import Column, ModelSpec, spec_from_json
+from apimgmt.views.labels import STATUS_TONES
+from apimgmt.views.layout import WORKSPACE_KEY, Crumb, chosen_workspace, found_model, render_page, signed_in
+from contract.model_spec import Column, ModelSpec, spec_from_json
 
 TASK_WORDS = {
     "binary": pgettext_lazy("task of a model", "Binary classification"),

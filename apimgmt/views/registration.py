@@ -12,20 +12,20 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from apimgmt import drafts, registration
 from apimgmt.actors import Actor, actor_of
-from apimgmt.corrections import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
-from apimgmt.drafts import Draft, Found
 from apimgmt.errors import NotAllowed, Refused
-from apimgmt.file_kinds import EXPORT_SCRIPT, PickleRefused, export_lines
-from apimgmt.metadata import DescriptionRefused, parse_metadata
 from apimgmt.models import Model, Workspace
-from apimgmt.registration import Prepared, Registered
-from apimgmt.registration_forms import RegisterForm
+from apimgmt.registry import drafts, registration
+from apimgmt.registry.drafts import Draft, Found
+from apimgmt.registry.file_kinds import EXPORT_SCRIPT, PickleRefused, export_lines
+from apimgmt.registry.metadata import DescriptionRefused, parse_metadata
+from apimgmt.registry.registration import Prepared, Registered
+from apimgmt.registry.review import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
 from apimgmt.roles import REGISTER
 from apimgmt.selectors import models_visible_to, workspaces_visible_to
+from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
 from apimgmt.views.models import TASK_WORDS, TYPE_WORDS
-from apimgmt.views.shell import Crumb, chosen_workspace, render_page, signed_in
+from apimgmt.views.registration_forms import RegisterForm
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 

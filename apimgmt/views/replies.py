@@ -11,14 +11,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
 
-from apimgmt.confirmation import Confirmation
 from apimgmt.errors import Refused
+from apimgmt.lifecycle.confirmation import Confirmation
+from apimgmt.lifecycle.reconciling import settle_api
 from apimgmt.models import Model, Receipt
-from apimgmt.settling import settle_api
-from apimgmt.views.live import DEFAULT_RANGE, ApiPage, render_parts, tokens
+from apimgmt.views.api_page import DEFAULT_RANGE, ApiPage, render_parts, tokens
+from apimgmt.views.labels import receipt_sentence, unconfirmed_sentence
+from apimgmt.views.layout import Crumb, htmx_of, render_page, see_other, wants_fragment
 from apimgmt.views.models import model_crumbs
-from apimgmt.views.shell import Crumb, htmx_of, render_page, see_other, wants_fragment
-from apimgmt.wording import receipt_sentence, unconfirmed_sentence
 
 # How long a reply waits for gateways, so that it mostly shows the change as confirmed already.
 SETTLE_S = 0.4

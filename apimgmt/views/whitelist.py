@@ -10,16 +10,17 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from apimgmt import selectors, services
+from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused, WhitelistRefused
-from apimgmt.forms import WhitelistForm
+from apimgmt.lifecycle import services
 from apimgmt.models import Model, PredictionAPI
+from apimgmt.views.actions import get_or_post
 from apimgmt.views.api import my_networks
-from apimgmt.views.deeds import get_or_post
-from apimgmt.views.live import ApiPage, render_parts, tokens
+from apimgmt.views.api_page import ApiPage, render_parts, tokens
+from apimgmt.views.forms import WhitelistForm
+from apimgmt.views.layout import found_model, see_other, signed_in, wants_fragment
 from apimgmt.views.replies import Notice, Window, is_on_tab, keep_notice, refused, settled_or_open_notice, show_window
-from apimgmt.views.shell import found_model, see_other, signed_in, wants_fragment
 
 SHOWN_ENTRIES = 20
 MAX_LISTED_ENTRIES = 500

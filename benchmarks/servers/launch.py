@@ -17,7 +17,7 @@ _BACKLOG = 2048
 
 
 def serve(application: str, listener: socket.socket) -> None:
-    """One process's life. The same settings as the gateway's, see gateway/server.py."""
+    """One process's life. The same settings as the gateway's, see gateway/http/server.py."""
     config = uvicorn.Config(
         application,
         interface="asgi3",

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from apimgmt import services
 from apimgmt.errors import MoveRefused, NotAllowed
+from apimgmt.lifecycle import services
 from apimgmt.models import ApiEvent, PredictionAPI, Receipt, Status
 from tests.factories import actor_for, make_api, make_model, make_user
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from apimgmt import lifecycle, services, settling
 from apimgmt.errors import MoveRefused, NotAllowed
-from apimgmt.lifecycle import MOVES, move, refusal
+from apimgmt.lifecycle import reconciling, services, transitions
+from apimgmt.lifecycle.transitions import MOVES, move, refusal
 from apimgmt.models import ApiEvent, ApiType, Build, BuildKind, Outcome, Receipt, Status, Target
 from tests.factories import actor_for, catch_up, load, make_api, make_model, make_user, make_version, make_worker
 
@@ -118,7 +118,7 @@ def test_only_an_administrator_unlocks(operator, administrator):
     assert not api.is_locked
 
 
-@pytest.mark.parametrize("status", sorted(lifecycle.NOT_ENDING))
+@pytest.mark.parametrize("status", sorted(transitions.NOT_ENDING))
 def test_a_locked_api_can_be_unlocked_in_every_status_but_an_ending_one(status, administrator):
     api = make_api(status=status, is_locked=True)
 
@@ -140,14 +140,14 @@ def test_a_stop_is_told_only_once_every_worker_has_confirmed(operator):
 
     services.stop_api(api.pk, actor=operator)
     catch_up(quick)
-    seen = settling.settle_api(api.pk, 0)
+    seen = reconciling.settle_api(api.pk, 0)
 
     api.refresh_from_db()
     assert (seen.confirmed, seen.counted) == (1, 2)
     assert api.status == Status.OPERATING
 
     catch_up(slow)
-    settling.settle_api(api.pk, 0)
+    reconciling.settle_api(api.pk, 0)
 
     api.refresh_from_db()
     assert api.status == Status.STOPPED
@@ -158,7 +158,7 @@ def test_a_stop_without_any_worker_is_confirmed_because_nothing_is_served(operat
     api = make_api()
 
     services.stop_api(api.pk, actor=operator)
-    settling.settle_api(api.pk, 0)
+    reconciling.settle_api(api.pk, 0)
 
     api.refresh_from_db()
     assert api.status == Status.STOPPED
@@ -178,7 +178,7 @@ def test_a_deleted_api_keeps_its_row_without_its_key_and_frees_the_model(operato
     api = make_api(model, status=Status.STOPPED)
 
     services.delete_api(api.pk, actor=operator)
-    settling.settle_api(api.pk, 0)
+    reconciling.settle_api(api.pk, 0)
 
     api.refresh_from_db()
     assert api.status == Status.DELETED
@@ -200,21 +200,21 @@ def test_an_update_serves_the_old_version_until_the_new_one_takes_over(updating,
     api, second, build = updating
     first = api.version
 
-    lifecycle.publish(build.pk, operator)
+    transitions.publish(build.pk, operator)
     api.refresh_from_db()
     assert (api.version, api.candidate, api.status) == (first, second, Status.UPDATING)
 
-    lifecycle.take_over(build.pk, operator)
-    lifecycle.complete(build.pk, operator)
+    transitions.take_over(build.pk, operator)
+    transitions.complete(build.pk, operator)
     api.refresh_from_db()
     assert (api.version, api.candidate, api.status) == (second, None, Status.OPERATING)
 
 
 def test_a_failed_update_falls_back_and_says_why(updating, operator):
     api, _second, build = updating
-    lifecycle.publish(build.pk, operator)
+    transitions.publish(build.pk, operator)
 
-    lifecycle.fail(build.pk, operator, stage="confirm", reason="could not load")
+    transitions.fail(build.pk, operator, stage="confirm", reason="could not load")
 
     api.refresh_from_db()
     build.refresh_from_db()
@@ -229,14 +229,14 @@ def test_a_cancelled_build_publishes_nothing(operator):
 
     services.cancel_api(api.pk, actor=operator)
 
-    assert lifecycle.publish(build.pk, operator) is None
-    assert lifecycle.complete(build.pk, operator) is False
+    assert transitions.publish(build.pk, operator) is None
+    assert transitions.complete(build.pk, operator) is False
     api.refresh_from_db()
     assert api.target == Target.STOPPED
 
 
 def test_opening_needs_a_worker_and_the_model_loaded_on_all(operator):
-    from apimgmt.confirmation import confirmation
+    from apimgmt.lifecycle.confirmation import confirmation
 
     api = make_api()
     assert not confirmation(api).is_confirmed
@@ -252,11 +252,11 @@ def test_opening_needs_a_worker_and_the_model_loaded_on_all(operator):
 
 def test_a_stop_ends_the_update_under_way(updating, operator):
     api, _second, build = updating
-    lifecycle.publish(build.pk, operator)
+    transitions.publish(build.pk, operator)
 
     services.stop_api(api.pk, actor=operator)
-    settling.settle_api(api.pk, 0)
+    reconciling.settle_api(api.pk, 0)
 
     api.refresh_from_db()
     assert (api.status, api.target, api.candidate, api.version.number) == (Status.STOPPED, Target.STOPPED, None, 1)
-    assert lifecycle.take_over(build.pk, operator) is None
+    assert transitions.take_over(build.pk, operator) is None

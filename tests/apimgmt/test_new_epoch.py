@@ -7,7 +7,7 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
-from apimgmt.confirmation import confirmation_of
+from apimgmt.lifecycle.confirmation import confirmation_of
 from apimgmt.models import Installation
 from tests.factories import catch_up, make_worker
 

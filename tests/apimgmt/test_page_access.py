@@ -9,7 +9,7 @@ from django.urls import URLPattern, get_resolver, reverse
 
 from apimgmt.models import ApiEvent, PredictionAPI, Status
 from apimgmt.urls import urlpatterns
-from runtime.environment import PROJECT_DIR
+from contract.settings import PROJECT_DIR
 from tests.factories import make_api, make_model, make_user, make_version, make_worker, make_workspace
 
 pytestmark = pytest.mark.django_db

@@ -7,11 +7,11 @@ import threading
 import pytest
 from django.db import connection
 
-from apimgmt import services
 from apimgmt.errors import MoveRefused, NeedsConfirmation, NotAllowed, Refused, WhitelistRefused
+from apimgmt.lifecycle import services
+from apimgmt.lifecycle.options import launch_choices, option_use
 from apimgmt.models import ApiEvent, ApiType, Build, Edition, PredictionAPI, Status, TrialQuota
-from apimgmt.options import launch_choices, option_use
-from gateway.keys import is_well_formed, key_digest
+from contract.api_keys import is_well_formed, key_digest
 from tests.factories import actor_for, make_api, make_model, make_user, make_version, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -294,7 +294,7 @@ def test_no_key_is_written_to_events_or_logs(operator, caplog):
 
 
 def test_work_that_could_not_be_queued_is_found_by_the_sweep(operator):
-    from apimgmt.building import unattended_build_ids
+    from apimgmt.lifecycle.builds import unattended_build_ids
 
     api = services.launch_api(make_model(), ApiType.OFFICIAL, networks=[], actor=operator).api
     build = Build.objects.get(api=api)
@@ -311,8 +311,8 @@ def test_what_gone_workers_left_is_forgotten_after_a_month():
 
     from django.utils import timezone
 
-    from apimgmt.ledgers import forget_the_gone
     from apimgmt.models import GatewayWorker, ModelLoad
+    from apimgmt.stats.folding import forget_the_gone
     from tests.factories import load, make_worker
 
     now = timezone.now()

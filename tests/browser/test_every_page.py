@@ -15,9 +15,9 @@ from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern
 from playwright.sync_api import Page, expect
 
-from apimgmt.building import BUILD_LOCK_CLASS
+from apimgmt.lifecycle.builds import BUILD_LOCK_CLASS
+from apimgmt.lifecycle.stages import waiting_stages
 from apimgmt.models import Build, BuildKind, Outcome, Status, Target
-from apimgmt.stages import waiting_stages
 from apimgmt.urls import urlpatterns
 from tests.browser.conftest import WINDOW, Subject, state
 from tests.factories import make_api

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from contract.settings import PROJECT_DIR
 from runtime import install
-from runtime.environment import PROJECT_DIR
 from tests.live.conftest import LiveApi, launch, running
 
 __all__ = ["launch", "running"]

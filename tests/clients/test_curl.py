@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gateway.dialects import FORMATS
+from inference.formats import FORMATS
 from tests.clients.test_description import spec_of
 from tests.live.conftest import LiveApi
 from tests.live.test_life import until

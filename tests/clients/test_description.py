@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.modelspec import ModelSpec, spec_from_json
-from gateway.snippets import snippets
-from runtime.environment import PROJECT_DIR
+from contract.model_spec import ModelSpec, spec_from_json
+from contract.settings import PROJECT_DIR
+from inference.formats.description.snippets import snippets
 from tests.live.conftest import LiveApi
 from tests.live.test_life import until
 

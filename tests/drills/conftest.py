@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drills.ground import Ground
+from drills.testbed import Ground
 
 
 @pytest.fixture(scope="session")

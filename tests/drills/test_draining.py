@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from drills.client import load
-from drills.ground import Ground
 from drills.report import Report, until
 from drills.settle import close_books
+from drills.testbed import Ground
 
 
 def test_a_frozen_database_does_not_hold_up_the_end_and_loses_no_count(ground: Ground) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from drills.catalogue import DRILLS
-from drills.ground import Ground
 from drills.report import Report, Scale
+from drills.testbed import Ground
 
 
 @pytest.mark.timeout(400)

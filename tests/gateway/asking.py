@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.dialects import Reply, choose, refusal, sample_csv
-from gateway.predictor import Predictor
-from gateway.problems import Problem
+from contract.problems import Problem
+from inference.formats import Reply, choose, refusal, sample_csv
+from inference.predictor import Predictor
 
 JSON = "application/json"
 

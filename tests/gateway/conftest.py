@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from gateway.predictor import Predictor
-from gateway.worker import Worker
-from runtime.environment import Environment, read_environment
+from contract.settings import Environment, read_environment
+from gateway.processes.worker import Worker
+from inference.predictor import Predictor
 from tests.gateway.model_files import Made, cancer
 from tests.gateway.raw_http import QUICK, Served, serving
 from tests.gateway.serving import Api, Caller, Rows, loaded, running_worker

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.door import Bounds
-from gateway.server import GatewayServer
-from gateway.worker import Worker
+from gateway.http.connections import Bounds
+from gateway.http.server import GatewayServer
+from gateway.processes.worker import Worker
 from tests.gateway.serving import Api, ended
 
 QUICK = Bounds(

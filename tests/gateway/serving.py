@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from contract.settings import Environment
 from drills.by_sql import Api, Rows
-from gateway.worker import Worker
-from runtime.environment import Environment
+from gateway.processes.worker import Worker
 
 __all__ = ["Answer", "Api", "Caller", "Rows", "ended", "loaded", "running_worker", "until"]
 

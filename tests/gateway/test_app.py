@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from gateway.app import REQUESTS_IN_PROGRESS
-from gateway.worker import Worker
+from gateway.processes.worker import Worker
+from gateway.request.app import REQUESTS_IN_PROGRESS
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Api, Caller, Rows, loaded, until
 

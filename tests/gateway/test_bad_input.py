@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.worker import Worker
+from gateway.processes.worker import Worker
 from tests.gateway.model_files import penguins
 from tests.gateway.serving import Api, Caller, Rows, loaded, until
 

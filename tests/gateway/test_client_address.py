@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from gateway.client_address import BadForwardedFor, ClientAddresses
+from contract.client_address import BadForwardedFor, ClientAddresses
 
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "2001:db8:ffff::/48")]
 

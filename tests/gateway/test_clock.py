@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import clock
-from gateway.clock import Pulse
+from gateway.routing import serving_lease
+from gateway.routing.serving_lease import Pulse
 
 SECOND = 1_000_000_000
 
@@ -23,13 +23,13 @@ class BootClock:
 @pytest.fixture
 def boot(monkeypatch: pytest.MonkeyPatch) -> BootClock:
     made = BootClock()
-    monkeypatch.setattr(clock, "boot_ns", lambda: made.now)
+    monkeypatch.setattr(serving_lease, "boot_ns", lambda: made.now)
     return made
 
 
 def in_step(lease_s: float | None = None) -> Pulse:
     pulse = Pulse(lease_s)
-    pulse.renew_lease(clock.boot_ns())
+    pulse.renew_lease(serving_lease.boot_ns())
     pulse.catch_up(pulse.generation)
     return pulse
 
@@ -95,7 +95,7 @@ def test_falling_asleep_asks_for_a_read(boot: BootClock) -> None:
 def test_the_lease_counts_from_the_sending_of_the_heartbeat(boot: BootClock) -> None:
     pulse = in_step(lease_s=3)
 
-    sent = clock.boot_ns()
+    sent = serving_lease.boot_ns()
     for _ in range(2):
         boot.pass_(1)
         pulse.tick()
@@ -108,5 +108,5 @@ def test_the_lease_counts_from_the_sending_of_the_heartbeat(boot: BootClock) -> 
 
     assert before
     assert not pulse.is_valid
-    pulse.renew_lease(clock.boot_ns())
+    pulse.renew_lease(serving_lease.boot_ns())
     assert pulse.is_valid

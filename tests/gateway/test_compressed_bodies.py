@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from drills.harmful import looping
-from gateway.app import INLINE_BODY_BYTES
-from gateway.worker import Worker
+from gateway.processes.worker import Worker
+from gateway.request.app import INLINE_BODY_BYTES
 from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Answered, Client, Served, head, serving
 from tests.gateway.serving import Api, Caller, Rows, loaded, until

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.dialects import sample_csv
-from gateway.problems import problem_body
+from contract.problems import problem_body
+from inference.formats import sample_csv
 from tests.gateway import model_files as made
 from tests.gateway.asking import answer, manual, manual_body, refused
 from tests.gateway.conftest import Load
@@ -186,7 +186,7 @@ def test_every_refusal_on_predict_has_the_manual_s_members(load: Load) -> None:
 
 
 def test_as_many_rows_as_reasons_can_be_given_for(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.reasons.MAX_PREDICTIONS", 14)  # of seven predictions a row
+    monkeypatch.setattr("inference.reasons.MAX_PREDICTIONS", 14)  # of seven predictions a row
     predictor = load(made.penguins())
 
     assert len(manual(predictor, "island\n" + "Dream\n" * 2, ar=True)[ANALYSIS]) == 3

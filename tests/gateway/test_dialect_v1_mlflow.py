@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.dialects import find, refusal, sample_csv
-from gateway.predictor import Predictor
-from gateway.problems import PROBLEM_TYPES, Problem, RowError
+from contract.problems import PROBLEM_TYPES, Problem, RowError
+from inference.formats import find, refusal, sample_csv
+from inference.predictor import Predictor
 from tests.gateway import model_files as made
 from tests.gateway.asking import answer, ask, refused
 from tests.gateway.conftest import Load

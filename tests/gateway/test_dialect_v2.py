@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.dialects import About, choose, find
-from gateway.predictor import Predictor
+from inference.formats import About, choose, find
+from inference.predictor import Predictor
 from tests.gateway import model_files as made
 from tests.gateway.asking import answer, ask, refused
 from tests.gateway.conftest import Load

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dialects import choose, predicts
-from gateway.problems import Problem
+from contract.problems import Problem
+from inference.formats import choose, predicts
 
 
 def name(content_type: str, **others: str) -> str:

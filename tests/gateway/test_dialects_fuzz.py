@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.dialects import choose, refusal, sample_body, sample_csv
-from gateway.predictor import ModelFailed, Predictor
-from gateway.problems import Problem
-from gateway.table import Table
+from contract.problems import Problem
+from inference.formats import choose, refusal, sample_body, sample_csv
+from inference.predictor import ModelFailed, Predictor
+from inference.table import Table
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 from tests.gateway.model_files import spec_of

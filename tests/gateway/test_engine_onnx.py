@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from gateway.engines.onnx_row import RowRuns
-from gateway.modelspec import Column, ModelSpec, is_plain_integer
-from gateway.predictor import ModelFailed, ModelLoadError, Predictor
-from gateway.table import Classification, Regression
+from contract.model_spec import Column, ModelSpec, is_plain_integer
+from inference.engines.onnx.row_buffers import RowRuns
+from inference.predictor import ModelFailed, ModelLoadError, Predictor
+from inference.table import Classification, Regression
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 from tests.gateway.model_files import graph, node, spec_of

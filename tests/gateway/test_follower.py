@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import loading
-from gateway.predictor import ModelLoadError
-from gateway.routes import RouteTable
-from gateway.statements.routes import RouteRead, RouteRow
-from gateway.worker import EXIT_MISCONFIGURED, Worker
-from runtime.environment import Environment
+from contract.settings import Environment
+from gateway.db.statements.routes import RouteRead, RouteRow
+from gateway.models import loader
+from gateway.processes.worker import EXIT_MISCONFIGURED, Worker
+from gateway.routing.routes import RouteTable
+from inference.predictor import ModelLoadError
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Caller, Rows, loaded, running_worker, until
 
@@ -60,13 +60,13 @@ async def test_without_notify_a_heartbeat_finds_the_change(rows: Rows, worker: W
 
 async def test_applying_never_waits_for_loading(rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that takes its time holds up no Stop, and is not said to be loaded before it is."""
-    load = loading._loaded
+    load = loader._loaded
 
     def slowly(*arguments: object) -> object:
         time.sleep(3.0)
         return load(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loading, "_loaded", slowly)
+    monkeypatch.setattr(loader, "_loaded", slowly)
     started = time.perf_counter()
     api = rows.api(cancer())
     revision = rows.revision
@@ -138,7 +138,7 @@ async def test_a_message_that_is_no_text_keeps_no_worker_out_of_reach(
     def fail(*arguments: object) -> object:
         raise ModelLoadError("it begins with \0\udcff")
 
-    monkeypatch.setattr(loading, "_loaded", fail)
+    monkeypatch.setattr(loader, "_loaded", fail)
     rows.api(cancer())
     await until(lambda: rows.sql("SELECT error FROM apimgmt_modelload") == [("it begins with \ufffd?",)])
     revision = rows.api(penguins()).set(target="stopped")
@@ -154,7 +154,7 @@ async def test_what_the_database_refuses_is_not_said_for_ever(
     def fail(*arguments: object) -> object:
         raise ModelLoadError("no")
 
-    monkeypatch.setattr(loading, "_loaded", fail)
+    monkeypatch.setattr(loader, "_loaded", fail)
     revision = rows.api(cancer()).set(target="stopped")
 
     await until(lambda: rows.workers()[worker.identity.id][1] >= revision)

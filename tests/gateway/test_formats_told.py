@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway import dialects
-from gateway.worker import Worker
+from gateway.processes.worker import Worker
+from inference import formats
 from tests.gateway.model_files import Made, cancer, diabetes, penguins
 from tests.gateway.serving import Api, Caller, Rows, loaded
 
@@ -31,7 +31,7 @@ async def document(call: Caller, api: Api) -> Any:
 
 
 async def test_the_example_of_each_format_is_answered(call: Caller, api: Api) -> None:
-    for one in dialects.FORMATS:
+    for one in formats.FORMATS:
         path = one.path.format(model=api.id)
         headers = {"x-api-key": api.key, "content-type": one.media_type}
         answer = await call(f"/apis/{api.id}/{path}", body=one.sample(api.spec), headers=headers)
@@ -39,8 +39,8 @@ async def test_the_example_of_each_format_is_answered(call: Caller, api: Api) ->
 
 
 async def test_every_format_has_an_anchor_of_its_own_and_every_predicting_codec_tells_of_one() -> None:
-    assert len({one.anchor for one in dialects.FORMATS}) == len(dialects.FORMATS)
-    for codec in dialects._PREDICTING:
+    assert len({one.anchor for one in formats.FORMATS}) == len(formats.FORMATS)
+    for codec in formats._PREDICTING:
         assert codec.formats, codec
         assert all(codec.predicting.fullmatch(one.path.format(model="m")) for one in codec.formats), codec
 
@@ -49,14 +49,14 @@ async def test_openapi_tells_exactly_the_paths_that_are_served(call: Caller, api
     told = await document(call, api)
 
     for path, item in told["paths"].items():
-        endpoint = dialects.find(path.removeprefix("/"))
+        endpoint = formats.find(path.removeprefix("/"))
         assert endpoint is not None, path
         assert set(item) == ({"get"} if endpoint.page else {"post"}), path
         if "get" in item:
             answer = await call(f"/apis/{api.id}{path}", method="GET", headers={"x-api-key": api.key})
             assert answer.status == 200, path
             assert answer.headers["content-type"].partition(";")[0] in item["get"]["responses"]["200"]["content"], path
-    for one in dialects.FORMATS:
+    for one in formats.FORMATS:
         assert f"/{one.path.format(model='m')}" in told["paths"], one.title
     tags = {tag["name"] for tag in told["tags"]}
     assert {tag for item in told["paths"].values() for one in item.values() for tag in one["tags"]} == tags
@@ -78,5 +78,5 @@ async def test_the_examples_in_openapi_are_answered(call: Caller, api: Api) -> N
 async def test_the_page_lists_every_format(call: Caller, api: Api) -> None:
     answer = await call(f"/apis/{api.id}/docs", method="GET", headers={"x-api-key": api.key})
 
-    for one in dialects.FORMATS:
+    for one in formats.FORMATS:
         assert f"POST /{one.path.format(model='m')}<" in answer.body.decode(), one.title

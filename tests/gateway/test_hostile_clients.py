@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.door import TICK_S
-from gateway.exchange import BODY
-from gateway.protocol import GatewayProtocol
-from gateway.spool import Spool
-from gateway.worker import Worker
-from runtime.environment import read_environment
+from contract.settings import read_environment
+from gateway.http.connections import TICK_S
+from gateway.http.protocol import GatewayProtocol
+from gateway.http.request_cycle import BODY
+from gateway.models.spool import Spool
+from gateway.processes.worker import Worker
 from tests.gateway.model_files import cancer, matrix_spec, passing_on
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Rows, ended, loaded, running_worker, until

@@ -15,8 +15,8 @@ import pytest
 
 from drills.by_sql import Rows
 from drills.client import calling
-from drills.ground import worker_pids
-from gateway.door import Bounds
+from drills.testbed import worker_pids
+from gateway.http.connections import Bounds
 from tests.gateway.model_files import cancer
 from tests.gateway.serving import until
 from tests.stack import Stack

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.adoption import adopt_ownerless
-from gateway.database import Database, DatabaseAway
-from gateway.incidents import IncidentLog
-from gateway.ledger import COUNT_200, Book
-from gateway.ledger_file import IN_CALL
+from gateway.db.connection import Database, DatabaseAway
+from gateway.models.incidents import IncidentLog
+from gateway.usage.ledger import COUNT_200, Book
+from gateway.usage.ledger_file import IN_CALL
+from gateway.usage.recovery import adopt_ownerless
 from tests.gateway.model_files import cancer
 from tests.gateway.serving import Api, Rows
 

@@ -8,8 +8,8 @@ import zlib
 
 import pytest
 
-from gateway.dialects import inflated
-from gateway.problems import Problem
+from contract.problems import Problem
+from inference.formats import inflated
 
 BODY = b'{"rows": [{"a": 1}]}' * 50
 LIMIT = len(BODY)

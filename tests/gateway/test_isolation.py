@@ -14,22 +14,23 @@ import httpx
 import psutil
 import pytest
 
+from contract.problems import Problem
+from contract.settings import Environment
 from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
-from gateway import follower, loading
-from gateway.batch import RUNNING, WAITING, BatchPool, Limits, Locks
-from gateway.database import Connection, DatabaseAway
-from gateway.engines import ModelLoadError
-from gateway.incidents import IncidentLog
-from gateway.isolation import REQUESTS_AT_ONCE
-from gateway.loading import LoadedModel, ModelLoader, Version
-from gateway.operators import obstacle_to_inline
-from gateway.problems import Problem
-from gateway.spool import Spool
-from gateway.statements.routes import RouteRead
-from gateway.work_messages import ModelRef, Predict
-from gateway.worker import Worker
-from runtime.environment import Environment
+from gateway.db.connection import Connection, DatabaseAway
+from gateway.db.statements.routes import RouteRead
+from gateway.models import loader
+from gateway.models.batch import RUNNING, WAITING, BatchPool, Limits, Locks
+from gateway.models.incidents import IncidentLog
+from gateway.models.loader import LoadedModel, ModelLoader, Version
+from gateway.models.own_process import REQUESTS_AT_ONCE
+from gateway.models.spool import Spool
+from gateway.processes.worker import Worker
+from gateway.routing import follower
+from inference.engines import ModelLoadError
+from inference.engines.onnx.operators import obstacle_to_inline
+from inference.sandbox.prediction_messages import ModelRef, Predict
 from tests.gateway.model_files import cancer, diabetes, passing_on, penguins
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
 from tests.stack import Stack
@@ -209,7 +210,7 @@ async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
         tries.append(ref)
         raise ModelLoadError("no")
 
-    monkeypatch.setattr(loading, "_loaded", fail)
+    monkeypatch.setattr(loader, "_loaded", fail)
     api = await made(rows, worker, cancer())
 
     codes = [(await call(api)).code for _ in range(10)]
@@ -222,7 +223,7 @@ async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
 async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_into_a_process(
     rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = loading._loaded
+    load = loader._loaded
     obstacles = []
 
     def crashed_meanwhile(ref: ModelRef, obstacle: str) -> object:
@@ -231,7 +232,7 @@ async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_int
         worker.loader._quarantined = frozenset(worker.loader._models)
         return made
 
-    monkeypatch.setattr(loading, "_loaded", crashed_meanwhile)
+    monkeypatch.setattr(loader, "_loaded", crashed_meanwhile)
     api = await made(rows, worker, cancer())
 
     assert obstacles == ["", "it crashed a gateway worker"]

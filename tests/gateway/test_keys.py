@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from gateway.keys import KEY_LENGTH, is_well_formed, key_digest, new_key
+from contract.api_keys import KEY_LENGTH, is_well_formed, key_digest, new_key
 
 
 def test_new_keys_are_well_formed_and_different() -> None:

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.adoption import adopt_ownerless
-from gateway.database import Database, DatabaseAway
-from gateway.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
-from gateway.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
-from gateway.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.db.connection import Database, DatabaseAway
+from gateway.db.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
+from gateway.usage.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
+from gateway.usage.recovery import adopt_ownerless
 from tests.gateway.serving import Rows
 
 API, OTHER = "a" * 16, "b" * 16
@@ -120,7 +120,7 @@ def test_a_full_file_has_no_cell(folder: Path) -> None:
 def test_the_lock_does_not_outlive_its_owner_in_a_child(folder: Path) -> None:
     """A child that inherited the file descriptor would keep the lock, and the ledger would never be adopted."""
     program = (
-        "import subprocess, sys, pathlib; from gateway.ledger_file import LedgerFile;"
+        "import subprocess, sys, pathlib; from gateway.usage.ledger_file import LedgerFile;"
         f"ledger = LedgerFile(pathlib.Path({str(folder)!r}), 'w' * 32);"
         "child = subprocess.Popen(['sleep', '60'], stdin=-3, stdout=-3); print(ledger.name, child.pid, flush=True);"
         "sys.stdin.read()"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dialects.media import prefers
+from inference.formats.media import prefers
 
 JSON, CSV = "application/json", "text/csv"
 

@@ -7,11 +7,11 @@ from difflib import get_close_matches
 
 import pytest
 
-from gateway.dialects import cells, choose
-from gateway.modelspec import spec_from_json
-from gateway.predictor import Predictor
-from gateway.problems import Problem
-from runtime.environment import PROJECT_DIR
+from contract.model_spec import spec_from_json
+from contract.problems import Problem
+from contract.settings import PROJECT_DIR
+from inference.formats import cells, choose
+from inference.predictor import Predictor
 
 MODELS = PROJECT_DIR / "demo" / "models"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.networks import NetworkError, parse_network
+from contract.networks import NetworkError, parse_network
 
 
 @pytest.mark.parametrize(

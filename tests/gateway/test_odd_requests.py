@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.worker import Worker
+from gateway.processes.worker import Worker
 from tests.gateway.model_files import penguins
 from tests.gateway.serving import Api, Caller, Rows, loaded
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.dialects import About, find
-from gateway.slugs import slug
-from gateway.worker import Worker
+from contract.slugs import slug
+from gateway.processes.worker import Worker
+from inference.formats import About, find
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, until
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.adoption import adopt_ownerless
-from gateway.database import DatabaseAway
-from gateway.predictor import ModelFailed
-from gateway.worker import Worker
-from runtime.environment import Environment
+from contract.settings import Environment
+from gateway.db.connection import DatabaseAway
+from gateway.processes.worker import Worker
+from gateway.usage.recovery import adopt_ownerless
+from inference.predictor import ModelFailed
 from tests.gateway.model_files import cancer
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
 

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from gateway import reasons
-from gateway.modelspec import Column, ModelSpec
-from gateway.predictor import Predictor
-from gateway.reasons import Reasoner, number_text, shown
+from contract.model_spec import Column, ModelSpec
+from inference import reasons
+from inference.predictor import Predictor
+from inference.reasons import Reasoner, number_text, shown
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 
@@ -85,7 +85,7 @@ def test_pieces_change_nothing(load: Load, monkeypatch: pytest.MonkeyPatch, layo
     ]
     whole = explained(predictor, rows)
 
-    monkeypatch.setattr("gateway.reasons._BATCH_CELLS", cells)
+    monkeypatch.setattr("inference.reasons._BATCH_CELLS", cells)
     pieces = explained(predictor, rows)
 
     assert pieces.contributions == pytest.approx(whole.contributions, abs=1e-6)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gateway.dialects import Reply, choose, sample_csv
-from gateway.predictor import Predictor
-from gateway.problems import Problem, RowError
-from gateway.table import Table
+from contract.problems import Problem, RowError
+from inference.formats import Reply, choose, sample_csv
+from inference.predictor import Predictor
+from inference.table import Table
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 from tests.gateway.model_files import spec_of

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.dialects import choose, describe_columns, sample_body, too_many_rows
-from gateway.modelspec import ModelSpec
-from gateway.predictor import Predictor
-from gateway.problems import Problem, RowError
-from gateway.table import Table
+from contract.model_spec import ModelSpec
+from contract.problems import Problem, RowError
+from inference.formats import choose, describe_columns, sample_body, too_many_rows
+from inference.predictor import Predictor
+from inference.table import Table
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 from tests.gateway.model_files import spec_of

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.worker import Worker
+from gateway.processes.worker import Worker
 from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Rows, loaded, until

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from gateway.snippets import Snippet, snippets
+from inference.formats.description.snippets import Snippet, snippets
 from tests.gateway.model_files import spec_of
 
 ODD = {"it's": "string", 'a "quoted" #(lf)': "string", "back\\slash": "float", "new\nline": "float", "名前": "string"}

@@ -17,11 +17,11 @@ import structlog
 import uvloop
 
 from drills.harmful import looping
-from gateway.app import REQUESTS_IN_PROGRESS, Call, Gateway
-from gateway.dialects.json_intake import JsonIntake
-from gateway.protocol import GatewayProtocol
-from gateway.routes import ApiState
-from gateway.worker import Worker
+from gateway.http.protocol import GatewayProtocol
+from gateway.processes.worker import Worker
+from gateway.request.app import REQUESTS_IN_PROGRESS, Call, Gateway
+from gateway.routing.routes import ApiState
+from inference.formats.json_parser import JsonIntake
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Rows, loaded, until
 

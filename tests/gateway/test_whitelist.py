@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.networks import NetworkError, parse_network
-from gateway.whitelist import Whitelist
+from contract.networks import NetworkError, parse_network
+from gateway.routing.whitelist import Whitelist
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import pytest
 
+from contract.settings import Environment
 from drills.harmful import looping
-from gateway.worker import Worker
-from runtime.environment import Environment
+from gateway.processes.worker import Worker
 from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Served, head, serving
 from tests.gateway.serving import Api, Rows, loaded, running_worker, until

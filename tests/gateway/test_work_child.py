@@ -11,13 +11,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.incidents import IncidentLog
-from gateway.isolation import IsolatedModel
-from gateway.modelspec import ModelSpec
-from gateway.problems import Problem
-from gateway.spool import Spool
-from gateway.work_messages import Failed, Loaded, ModelRef, Predict, Refused, Replied, decode_answer, encode
-from gateway.work_process import BASE_MEMORY_BYTES, WorkProcess
+from contract.model_spec import ModelSpec
+from contract.problems import Problem
+from gateway.models.incidents import IncidentLog
+from gateway.models.own_process import IsolatedModel
+from gateway.models.spool import Spool
+from inference.sandbox.child_process import BASE_MEMORY_BYTES, WorkProcess
+from inference.sandbox.prediction_messages import (
+    Failed,
+    Loaded,
+    ModelRef,
+    Predict,
+    Refused,
+    Replied,
+    decode_answer,
+    encode,
+)
 from tests.gateway.model_files import matrix_spec, passing_on
 
 # Landlock takes 16 rulesets one upon the other: behind these no further one is taken.
@@ -27,7 +36,7 @@ from pathlib import Path
 from gateway import sandbox
 for _ in range(16):
     sandbox.forbid_reading(except_under=(Path("/"),))
-os.execv(sys.executable, [sys.executable, "-m", "gateway.work_child", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-m", "inference.sandbox.prediction_child", *sys.argv[1:]])
 """
 
 

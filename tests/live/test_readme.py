@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from runtime.environment import PROJECT_DIR
+from contract.settings import PROJECT_DIR
 
 
 def blocks(section: str) -> list[tuple[str, str]]:

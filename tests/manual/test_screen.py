@@ -13,11 +13,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from apimgmt import services
-from apimgmt.lifecycle import is_stopping
+from apimgmt.lifecycle import services
+from apimgmt.lifecycle.options import option_use
+from apimgmt.lifecycle.reconciling import settle_api
+from apimgmt.lifecycle.transitions import is_stopping
 from apimgmt.models import ApiType, Edition, Model, PredictionAPI, RequestStat, Status, WhitelistEntry, Workspace
-from apimgmt.options import option_use
-from apimgmt.settling import settle_api
 from tests.factories import make_api, make_model, make_user, make_workspace
 
 pytestmark = pytest.mark.django_db

@@ -13,8 +13,8 @@ import onnxruntime
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 
-from apimgmt.metadata import parse_metadata
-from gateway.modelspec import ModelSpec, spec_from_json
+from apimgmt.registry.metadata import parse_metadata
+from contract.model_spec import ModelSpec, spec_from_json
 from tests.models import makers
 
 NAMES = ("penguins", "breast_cancer", "diabetes")

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from apimgmt.describing import Description, describe
-from apimgmt.metadata import DescriptionRefused, metadata_from
-from gateway.modelspec import Column
-from gateway.signature import NotServable, Port, Signature
+from apimgmt.registry.metadata import DescriptionRefused, metadata_from
+from apimgmt.registry.spec_builder import Description, describe
+from contract.model_spec import Column
+from inference.signature import NotServable, Port, Signature
 from tests.models import makers
 
 MATRIX = Signature(

@@ -27,9 +27,9 @@ from sklearn.svm import LinearSVC
 from xgboost import XGBClassifier
 
 from apimgmt.models import Workspace
-from apimgmt.registration import register_model
-from gateway.inspection import InspectionChild
-from gateway.modelspec import spec_from_json
+from apimgmt.registry.registration import register_model
+from contract.model_spec import spec_from_json
+from inference.sandbox.inspection import InspectionChild
 from tests.models import makers
 from tests.models.test_registration import INSTALLER
 

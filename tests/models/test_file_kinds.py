@@ -14,8 +14,8 @@ import joblib
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from apimgmt.file_kinds import PickleRefused, check_kind
-from apimgmt.metadata import DescriptionRefused
+from apimgmt.registry.file_kinds import PickleRefused, check_kind
+from apimgmt.registry.metadata import DescriptionRefused
 from tests.models import makers
 
 

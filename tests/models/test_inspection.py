@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from gateway import sandbox
-from gateway.inspection import ROOT, InspectionChild, InspectionRefused, SelfTestFailed
-from gateway.modelspec import Column, ModelSpec, spec_from_json
+from contract.model_spec import Column, ModelSpec, spec_from_json
+from contract.settings import PROJECT_DIR
+from inference.sandbox import limits
+from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTestFailed
 from tests.models import makers
 
 ONE_NUMBER = ModelSpec(task="regression", columns=(Column(name="x", type="float"),), input="columns", sample={"x": 1.0})
@@ -255,7 +256,7 @@ print(tried(lambda: allowed.read_bytes()))
 """
 
 
-@pytest.mark.skipif(not sandbox.landlock_version(), reason="this machine's kernel has no Landlock")
+@pytest.mark.skipif(not limits.landlock_version(), reason="this machine's kernel has no Landlock")
 def test_inside_the_limits_there_is_no_network_no_writing_and_one_readable_file(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("secret")
     allowed = saved(tmp_path, makers.line())
@@ -271,13 +272,13 @@ def test_inside_the_limits_there_is_no_network_no_writing_and_one_readable_file(
 
 def run_guest(code: str, *arguments: Any) -> list[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 
 
 def test_the_inspection_imports_neither_django_nor_the_console() -> None:
-    code = "import sys, gateway.inspection, gateway.inspection_work; print(*sys.modules)"
+    code = "import sys, inference.sandbox.inspection, inference.sandbox.inspector; print(*sys.modules)"
 
     modules = run_guest(code)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from apimgmt.metadata import DescriptionRefused, metadata_from, parse_metadata
-from gateway.modelspec import Score
+from apimgmt.registry.metadata import DescriptionRefused, metadata_from, parse_metadata
+from contract.model_spec import Score
 from tests.models import makers
 
 COLUMN = {"name": "age", "type": "float"}

@@ -13,9 +13,9 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from apimgmt import drafts
 from apimgmt.models import Model, ModelVersion, Workspace
-from gateway.modelspec import spec_from_json
+from apimgmt.registry import drafts
+from contract.model_spec import spec_from_json
 from tests.factories import make_user, make_workspace
 from tests.models import makers
 from tests.models.conftest import stored_files

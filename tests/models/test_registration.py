@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from apimgmt import model_store
 from apimgmt.actors import Actor, shell_actor
 from apimgmt.errors import NotAllowed
-from apimgmt.file_kinds import PickleRefused
-from apimgmt.metadata import DescriptionRefused
 from apimgmt.models import Model, ModelVersion, Workspace
-from apimgmt.registration import Registered, register_model
-from gateway.modelspec import spec_from_json
+from apimgmt.registry import model_store
+from apimgmt.registry.file_kinds import PickleRefused
+from apimgmt.registry.metadata import DescriptionRefused
+from apimgmt.registry.registration import Registered, register_model
+from contract.model_spec import spec_from_json
 from tests.factories import actor_for, make_user, make_workspace
 from tests.models import makers
 from tests.models.conftest import stored_files

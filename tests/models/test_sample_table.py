@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from apimgmt.metadata import DescriptionRefused
-from apimgmt.sample_table import Learnt, learn_columns
+from apimgmt.registry.metadata import DescriptionRefused
+from apimgmt.registry.sample_table import Learnt, learn_columns
 from tests.models import makers
 
 

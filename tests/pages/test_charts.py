@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import plotly.graph_objects as go
 import pytest
 
-from apimgmt.charts import count_step, request_count_figure
 from apimgmt.selectors import DayCount
+from apimgmt.stats.charts import count_step, request_count_figure
 
 DAYS = [DayCount(date(2026, 1, 1) + timedelta(days=n), n, 2 * n, 1 if n == 29 else 0) for n in range(30)]
 

@@ -8,8 +8,8 @@ import shlex
 
 import pytest
 
-from apimgmt import examples
-from gateway.modelspec import Column, ModelSpec
+from apimgmt.calling import examples
+from contract.model_spec import Column, ModelSpec
 
 URL = "http://127.0.0.1:8080/apis/abc/predict"
 NASTY = 'O\'Neill "x" $HOME `id` \\ é\n'

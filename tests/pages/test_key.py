@@ -7,7 +7,7 @@ import time
 import pytest
 from django.contrib.sessions.models import Session
 
-from apimgmt.keys import decrypted_key
+from apimgmt.access.keys import decrypted_key
 from apimgmt.models import ApiEvent
 from apimgmt.views import key_grants
 from tests.factories import make_model, make_user

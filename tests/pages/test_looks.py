@@ -7,7 +7,7 @@ import re
 import pytest
 
 from console.plotly_finder import FILE_NAME, PACKAGE_DATA
-from runtime.environment import PROJECT_DIR
+from contract.settings import PROJECT_DIR
 
 STATIC = PROJECT_DIR / "static"
 TOKENS = (STATIC / "css" / "tokens.css").read_text()

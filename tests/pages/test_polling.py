@@ -9,9 +9,9 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
 
-from apimgmt import services
+from apimgmt.lifecycle import services
 from apimgmt.models import GatewayWorker, PredictionAPI, RequestStat, Status
-from apimgmt.views.live import POLL_PASSING_MS, POLL_SETTLED_MS
+from apimgmt.views.api_page import POLL_PASSING_MS, POLL_SETTLED_MS
 from tests.factories import actor_for, make_model, make_user
 from tests.pages.conftest import htmx, url
 

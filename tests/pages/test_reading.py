@@ -8,13 +8,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from apimgmt import lifecycle, services
-from apimgmt.lifecycle import MOVES
+from apimgmt.lifecycle import services, transitions
+from apimgmt.lifecycle.transitions import MOVES
 from apimgmt.models import ApiEvent, ApiType, PredictionAPI, Status, Target
-from apimgmt.wording import CHANGE_WORDS, EVENT_WORDS
-from gateway import dialects
-from gateway.problems import PROBLEM_TYPES
-from gateway.slugs import slug
+from apimgmt.views.labels import CHANGE_WORDS, EVENT_WORDS
+from contract.problems import PROBLEM_TYPES
+from contract.slugs import slug
+from inference import formats
 from tests.factories import actor_for, make_api, make_model, make_user, make_version, make_workspace
 from tests.pages.conftest import url
 
@@ -123,7 +123,7 @@ def test_the_specifications_open_before_there_is_any_model(client):
 def test_the_history_of_a_deleted_api_stays_readable(operator, api):
     model = make_model(api.model.workspace)
     deleted = make_api(model, status=Status.DELETED, type=ApiType.TRIAL)
-    lifecycle.record(deleted, "deleted", actor_for(User.objects.get()))
+    transitions.record(deleted, "deleted", actor_for(User.objects.get()))
 
     page = operator.get(url("api-history", model)).content.decode()
 
@@ -185,7 +185,7 @@ def test_pages_that_are_not_there_are_plain_and_strict(client):
 def test_the_specifications_list_every_format_of_the_gateway(operator, api):
     page = html.unescape(operator.get(reverse("inference-docs"), {"model": api.model.pk}).content.decode())
 
-    for one in dialects.FORMATS:
+    for one in formats.FORMATS:
         assert f'id="{one.anchor}"' in page, one.title
         assert f'href="#{one.anchor}"' in page, one.title
         assert f"/apis/{api.pk}/{one.path.format(model=slug(api.model.name))} \\\n" in page, one.title

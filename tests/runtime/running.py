@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from contract.settings import PROJECT_DIR, read_environment
 from runtime import processes
-from runtime.environment import PROJECT_DIR, read_environment
 from tests.environment import clean_variables, unused_port
 
 _NOT_FOR_A_RUN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.connections import (
+from contract.connections import (
     NotRunning,
     broker_url,
     database_url,
@@ -12,7 +12,7 @@ from runtime.connections import (
     forget_embedded_urls,
     write_embedded_urls,
 )
-from runtime.environment import Environment, read_environment
+from contract.settings import Environment, read_environment
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 import redis
 
+from contract.connections import NotRunning, broker_url, database_url, embedded_file
+from contract.settings import PROJECT_DIR, Environment, read_environment
 from runtime import processes
-from runtime.connections import NotRunning, broker_url, database_url, embedded_file
 from runtime.embedded import EmbeddedServers
-from runtime.environment import PROJECT_DIR, Environment, read_environment
 
 START_AND_WAIT = """
 import sys, time

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.environment import PROJECT_DIR, BadEnvironment, read_environment, variables
+from contract.settings import PROJECT_DIR, BadEnvironment, read_environment, variables
 from tests.environment import variable_names
 
 BAD_VALUES = [

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from contract.settings import PROJECT_DIR
 from runtime import install
-from runtime.environment import PROJECT_DIR
 
 
 @pytest.fixture

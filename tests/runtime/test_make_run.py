@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from contract.settings import PROJECT_DIR
 from runtime import processes
-from runtime.environment import PROJECT_DIR
 from tests.runtime.running import Run
 from tests.stack import http_status
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.environment import read_environment
+from contract.settings import read_environment
 from runtime.procfile import BadProcfile, process_environment, read_procfile, shell_command
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from runtime.environment import PROJECT_DIR, Environment, read_environment
-from runtime.secret_files import kept_secret, key_encryption_keys, secret_key
+from contract.secret_files import kept_secret, key_encryption_keys, secret_key
+from contract.settings import PROJECT_DIR, Environment, read_environment
 
 
 @pytest.fixture

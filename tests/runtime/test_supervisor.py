@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from contract.connections import database_url
+from contract.settings import PROJECT_DIR
 from runtime import processes
-from runtime.connections import database_url
-from runtime.environment import PROJECT_DIR
 from tests.environment import clean_variables, unused_port
 from tests.runtime.running import Run
 

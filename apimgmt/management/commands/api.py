@@ -6,13 +6,13 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-from apimgmt import services
+from apimgmt.access.whitelist import networks_in
 from apimgmt.actors import Actor
 from apimgmt.errors import Refused
+from apimgmt.lifecycle import services
+from apimgmt.lifecycle.reconciling import latest_build_id
 from apimgmt.management.base import ActorCommand, status_document, visible_api, wait_until_confirmed
 from apimgmt.models import PredictionAPI
-from apimgmt.settling import latest_build_id
-from apimgmt.whitelist import networks_in
 
 Deed = Callable[[PredictionAPI, str, Actor], dict[str, Any]]
 

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apimgmt.actors import shell_actor
 from apimgmt.models import Edition, Model, Workspace
-from apimgmt.registration import register_model
+from apimgmt.registry.registration import register_model
 from apimgmt.roles import ADMINISTRATOR, ROLE_PERMISSIONS
 
 DEMO_MODELS_DIR = settings.BASE_DIR / "demo" / "models"

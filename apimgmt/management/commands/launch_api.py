@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from apimgmt import services
 from apimgmt.actors import Actor
-from apimgmt.addresses import api_url
+from apimgmt.calling.addresses import api_url
+from apimgmt.lifecycle import services
 from apimgmt.management.base import ActorCommand, visible_model, wait_until_confirmed
 from apimgmt.models import ApiType, PredictionAPI
 

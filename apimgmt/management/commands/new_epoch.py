@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
-from apimgmt.confirmation import MissingWorker, confirmation_of
+from apimgmt.lifecycle.confirmation import MissingWorker, confirmation_of
 from apimgmt.models import Installation
 
 

@@ -10,7 +10,7 @@ from apimgmt.actors import Actor
 from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand
 from apimgmt.models import Workspace
-from apimgmt.registration import register_model
+from apimgmt.registry.registration import register_model
 from apimgmt.selectors import workspaces_visible_to
 
 

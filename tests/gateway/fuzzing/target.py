@@ -9,10 +9,10 @@ import zlib
 from functools import cache
 from pathlib import Path
 
+from contract.problems import Problem
 from drills.graphs import spec_of
-from gateway.dialects import choose, inflated, refusal, sample_body, sample_csv
-from gateway.predictor import ModelFailed, Predictor
-from gateway.problems import Problem
+from inference.formats import choose, inflated, refusal, sample_body, sample_csv
+from inference.predictor import ModelFailed, Predictor
 from tests.gateway.model_files import penguins, summing
 
 REFUSALS = {"malformed_body", "invalid_rows", "payload_too_large", "unsupported_media_type"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["gateway.dialects", "gateway.problems", "gateway.table"]):
+with atheris.instrument_imports(include=["inference.formats", "contract.problems", "inference.table"]):
     from tests.gateway.fuzzing.target import predictors, read_body, seeds
 
 

@@ -1,0 +1,1 @@
+"""How an API is called: addresses, examples, one real call."""

@@ -1,0 +1,166 @@
+"""Register a model: look at the file in the inspection child, describe it, and only then keep it.
+
+The page does it in two steps (`prepare`, corrections, `save`), the command in one (`register_model`). A refusal
+leaves nothing behind: no file, no row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+
+from apimgmt.actors import Actor
+from apimgmt.errors import Refused
+from apimgmt.models import Model, ModelVersion, Workspace
+from apimgmt.registry import model_store
+from apimgmt.registry.file_kinds import check_kind
+from apimgmt.registry.metadata import DescriptionRefused, Metadata, parse_metadata
+from apimgmt.registry.model_store import Staged
+from apimgmt.registry.spec_builder import Description, describe, with_nullable
+from apimgmt.roles import REGISTER
+from contract.model_spec import spec_to_json
+from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTest, SelfTestFailed
+from inference.signature import NotServable, Signature
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A staged file that was found servable, and what it is. Save or discard it."""
+
+    staged: Staged
+    signature: Signature
+    description: Description
+    self_test: SelfTest
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version that was saved."""
+
+    model: Model
+    version: ModelVersion
+    is_new_model: bool
+
+
+def register_model(
+    workspace: Workspace,
+    name: str,
+    path: Path,
+    *,
+    metadata: bytes | None = None,
+    sample_csv: bytes | None = None,
+    target: str | None = None,
+    actor: Actor,
+) -> Registered:
+    """Register a file in one step. Without `metadata` the `.json` beside the file counts, if there is one.
+
+    Raises a `Refused`: `NotAllowed`, `DescriptionRefused`, `FileTooLarge`.
+    """
+    actor.require(REGISTER)
+    beside = path.with_suffix(".json")
+    if metadata is None and beside != path and beside.is_file():
+        metadata = beside.read_bytes()
+    try:
+        chunks = model_store.chunks_of(path)
+        staged = model_store.stage(chunks)
+    except OSError as error:
+        raise DescriptionRefused("file", [f"{path}: {error.strerror}."]) from None
+    with discarded_on_refusal(staged):
+        stated = parse_metadata(metadata) if metadata is not None else None
+        prepared = prepare(staged, path.name, metadata=stated, sample_csv=sample_csv, target=target)
+        return save(workspace, name, prepared, actor=actor)
+
+
+def stage(chunks: Iterable[bytes]) -> Staged:
+    """Take an upload in, for `prepare`. Raises `FileTooLarge`."""
+    return model_store.stage(chunks)
+
+
+@contextmanager
+def discarded_on_refusal(staged: Staged) -> Iterator[None]:
+    """Leave no staged file behind when something is raised."""
+    try:
+        yield
+    except BaseException:
+        model_store.discard(staged)
+        raise
+
+
+def prepare(
+    staged: Staged,
+    filename: str,
+    *,
+    metadata: Metadata | None = None,
+    sample_csv: bytes | None = None,
+    target: str | None = None,
+) -> Prepared:
+    """Inspect, describe and try out a staged file. Raises `DescriptionRefused`; the file stays staged."""
+    check_kind(staged.path, filename)
+    with InspectionChild() as child:
+        try:
+            signature = child.read(staged.path)
+            description = describe(signature, metadata, sample_csv, target)
+            child.check(staged.path, description.spec)
+            tried = description.unproven + description.stated_nullable
+            description = with_nullable(description, child.nullable(staged.path, description.spec, tried))
+            return Prepared(staged, signature, description, child.self_test(staged.path, description.spec))
+        except NotServable as error:
+            raise DescriptionRefused("file", [str(error)]) from None
+        except InspectionRefused as error:
+            if error.log_tail:
+                logger.warning("inspection_refused sha256=%s log=%s", staged.sha256, error.log_tail)
+            faults = [str(error)]
+            if isinstance(error, SelfTestFailed) and not (metadata and metadata.sample) and sample_csv is None:
+                faults.append(_("The row tried was made up. Give a sample CSV, or a metadata file with a sample row."))
+            raise DescriptionRefused("file", faults) from None
+
+
+def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -> Registered:
+    """Keep the file and make the version: the next one of a known name. Raises `Refused`."""
+    actor.require(REGISTER)
+    name = checked_name(name)
+    spec = prepared.description.spec
+    with transaction.atomic():
+        model, is_new = Model.objects.get_or_create(workspace=workspace, name=name, defaults={"created_by": actor.name})
+        Model.objects.select_for_update(no_key=True).get(
+            pk=model.pk
+        )  # two registering at once get numbers one after the other
+        latest = model.versions.aggregate(latest=Max("number"))["latest"] or 0
+        version = ModelVersion.objects.create(
+            model=model,
+            number=latest + 1,
+            sha256=prepared.staged.sha256,
+            size_bytes=prepared.staged.size_bytes,
+            task=spec.task,
+            spec=spec_to_json(spec),
+            created_by=actor.name,
+        )
+        # Last, so that a refused row leaves no file; a file without a row, after a crash right here, harms nobody.
+        try:
+            model_store.keep(prepared.staged)
+        except FileNotFoundError:
+            raise Refused(_("The upload has expired. Choose the file again.")) from None
+    return Registered(model, version, is_new)
+
+
+def checked_name(name: str) -> str:
+    """A model's name without spaces around it. Raises `DescriptionRefused`."""
+    name = " ".join(name.split())
+    if not name:
+        raise DescriptionRefused("name", [_("The model needs a name.")])
+    if len(name) > MAX_NAME_LENGTH:
+        raise DescriptionRefused("name", [_("The name is longer than %d characters.") % MAX_NAME_LENGTH])
+    if not name.isprintable():
+        raise DescriptionRefused("name", [_("The name has characters that can't be printed.")])
+    return name

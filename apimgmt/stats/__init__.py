@@ -1,0 +1,1 @@
+"""Counts as people see them."""

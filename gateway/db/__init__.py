@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL that may fail, and every statement that the gateway sends."""

@@ -1,0 +1,1 @@
+"""Loaded models, where each one runs, and what happened to them."""

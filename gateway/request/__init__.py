@@ -1,0 +1,1 @@
+"""One prediction request: the checks in their order, and the application that carries them out."""

@@ -1,0 +1,215 @@
+"""What this worker obeys: one immutable Route per API and revision, and the table of them.
+
+A request keeps the Route it came in under. When its answer is ready it looks whether the table still holds that very
+object; if not, the new one decides. So applying a change is one assignment, and it holds for requests in flight.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from contract.slugs import slug
+from gateway.db.statements.routes import RouteRead, RouteRow
+from gateway.models.loader import LoadedModel, Version
+from gateway.routing.whitelist import Whitelist
+from gateway.usage.trial_quota import TrialAccount
+
+OPERATING: Final = "operating"
+DELETED: Final = "deleted"
+
+# What a target that serves nothing answers; an unknown word serves nothing either.
+_REFUSALS: Final = {
+    "building": "api_building",
+    "stopped": "api_stopped",
+    "failed": "api_failed",
+    "deleting": "api_deleting",
+}
+_LOADS_MODELS: Final = frozenset({"operating", "building"})
+
+_NOBODYS_DIGEST: Final = b"\0" * 32
+
+_log = structlog.get_logger("gateway.routing.routes")
+
+
+class _VersionRow(msgspec.Struct):
+    """One element of the view's `versions`. The spec is decoded where the model is loaded."""
+
+    version_id: int
+    number: int
+    sha256: str
+    format: str
+    spec: msgspec.Raw
+
+
+class ApiState:
+    """What outlives the revisions of one API: its loaded models, requests in progress, figures, its trial's account."""
+
+    __slots__ = ("account", "answers", "in_progress", "models")
+
+    def __init__(self) -> None:
+        self.in_progress = 0
+        self.answers: dict[int, int] = defaultdict(int)
+        self.account: TrialAccount | None = None
+        self.models: dict[int, LoadedModel] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """How requests to one API are answered. `refusal`: the code every request gets, "" while operating.
+
+    `name`: what a path may call the model instead of the API ID, "" for none.
+    """
+
+    api_id: str
+    revision: int
+    target: str
+    is_trial: bool
+    key_digest: bytes
+    whitelist: Whitelist
+    refusal: str
+    version: Version | None
+    candidate: Version | None
+    version_lines: bytes
+    number: str
+    name: str
+    hides_schema: bool
+    has_public_description: bool
+    state: ApiState
+
+    @property
+    def versions_to_load(self) -> tuple[Version, ...]:
+        """What must be in memory while this route stands: the served version, and the one that is to take over."""
+        if self.target not in _LOADS_MODELS:
+            return ()
+        return tuple(version for version in (self.version, self.candidate) if version is not None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One API's route before and after; None: it was not, or is no longer, there."""
+
+    old: Route | None
+    new: Route | None
+
+
+AccountMaker = Callable[[str, int, int], TrialAccount]
+
+
+class RouteTable:
+    """All routes this worker obeys, and the (epoch, revision) they belong to."""
+
+    def __init__(self, make_account: AccountMaker, on_restored: Callable[[], None] = lambda: None) -> None:
+        """`on_restored` is called before routes of a restored database are applied: it is not the same any more."""
+        self.epoch: UUID | None = None
+        self.revision = -1
+        self._make_account = make_account
+        self._on_restored = on_restored
+        self._routes: dict[str, Route] = {}
+        self.get = self._routes.get
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes.values())
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def is_behind(self, epoch: UUID, revision: int) -> bool:
+        return epoch != self.epoch or revision != self.revision
+
+    def needs_full_read(self, epoch: UUID, revision: int) -> bool:
+        """Nothing was read yet, or the database was restored."""
+        return self.epoch is None or self._is_restored(epoch, revision)
+
+    def _is_restored(self, epoch: UUID, revision: int) -> bool:
+        """Another epoch, or a lower number of the same one: our numbers mean nothing in this database."""
+        return self.epoch is not None and (epoch != self.epoch or revision < self.revision)
+
+    def apply(self, read: RouteRead, *, is_full: bool) -> list[Change]:
+        """Obey what was read, from now on. Returns what changed, for the loading of models."""
+        if is_full:
+            present = {row.api_id for row in read.rows}
+            changes = [self._remove(api_id) for api_id in list(self._routes) if api_id not in present]
+        else:
+            changes = []
+        is_restored = self._is_restored(read.epoch, read.revision)
+        if is_restored:
+            self._on_restored()
+        for row in read.rows:
+            changes += self._apply_row(row, is_restored=is_restored)
+        self.epoch, self.revision = read.epoch, read.revision
+        return changes
+
+    def _apply_row(self, row: RouteRow, *, is_restored: bool) -> list[Change]:
+        old = self._routes.get(row.api_id)
+        if row.target == DELETED:
+            return [self._remove(row.api_id)] if old else []
+        if old is not None and is_restored:
+            old.state.account = None  # a restored trial may have quota again
+        # Also when the row's revision is the old one's: a restored database gives the same numbers out again.
+        new = self._routes[row.api_id] = self._route(row, old)
+        return [Change(old, new)]
+
+    def _remove(self, api_id: str) -> Change:
+        return Change(self._routes.pop(api_id), None)
+
+    def _route(self, row: RouteRow, old: Route | None) -> Route:
+        versions = _versions(row)
+        version = versions.get(row.version_id)
+        number = str(version.number) if version else ""
+        return Route(
+            api_id=row.api_id,
+            revision=row.revision,
+            target=row.target,
+            is_trial=row.type == "trial",
+            key_digest=row.key_digest or _NOBODYS_DIGEST,
+            whitelist=_whitelist(row, old),
+            refusal="" if row.target == OPERATING else _REFUSALS.get(row.target, "api_failed"),
+            version=version,
+            candidate=versions.get(row.candidate_id) if row.candidate_id is not None else None,
+            version_lines=b"x-model-version: %b\r\n" % number.encode(),
+            number=number,
+            name=slug(row.model_name),
+            hides_schema=row.hides_schema,
+            has_public_description=row.has_public_description,
+            state=self._state(row, old),
+        )
+
+    def _state(self, row: RouteRow, old: Route | None) -> ApiState:
+        state = old.state if old else ApiState()
+        if row.type != "trial":
+            state.account = None
+        elif state.account is None:
+            state.account = self._make_account(row.api_id, row.quota_limit or 0, row.quota_used or 0)
+        else:
+            state.account.limit = row.quota_limit or 0
+        return state
+
+
+def _whitelist(row: RouteRow, old: Route | None) -> Whitelist:
+    """The old matcher with its memory, if the networks are the same."""
+    if old is not None and list(old.whitelist.networks) == row.networks:
+        return old.whitelist
+    whitelist = Whitelist(row.networks)
+    if whitelist.unreadable:
+        _log.error("whitelist_entries_unreadable", api_id=row.api_id, entries=whitelist.unreadable[:10])
+    return whitelist
+
+
+def _versions(row: RouteRow) -> dict[int, Version]:
+    """The versions named in the row. One that can't be read is left out, so it harms no other API."""
+    try:
+        found = msgspec.json.decode(row.versions or "[]", type=list[_VersionRow])
+    except msgspec.DecodeError as error:
+        _log.error("versions_unreadable", api_id=row.api_id, error=str(error))
+        return {}
+    return {
+        item.version_id: Version(item.version_id, item.number, item.sha256, item.format, bytes(item.spec))
+        for item in found
+    }

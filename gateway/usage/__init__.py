@@ -1,0 +1,1 @@
+"""Counts and quota: exact when processes are killed."""

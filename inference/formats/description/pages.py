@@ -1,0 +1,99 @@
+"""What tells people and programs of an API: its OpenAPI document, its page, and the page's own files."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from contract.model_spec import ModelSpec
+from contract.settings import PROJECT_DIR
+from inference.formats.base import About, Codec, Headers, Page, Reply
+from inference.formats.description import docs_page, openapi
+from inference.formats.description.schemas import TEXT, Schema, answer, page
+from inference.formats.replies import JSON_TYPE
+
+_OWN_FILES: Final = Path(docs_page.__file__).parent / "assets"
+_FILES: Final = {
+    "tokens.css": PROJECT_DIR / "static/css/tokens.css",  # the console's own look: one place for colours and sizes
+    "base.css": PROJECT_DIR / "static/css/base.css",
+    "docs.css": _OWN_FILES / "docs.css",
+    "docs.js": _OWN_FILES / "docs.js",
+}
+_MEDIA: Final = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8"}
+_POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE: Final[Headers] = (
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NO_STORE: Final[Headers] = ((b"cache-control", b"no-store"),)
+_KEPT: Final[Headers] = ((b"cache-control", b"max-age=300"),)
+_DOCUMENTS_KEPT: Final = 32  # of a thousand columns one has a third of a megabyte
+
+
+class Description(Codec):
+    """Predicts nothing; tells of the other codecs."""
+
+    predicting = re.compile(r"(?!)")
+    tag = "description"
+    about = "This document, and the same as a page."
+
+    def __init__(self, codecs: Sequence[Codec]) -> None:
+        self._formats = [one for codec in codecs for one in codec.formats]
+        self._codecs = (*codecs, self)
+        self._openapi_of = _Documents(lambda about: msgspec.json.encode(openapi.openapi(about, self._codecs)))
+        self._page_of = _Documents(lambda about: docs_page.page(about, self._formats).encode())
+        self.pages = (
+            Page(re.compile(r"openapi\.json"), self._openapi, asks_browser=True),
+            Page(re.compile(r"docs"), self._docs, asks_browser=True),  # below a slash its own links would lead nowhere
+            *(Page(re.compile(rf"docs/{re.escape(name)}"), _served(name), is_open=True) for name in _FILES),
+        )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        html = {"description": "A page for people.", "content": {"text/html": {"schema": TEXT}}}
+        return {
+            "/openapi.json": page(self.tag, "This document", answer("OpenAPI 3.1", json=None), "Problem"),
+            "/docs": page(self.tag, "The same as a page", html, "Problem"),
+        }
+
+    def _openapi(self, about: About) -> Reply:
+        return Reply(self._openapi_of(about), JSON_TYPE, _NO_STORE)
+
+    def _docs(self, about: About) -> Reply:
+        return Reply(self._page_of(about), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
+
+
+class _Documents:
+    """The latest documents, so that asking again and again costs nobody's event loop: a wide model's takes 15 ms."""
+
+    def __init__(self, make: Callable[[About], bytes]) -> None:
+        self._make = make
+        self._made: OrderedDict[tuple[str, ...], tuple[ModelSpec, bytes]] = OrderedDict()
+
+    def __call__(self, about: About) -> bytes:
+        key = (about.api_id, about.name, about.version, about.base_url)
+        found = self._made.pop(key, None)
+        if found is None or found[0] is not about.spec:
+            found = about.spec, self._make(about)
+        self._made[key] = found
+        if len(self._made) > _DOCUMENTS_KEPT:
+            self._made.popitem(last=False)
+        return found[1]
+
+
+def _served(name: str) -> Callable[[About], Reply]:
+    return lambda about: Reply(_content(name), _MEDIA[Path(name).suffix], _SAFE + _KEPT)
+
+
+@lru_cache
+def _content(name: str) -> bytes:
+    return _FILES[name].read_bytes()

@@ -1,0 +1,178 @@
+"""KServe's protocol v1, whose body Vertex-style callers send too: `{"instances": []}` -> `{"predictions": []}`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contract.model_spec import ModelSpec
+from contract.problems import Problem
+from inference.formats.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
+from inference.formats.description.schemas import (
+    ANY,
+    NUMBER,
+    ROW,
+    TEXT,
+    Schema,
+    answer,
+    label_of,
+    list_of,
+    object_of,
+    open_page,
+    operation,
+    page,
+    ref,
+    request_body,
+)
+from inference.formats.description.snippets import ordered_sample
+from inference.formats.json_parser import JsonIntake, listed, members
+from inference.formats.native_json import check_json_charset
+from inference.formats.plain_labels import PlainAnswers
+from inference.formats.replies import JSON_TYPE
+from inference.reasons import Reasoner, Reasons
+from inference.table import Prediction
+
+if TYPE_CHECKING:
+    from inference.predictor import Predictor
+
+_SHAPE = '{"instances": [[...]] or [{...}]}'
+
+
+class _Error(msgspec.Struct):
+    error: str
+
+
+class V1Dialect(msgspec.Struct, frozen=True, gc=False):
+    """`:predict`, or `:explain`, which adds each variable's contribution."""
+
+    explains: bool
+    name: str = "kserve-v1"
+
+    def decode(self, body: bytes, predictor: Predictor) -> Decoded:
+        given = members(body, _SHAPE)
+        if "instances" not in given:
+            raise Problem("invalid_rows", f"Expected {_SHAPE}, received an object without `instances`.")
+        rows = listed(given["instances"], "instances")
+        table = predictor.prepared(JsonIntake).table_of(rows, "instances")
+        if not self.explains:
+            return Decoded(table)
+        reasoner = predictor.prepared(Reasoner)
+        reasoner.check_size(table.n_rows)
+        return Decoded(table, row_predictions=reasoner.row_predictions)
+
+    def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
+        answers = predictor.prepared(PlainAnswers).json(prediction)
+        if not self.explains:
+            return Reply(f'{{"predictions":{answers}}}'.encode(), JSON_TYPE)
+        reasons = predictor.prepared(Reasoner).explain(decoded.table, prediction, predictor.predict)
+        explanations = msgspec.json.encode(_explanations(reasons, predictor.spec)).decode()
+        return Reply(f'{{"predictions":{answers},"explanations":{explanations}}}'.encode(), JSON_TYPE)
+
+
+class KServeV1(Codec):
+    """The codec, its model list and its readiness."""
+
+    media_types = ("application/json", "")
+    predicting = re.compile(r"v1/models/(?P<model>[^/:]+):(?P<verb>predict|explain)")
+
+    tag = "kserve v1"
+    about = "KServe's protocol v1."
+
+    def __init__(self) -> None:
+        shape, answers = '{"instances": [{…}]} or [[…]]', '{"predictions": [label or value, …]}'
+        explained = '{"predictions": […], "explanations": [{"class", "contributions"}, …]}'
+        self.formats = (
+            Format(
+                "kserve-v1", "KServe v1", "v1/models/{model}:predict", "application/json", shape, answers, v1_sample
+            ),
+            Format(
+                "kserve-v1-explain",
+                "KServe v1, with prediction reasons",
+                "v1/models/{model}:explain",
+                "application/json",
+                shape,
+                explained,
+                v1_sample,
+            ),
+        )
+        self.pages = (
+            Page(re.compile(""), lambda about: _json({"status": "alive"}), is_open=True),
+            Page(re.compile(r"v1/models"), lambda about: _json({"models": [about.name or about.api_id]})),
+            Page(re.compile(r"v1/models/(?P<model>[^/:]+)"), _readiness, is_open=True),
+        )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        model = f"/v1/models/{name}"
+        request = request_body(("application/json", ref("V1Request"), {"instances": [ordered_sample(spec)]}))
+
+        def predicting(summary: str, reply: str) -> Schema:
+            return operation(self.tag, summary, request, answer("One an instance.", json=ref(reply)), "V1Error")
+
+        ready = ref("ModelReady")
+        return {
+            f"{model}:predict": predicting("Predict", "V1Predictions"),
+            f"{model}:explain": predicting("Explain: each variable's contribution", "V1Explanations"),
+            "/": open_page(self.tag, "Liveness", answer("Alive", json=ref("Alive")), "V1Error"),
+            "/v1/models": page(self.tag, "Model list", answer("The one model", json=ref("V1Models")), "V1Error"),
+            model: open_page(self.tag, "Model readiness", answer("Ready", json=ready), "V1Error", unready=ready),
+        }
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        contributions = object_of([]) | {"properties": {column.name: NUMBER for column in spec.columns}}
+        explanation = object_of(["contributions"], contributions=contributions, **{"class": TEXT})
+        predictions = list_of(label_of(spec), 1)
+        return {
+            "V1Error": object_of(["error"], error=TEXT),
+            "V1Request": object_of(["instances"], instances=list_of({"oneOf": [ROW, list_of(ANY)]}, 1)),
+            "V1Predictions": object_of(["predictions"], predictions=predictions),
+            "V1Explanations": object_of(
+                ["predictions", "explanations"], predictions=predictions, explanations=list_of(explanation)
+            ),
+            "V1Models": object_of(["models"], models=list_of(TEXT)),
+            "Alive": object_of(["status"], status={"const": "alive"}),
+            "ModelReady": object_of(["name", "ready"], name=TEXT, ready={"type": "boolean"}),
+        }
+
+    def owns(self, path: str) -> bool:
+        return path in {"", "v1"} or path.startswith("v1/")
+
+    def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
+        return msgspec.json.encode(_Error(sentence(problem))), JSON_TYPE
+
+    def dialect(self, asked: Asked) -> V1Dialect:
+        check_json_charset(asked.media)
+        return V1Dialect(asked.verb == "explain")
+
+    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+        predictor.prepared(PlainAnswers)
+        predictor.prepared(Reasoner)
+
+
+def v1_sample(spec: ModelSpec) -> bytes:
+    """A request with the sample row."""
+    return msgspec.json.encode({"instances": [ordered_sample(spec)]})
+
+
+def _json(document: object, status: int = 200) -> Reply:
+    return Reply(msgspec.json.encode(document), JSON_TYPE, status=status)
+
+
+def _readiness(about: About) -> Reply:
+    return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
+
+
+class _Explanation(msgspec.Struct, omit_defaults=True):
+    """`of`: the class whose probability is explained; None in a regression."""
+
+    of: str | None = msgspec.field(default=None, name="class")
+    contributions: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+def _explanations(reasons: Reasons, spec: ModelSpec) -> list[_Explanation]:
+    names = [column.name for column in spec.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in reasons.contributions.tolist()]
+    if reasons.class_indexes is None:
+        return [_Explanation(None, row) for row in rows]
+    return [_Explanation(spec.classes[of], row) for of, row in zip(reasons.class_indexes, rows, strict=True)]

@@ -1,0 +1,105 @@
+"""CSV with a header row; the answer is CSV too, or JSON where Accept likes that better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contract.model_spec import Cell, ModelSpec
+from contract.problems import Problem
+from inference.formats.base import Asked, Codec, Decoded, Format, Reply
+from inference.formats.csv_parser import CsvIntake
+from inference.formats.media import prefers
+from inference.formats.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
+from inference.table import Prediction
+
+if TYPE_CHECKING:
+    from inference.predictor import Predictor
+
+# A fixed list: Python's own codecs include some that are no charset, and some that take quadratic time.
+_CHARSETS = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "utf-8",
+    "utf-16": "utf-16",
+    "iso-8859-1": "iso-8859-1",
+    "latin1": "iso-8859-1",
+    "iso-8859-15": "iso-8859-15",
+    "windows-1252": "windows-1252",
+    "cp1252": "windows-1252",
+    "windows-31j": "cp932",
+    "cp932": "cp932",
+    "shift-jis": "cp932",
+    "sjis": "cp932",
+    "x-sjis": "cp932",
+    "shift_jis": "cp932",  # what says Shift_JIS is mostly made by Windows, whose superset this is
+    "euc-jp": "euc-jp",
+}
+
+
+def csv_charset(name: str | None) -> str | None:
+    """The charset a CSV is said to be in; None where it is to be recognised. Raises `Problem`."""
+    if name is None:
+        return None
+    charset = _CHARSETS.get(name)
+    if charset is None:
+        known = ", ".join(dict.fromkeys(_CHARSETS.values()))
+        raise Problem("unsupported_media_type", f"The charset {name[:80]} is none of {known}.")
+    return charset
+
+
+class NativeCsvDialect(msgspec.Struct, frozen=True, gc=False):
+    """One request's choice of charset and answer."""
+
+    charset: str | None
+    answers_json: bool
+    name: str = "native-csv"
+
+    def decode(self, body: bytes, predictor: Predictor) -> Decoded:
+        return Decoded(*predictor.prepared(CsvIntake).table(body, self.charset))
+
+    def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
+        headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
+        if self.answers_json:
+            return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE, headers)
+        return Reply(predictor.prepared(CsvReply).body(prediction), CSV_TYPE, headers)
+
+
+class NativeCsv(Codec):
+    """The codec: picks the dialect by charset and Accept."""
+
+    media_types = ("text/csv",)
+
+    def __init__(self) -> None:
+        self.formats = (
+            Format(
+                "csv",
+                "CSV",
+                "predict",
+                "text/csv",
+                "a header row, one row a line",
+                "CSV: prediction, and one probability_CLASS each",
+                sample_csv,
+            ),
+        )
+
+    def dialect(self, asked: Asked) -> NativeCsvDialect:
+        wants_json = prefers(asked.accept, "application/json", over="text/csv")
+        return NativeCsvDialect(csv_charset(asked.media.charset), wants_json)
+
+    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+        dialect = NativeCsvDialect("utf-8", answers_json=False)
+        dialect.encode(prediction, dialect.decode(sample_csv(predictor.spec), predictor), predictor, "1")
+
+
+def sample_csv(spec: ModelSpec) -> bytes:
+    """A request with the sample row, its columns in the model's order."""
+    header = csv_line([column.name for column in spec.columns])
+    return (header + csv_line([_text(spec.sample.get(column.name)) for column in spec.columns])).encode()
+
+
+def _text(cell: Cell) -> str:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return "" if cell is None else str(cell)

@@ -1,0 +1,132 @@
+"""JSON rows: `{"rows": [{"<column>": value, ...}, ...]}`; JSON in, JSON out.
+
+The manual format comes to the same address with the same content type, so only the body tells them apart: a body that
+is no plain rows is looked at once more, and handed over if it has `inputs`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contract.model_spec import ModelSpec
+from contract.problems import Problem, problem_body
+from inference.formats.base import PROBLEM_TYPE, Asked, Codec, Decoded, Dialect, Format, Reply
+from inference.formats.description.schemas import (
+    NUMBER,
+    ROW,
+    TEXT,
+    Schema,
+    answer,
+    list_of,
+    object_of,
+    operation,
+    ref,
+    request_body,
+)
+from inference.formats.description.snippets import ordered_sample
+from inference.formats.json_parser import JsonIntake
+from inference.formats.manual import Manual, manual_members, manual_sample, manual_schemas
+from inference.formats.media import MediaType
+from inference.formats.native_csv import sample_csv
+from inference.formats.replies import JSON_TYPE, JsonReply
+from inference.table import Prediction
+
+if TYPE_CHECKING:
+    from inference.predictor import Predictor
+
+_CHARSETS = {None, "utf-8", "utf8", "us-ascii"}
+
+
+def check_json_charset(media: MediaType) -> None:
+    """Raises `Problem("unsupported_media_type")`."""
+    if media.charset not in _CHARSETS:
+        raise Problem("unsupported_media_type", f"JSON is UTF-8 (RFC 8259), not {str(media.charset)[:80]}.")
+
+
+class NativeJson(Codec):
+    """Codec and dialect in one: nothing in the headers changes how JSON is read or answered."""
+
+    name = "native-json"
+    manual = Manual()
+    tag = "native"
+    about = "Rows as JSON or CSV, and the manual's named inputs."
+
+    def __init__(self) -> None:
+        self.formats = (
+            Format(
+                "json",
+                "JSON rows",
+                "predict",
+                "application/json",
+                '{"rows": [{…}]}',
+                '{"model_version", "predictions": [{"class", "probabilities"} or {"value"}]}',
+                sample_body,
+            ),
+            Format(
+                "named-inputs",
+                "Named inputs, with prediction reasons",
+                "predict",
+                "application/json",
+                '{"inputs": [{"name": "pr", "type": "csv", "data": base64}, …]}',
+                '{"version", "outputs": [{"name": "prediction_valid.csv", "data": base64}, …]}',
+                manual_sample,
+            ),
+        )
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        """With CSV: it has the same path."""
+        contents = [
+            ("application/json", {"oneOf": [ref("Rows"), ref("ManualRequest")]}, {"rows": [ordered_sample(spec)]}),
+            ("text/csv", TEXT | {"description": "A header row, then one row a line."}, sample_csv(spec).decode()),
+        ]
+        json_reply = {"oneOf": [ref("Predictions"), ref("ManualReply")]}
+        reply = answer("One prediction a row, in the rows' order.", json=json_reply, csv=TEXT)
+        return {"/predict": operation(self.tag, f"Predict {spec.target}", request_body(*contents), reply, "Problem")}
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        predictions = list_of(_prediction_schema(spec), 1)
+        return {
+            "Rows": object_of(["rows"], rows=list_of(ROW, 1)),
+            "Predictions": object_of(["model_version", "predictions"], model_version=TEXT, predictions=predictions),
+            **manual_schemas(),
+        }
+
+    def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
+        """With the manual format's members: a refusal mostly comes before the body tells which of the two it is."""
+        return problem_body(problem, request_id, types_url=types_url, with_manual_members=True), PROBLEM_TYPE
+
+    def dialect(self, asked: Asked) -> Dialect:
+        check_json_charset(asked.media)
+        return self
+
+    def decode(self, body: bytes, predictor: Predictor) -> Decoded:
+        intake = predictor.prepared(JsonIntake)
+        table = intake.quick_table(body)
+        if table is not None:
+            return Decoded(table)
+        members = manual_members(body)
+        if members is not None:
+            return self.manual.decode(members, predictor)
+        return Decoded(intake.careful_table(body))
+
+    def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
+        if decoded.note:  # only the manual format's requests are noted
+            return self.manual.encode(prediction, decoded, predictor, model_version)
+        return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE)
+
+    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+        self.encode(prediction, self.decode(sample_body(predictor.spec), predictor), predictor, "1")
+
+
+def _prediction_schema(spec: ModelSpec) -> Schema:
+    if not spec.classes:
+        return object_of(["value"], value=NUMBER)
+    probabilities = object_of(list(spec.classes)) | {"properties": dict.fromkeys(spec.classes, NUMBER)}
+    return object_of(["class", "probabilities"], probabilities=probabilities, **{"class": {"enum": list(spec.classes)}})
+
+
+def sample_body(spec: ModelSpec) -> bytes:
+    """A request with the sample row, its columns in the model's order."""
+    return msgspec.json.encode({"rows": [ordered_sample(spec)]})

@@ -1,0 +1,1 @@
+"""Confined child processes for files that strangers made."""
