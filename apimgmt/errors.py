@@ -11,7 +11,7 @@ class Refused(Exception):
     status = 409
 
 
-class MoveRefused(Refused):
+class TransitionRefused(Refused):
     """The API's status, its lock or the number of options forbids the deed."""
 
 

@@ -105,11 +105,11 @@ def current_api(model: Model) -> PredictionAPI | None:
 
 def actions(api: PredictionAPI, actor: Actor) -> dict[str, Action]:
     """What this person may do with the API now, for every verb of the transition table but launch."""
-    return {verb: _action(api, verb, actor) for verb in transitions.MOVES if verb != "launch"}
+    return {verb: _action(api, verb, actor) for verb in transitions.TRANSITIONS if verb != "launch"}
 
 
 def _action(api: PredictionAPI, verb: str, actor: Actor) -> Action:
-    permission = transitions.MOVES[verb].permission
+    permission = transitions.TRANSITIONS[verb].permission
     reason = None if actor.may(permission) else str(HOLDERS[permission])
     reason = transitions.refusal(api, verb) or reason
     if reason is None and verb == "update" and newest_version_number(api.model) == api.version.number:

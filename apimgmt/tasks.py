@@ -28,7 +28,7 @@ def settle(api_id: str) -> None:
 
     Not for long: a silent gateway worker must not keep every thread here from builds.
     """
-    reconciling.settle_api(api_id, SETTLE_WAIT_S)
+    reconciling.reconcile_api(api_id, SETTLE_WAIT_S)
 
 
 @shared_task(expires=10)

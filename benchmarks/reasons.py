@@ -17,7 +17,7 @@ from contract.model_spec import ModelSpec, spec_from_json
 from contract.settings import PROJECT_DIR
 from inference import formats
 from inference.predictor import Predictor
-from inference.reasons import Reasoner
+from inference.reasons import Explainer
 
 _MODELS = ("breast_cancer", "penguins", "diabetes")
 _ROUNDS, _CALLS = 60, 100
@@ -53,13 +53,13 @@ def _pairs(predictor: Predictor) -> list[tuple[str, Work, Work]]:
     spec = predictor.spec
     engine = predictor.sample_table()
     prediction = predictor.predict(engine)
-    reasoner = predictor.prepared(Reasoner)
+    explainer = predictor.prepared(Explainer)
     v1 = _sample("kserve-v1", spec)
     return [
         (
             "the engine alone",
             lambda: predictor.predict(engine),
-            lambda: reasoner.explain(engine, prediction, predictor.predict),
+            lambda: explainer.explain(engine, prediction, predictor.predict),
         ),
         ("KServe v1", _request(predictor, "v1/models/m:predict", v1), _request(predictor, "v1/models/m:explain", v1)),
         ("named inputs", _named(predictor, spec, has_reasons=False), _named(predictor, spec, has_reasons=True)),

@@ -33,17 +33,17 @@ from contract.api_keys import key_digest, new_key
 from contract.client_address import ClientAddresses
 from contract.model_spec import spec_to_json
 from gateway.db.statements.routes import RouteRead, RouteRow
-from gateway.http.connections import Bounds, Door
+from gateway.http.connections import ConnectionLimits, ConnectionManager
 from gateway.http.protocol import GatewayProtocol
 from gateway.http.responses import Answer, header_lines
 from gateway.http.server import make_config
 from gateway.models.batch import Limits
 from gateway.models.loader import LoadedModel
 from gateway.models.runner import Runner
-from gateway.request.app import Begun, Gateway
+from gateway.request.app import Gateway, Pending
 from gateway.routing.routes import RouteTable
-from gateway.routing.serving_lease import Pulse
-from gateway.usage.ledger import Book
+from gateway.routing.serving_lease import ServingLease
+from gateway.usage.ledger import LedgerSet
 from inference import formats
 from inference.predictor import Predictor
 
@@ -52,18 +52,18 @@ _ROUNDS, _CALLS, _TOGETHER = 500, 2, 10
 _HEADERS = {b"content-type": b"application/json"}
 
 
-class _Constant(Begun):
+class _Constant(Pending):
     """What the bare server answers, as a begun request of the gateway's protocol."""
 
     answer = (200, header_lines(BARE_HEADERS), BARE_BODY)
 
-    def begin(self, scope: dict[str, Any]) -> Begun:
+    def begin(self, scope: dict[str, Any]) -> Pending:
         return self
 
-    def finish(self, begun: Begun) -> Answer:
+    def finish(self, begun: Pending) -> Answer:
         return self.answer
 
-    def leave(self, begun: Begun) -> None:
+    def leave(self, begun: Pending) -> None:
         """There is nothing to give back."""
 
 
@@ -119,7 +119,7 @@ async def _stages(model: BenchModel, folder: Path, loop: asyncio.AbstractEventLo
     json = formats.choose("predict", _HEADERS)
     decoded = json.decode(body, predictor)
     prediction = predictor.predict(decoded.table)
-    door = Door(Bounds(), lambda code, detail: b"")
+    door = ConnectionManager(ConnectionLimits(), lambda code, detail: b"")
     bare = await _requests(partial(_bare_protocol, loop), request)
     empty = await _requests(partial(_protocol, cast(Gateway, _Constant()), door, loop), request)
     whole = await _requests(partial(_protocol, app, door, loop), request)
@@ -163,12 +163,12 @@ def _gateway(model: BenchModel, predictor: Predictor, key: str, folder: Path) ->
     loaded = LoadedModel(_API_ID, change.new.version, *cast(Any, (None, None, None)))  # nothing is computed elsewhere
     loaded.predictor, loaded.spec = predictor, model.spec
     change.new.state.models[1] = loaded
-    pulse = Pulse()
-    pulse.deadline_ns = 1 << 62
+    lease = ServingLease()
+    lease.deadline_ns = 1 << 62
     return Gateway(
         table=table,
-        book=Book(folder / "ledgers", "bench0000000", ZoneInfo("UTC")),
-        pulse=pulse,
+        ledgers=LedgerSet(folder / "ledgers", "bench0000000", ZoneInfo("UTC")),
+        lease=lease,
         runner=Runner(cast(Any, None)),
         addresses=ClientAddresses(()),
         limits=Limits(max_body_bytes=50_000_000, trial_max_rows=1000),
@@ -191,7 +191,7 @@ def _bare_protocol(loop: asyncio.AbstractEventLoop) -> HttpToolsProtocol:
     return HttpToolsProtocol(config, _state(), {}, loop)
 
 
-def _protocol(app: Gateway, door: Door, loop: asyncio.AbstractEventLoop) -> GatewayProtocol:
+def _protocol(app: Gateway, door: ConnectionManager, loop: asyncio.AbstractEventLoop) -> GatewayProtocol:
     config = make_config(app, door)
     config.load()
     return GatewayProtocol(door, config, _state(), {}, loop)

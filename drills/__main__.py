@@ -10,7 +10,7 @@ from pathlib import Path
 
 from drills.catalogue import DRILLS
 from drills.report import Report, Scale, remarks, table
-from drills.testbed import Ground
+from drills.testbed import Testbed
 
 
 def main() -> int:
@@ -29,21 +29,21 @@ def main() -> int:
 
 
 def _run(folder: Path, names: list[str], scale: Scale) -> list[Report]:
-    ground = Ground(folder)
+    testbed = Testbed(folder)
     reports = []
     try:
-        ground.start()
+        testbed.start()
         for name in names:
             report = Report(name)
             reports.append(report)
             print(f"{name} ...", file=sys.stderr, flush=True)
             try:
-                DRILLS[name](ground, report, scale)
+                DRILLS[name](testbed, report, scale)
             except Exception as error:  # noqa: BLE001  (the other drills are run all the same)
                 traceback.print_exc()
                 report.broken.append(f"the drill itself failed: {type(error).__name__}: {str(error)[:300]}")
     finally:
-        ground.stop()
+        testbed.stop()
     return reports
 
 

@@ -9,14 +9,14 @@ from collections import Counter
 
 import httpx
 
-from drills.by_sql import Api, Rows
+from drills.by_sql import Api, Seeder
 from drills.client import Client, load
 from drills.console import Person, words
 from drills.graphs import Made
 from drills.harmful import POISON, allocating, dividing, looping
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site
+from drills.testbed import Site, Testbed
 
 NEIGHBOUR_P99_S = 0.02
 CALLERS = 20
@@ -25,9 +25,9 @@ ALL_MEMORY = b'{"rows": [{"n": 20000000000}]}'
 REFUSALS = {"too_many_requests", "model_timeout", "model_failed"}
 
 
-def bad_models(ground: Ground, report: Report, scale: Scale) -> None:
-    with ground.site("gateway", "console") as site, Person(site) as operator:
-        rows = Rows(site.env["DATABASE_URL"], site.environment.model_store_dir)
+def bad_models(testbed: Testbed, report: Report, scale: Scale) -> None:
+    with testbed.site("gateway", "console") as site, Person(site) as operator:
+        rows = Seeder(site.env["DATABASE_URL"], site.environment.model_store_dir)
         slow, greedy, fatal = (_launched(rows, made) for made in (looping(), allocating(), dividing()))
         query = "SELECT count(*) FROM apimgmt_modelload WHERE is_loaded AND api_id = ANY(%s)"
         until(lambda: rows.one(query, [slow.id, greedy.id, fatal.id]) == 6, 60)
@@ -49,7 +49,7 @@ def bad_models(ground: Ground, report: Report, scale: Scale) -> None:
         report.tally(site, site.official, client, is_killed=True)
 
 
-def _launched(rows: Rows, made: Made) -> Api:
+def _launched(rows: Seeder, made: Made) -> Api:
     """Published as the console would, in a workspace that the operator sees."""
     api = rows.api(made)
     rows.sql(
@@ -115,7 +115,7 @@ def _poison(site: Site, api: Api) -> str:
     return str(answer.json().get("code", answer.status_code))
 
 
-def _is_shown(report: Report, rows: Rows, operator: Person, api: Api, reason: str) -> None:
+def _is_shown(report: Report, rows: Seeder, operator: Person, api: Api, reason: str) -> None:
     model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
     until(lambda: rows.sql("SELECT 1 FROM apimgmt_gatewayincident WHERE api_id = %s", api.id), 10)
     page = words(operator.page(model_id))

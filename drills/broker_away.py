@@ -13,19 +13,19 @@ from drills.client import load
 from drills.console import Person, state_word, words
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site
+from drills.testbed import Site, Testbed
 
 
-def broker_away(ground: Ground, report: Report, scale: Scale) -> None:
+def broker_away(testbed: Testbed, report: Report, scale: Scale) -> None:
     seconds = scale.pick(5, 10)
-    with ground.site("gateway", "worker", "beat", "console") as site, Person(site) as operator:
+    with testbed.site("gateway", "worker", "beat", "console") as site, Person(site) as operator:
         with load(site.gateway_url, site.official, pause_s=0.01) as client:
             until(lambda: client.answered > 100, 30)
-            with _killed(ground):
+            with _killed(testbed):
                 launched = _ask(report, site, operator, "Breast cancer", site.trial.model_id, seconds)
             _ends(report, site, operator, launched)
             if scale.is_long:
-                with _frozen(ground):
+                with _frozen(testbed):
                     launched = _ask(report, site, operator, "Diabetes progression", site.neighbour.model_id, seconds)
                 _ends(report, site, operator, launched)
         report.served(client, "a caller who notices nothing")
@@ -34,21 +34,21 @@ def broker_away(ground: Ground, report: Report, scale: Scale) -> None:
 
 
 @contextmanager
-def _killed(ground: Ground) -> Iterator[None]:
-    os.kill(ground.valkey_pid, signal.SIGKILL)
+def _killed(testbed: Testbed) -> Iterator[None]:
+    os.kill(testbed.valkey_pid, signal.SIGKILL)
     try:
         yield
     finally:
-        ground.servers.restart_dead()
+        testbed.servers.restart_dead()
 
 
 @contextmanager
-def _frozen(ground: Ground) -> Iterator[None]:
-    os.kill(ground.valkey_pid, signal.SIGSTOP)
+def _frozen(testbed: Testbed) -> Iterator[None]:
+    os.kill(testbed.valkey_pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(ground.valkey_pid, signal.SIGCONT)
+        os.kill(testbed.valkey_pid, signal.SIGCONT)
 
 
 def _ask(report: Report, site: Site, operator: Person, name: str, stopped_id: int, seconds: float) -> int:

@@ -20,7 +20,7 @@ from drills.graphs import Made
 EVERYBODY = ("0.0.0.0/0",)
 
 
-class Rows:
+class Seeder:
     """Writes what the console would write, as SQL, and reads what the gateway wrote."""
 
     def __init__(self, url: str, store_dir: Path) -> None:
@@ -113,9 +113,9 @@ class Rows:
 
 @dataclass
 class Api:
-    """One API that `Rows.api` made."""
+    """One API that `Seeder.api` made."""
 
-    rows: Rows
+    rows: Seeder
     id: str
     key: str
     version_id: int

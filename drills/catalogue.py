@@ -14,10 +14,10 @@ from drills.kill_gateway import kill_gateway
 from drills.ledgers import ledgers
 from drills.report import Report, Scale
 from drills.restored import restored
-from drills.testbed import Ground
+from drills.testbed import Testbed
 from drills.two_groups import two_groups
 
-Drill = Callable[[Ground, Report, Scale], None]
+Drill = Callable[[Testbed, Report, Scale], None]
 
 DRILLS: dict[str, Drill] = {
     "kill-gateway": kill_gateway,

@@ -15,7 +15,7 @@ from drills.client import Client, load
 from drills.console import Person, state_word, words
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site
+from drills.testbed import Site, Testbed
 
 OBEYED_S = 0.25
 SLOW_ROWS = 2000
@@ -41,9 +41,9 @@ class Seen:
     late: int = 0
 
 
-def closing(ground: Ground, report: Report, scale: Scale) -> None:
+def closing(testbed: Testbed, report: Report, scale: Scale) -> None:
     seen = Seen([], [])
-    with ground.site("gateway", "console", "worker") as site, Person(site) as operator:
+    with testbed.site("gateway", "console", "worker") as site, Person(site) as operator:
         slow = load(site.gateway_url, site.neighbour, connections=2, body=site.neighbour.rows(SLOW_ROWS))
         with slow as neighbour:
             api = site.official

@@ -13,13 +13,13 @@ from drills.client import load, request_to
 from drills.console import Person, state_word, words
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site, worker_pids
+from drills.testbed import Site, Testbed, worker_pids
 
 HELD_CONNECTIONS = 12
 
 
-def frozen_worker(ground: Ground, report: Report, scale: Scale) -> None:
-    with ground.site("gateway", "worker", "console") as site, Person(site) as operator:
+def frozen_worker(testbed: Testbed, report: Report, scale: Scale) -> None:
+    with testbed.site("gateway", "worker", "console") as site, Person(site) as operator:
         held = _half_sent(site)
         frozen = worker_pids(site.gateway)[0]
         with load(site.gateway_url, site.official) as client:

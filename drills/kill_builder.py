@@ -10,7 +10,7 @@ from drills.client import load
 from drills.console import Person, state_word
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site
+from drills.testbed import Site, Testbed
 from runtime.installation import InstallationFailed
 
 LAUNCH = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.confirm", "build.complete")
@@ -19,11 +19,11 @@ DELETE = ("settle.sent", "settle.committed")
 SHORT = {LAUNCH: ["build.publish"], UPDATE: ["build.take-over"], DELETE: ["settle.sent"]}
 
 
-def kill_builder(ground: Ground, report: Report, scale: Scale) -> None:
+def kill_builder(testbed: Testbed, report: Report, scale: Scale) -> None:
     def steps(all_of_them: tuple[str, ...]) -> list[str]:
         return list(all_of_them) if scale.is_long else SHORT[all_of_them]
 
-    with ground.site("gateway", "worker", "beat", "console") as site, Person(site) as operator:
+    with testbed.site("gateway", "worker", "beat", "console") as site, Person(site) as operator:
         with load(site.gateway_url, site.neighbour, pause_s=0.01) as client:
             api = _launch(report, site, operator, steps(LAUNCH))
             _update(report, site, operator, steps(UPDATE))

@@ -11,25 +11,25 @@ from drills.client import Answer, load
 from drills.console import Person
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site
+from drills.testbed import Site, Testbed
 
 # What was under way when the server died may still be answered by what the database had said.
 GRACE_S = 1.0
 
 
-def kill_database(ground: Ground, report: Report, scale: Scale) -> None:
-    with ground.site("gateway", "console") as site, Person(site) as operator:
+def kill_database(testbed: Testbed, report: Report, scale: Scale) -> None:
+    with testbed.site("gateway", "console") as site, Person(site) as operator:
         with (
             load(site.gateway_url, site.official) as official,
             load(site.gateway_url, site.trial, connections=2, pause_s=0.2) as trial,
         ):
             until(lambda: official.answered > 100 and trial.answered > 5, 30)
-            ground.kill_postgres()
+            testbed.kill_postgres()
             killed = time.time()
             pages = _while_it_is_away(report, site, operator, scale.pick(4, 10))
             started = time.time()
             before = official.answered
-            ground.servers.restart_dead()
+            testbed.servers.restart_dead()
             report.must(until(lambda: official.answered > before + 100, 20), "official answers go on after")
             took_s = until(lambda: operator.page(site.official).status_code == 200, 20)
             report.within(took_s, 5, "the console is back")

@@ -8,16 +8,16 @@ import signal
 from drills.client import load
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, worker_pids
+from drills.testbed import Testbed, worker_pids
 
 BACK_S = 1.0
 CONNECTIONS = 6
 
 
-def kill_gateway(ground: Ground, report: Report, scale: Scale) -> None:
+def kill_gateway(testbed: Testbed, report: Report, scale: Scale) -> None:
     kills = int(scale.pick(4, 20))
     back: list[float] = []
-    with ground.site("gateway") as site:
+    with testbed.site("gateway") as site:
         with load(site.gateway_url, site.official, connections=CONNECTIONS) as client:
             for number in range(kills):
                 answered = client.answered

@@ -14,7 +14,7 @@ from pathlib import Path
 from drills.client import load
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site, worker_pids
+from drills.testbed import Site, Testbed, worker_pids
 from gateway.usage.ledger_file import FILE_BYTES, SUFFIX
 
 BY_ITSELF = ("quota.sent", "quota.committed", "count.before", "count.after", "write-out.sent", "write-out.committed")
@@ -28,8 +28,8 @@ SHORT = {"quota.committed", "count.after", "write-out.sent", "cell.labelled", "a
 SMALL_FILES_BYTES = FILE_BYTES - 50_000
 
 
-def ledgers(ground: Ground, report: Report, scale: Scale) -> None:
-    with ground.site("gateway") as site:
+def ledgers(testbed: Testbed, report: Report, scale: Scale) -> None:
+    with testbed.site("gateway") as site:
         with (
             load(site.gateway_url, site.official, pause_s=0.01) as client,
             load(site.gateway_url, site.trial, connections=2, pause_s=0.05) as trial,

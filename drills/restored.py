@@ -10,11 +10,11 @@ import time
 from drills.client import Client, load
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground, Site, worker_pids
+from drills.testbed import Site, Testbed, worker_pids
 
 
-def restored(ground: Ground, report: Report, scale: Scale) -> None:
-    with ground.site("gateway") as site, load(site.gateway_url, site.official) as client:
+def restored(testbed: Testbed, report: Report, scale: Scale) -> None:
+    with testbed.site("gateway") as site, load(site.gateway_url, site.official) as client:
         with load(site.gateway_url, site.neighbour, connections=2, pause_s=0.01) as neighbour:
             until(lambda: client.answered > 100 and neighbour.answered > 20, 30)
             _restore(report, site)

@@ -107,7 +107,7 @@ class Site(Installation):
             beside.stop()
 
 
-class Ground:
+class Testbed:
     """All drills of one run. `folder` is theirs alone."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,11 +7,11 @@ import time
 from drills.client import load
 from drills.report import Report, Scale, until
 from drills.settle import close_books
-from drills.testbed import Ground
+from drills.testbed import Testbed
 
 
-def two_groups(ground: Ground, report: Report, scale: Scale) -> None:
-    with ground.site("gateway") as site, site.second_gateway() as second:
+def two_groups(testbed: Testbed, report: Report, scale: Scale) -> None:
+    with testbed.site("gateway") as site, site.second_gateway() as second:
         urls = (site.gateway_url, second.gateway_url)
         connections = int(scale.pick(4, 16))
         with (

@@ -12,7 +12,7 @@ from contract.model_spec import Cell, ModelSpec
 from contract.problems import Problem
 from inference import formats
 from inference.engines import ModelFailed, ModelLoadError, load
-from inference.formats.json_parser import JsonIntake
+from inference.formats.json_parser import JsonParser
 from inference.table import Layout, LayoutError, Prediction, Table
 
 __all__ = ["ModelFailed", "ModelLoadError", "Predictor"]
@@ -46,7 +46,7 @@ class Predictor:
 
     def table_from_rows(self, rows: Sequence[Mapping[str, Cell]]) -> Table:
         """Checked like rows of a request. Raises `Problem("invalid_rows")`."""
-        return self.prepared(JsonIntake).table(msgspec.json.encode({"rows": rows}))
+        return self.prepared(JsonParser).table(msgspec.json.encode({"rows": rows}))
 
     def sample_table(self) -> Table:
         """The sample row. Raises `ModelLoadError` if it doesn't fit the columns."""
@@ -61,7 +61,7 @@ class Predictor:
         Returns what the model says of its sample. Raises `ModelFailed`; `ModelLoadError` if the sample doesn't fit.
         """
         prediction = self.predict(self.sample_table())
-        formats.rehearse(self, prediction)
+        formats.warm_up(self, prediction)
         return prediction
 
 

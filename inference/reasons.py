@@ -61,7 +61,7 @@ class _Group:
         return touched, self._variants[touched] - first, self._baselines[touched]
 
 
-class Reasoner:
+class Explainer:
     """Compiled once per loaded model."""
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:

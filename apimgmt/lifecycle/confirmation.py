@@ -1,4 +1,4 @@
-"""Who must confirm a change, who has, and who is missing and why. Reads only; `settling` acts on it.
+"""Who must confirm a change, who has, and who is missing and why. Reads only; `reconciling` acts on it.
 
 A gateway worker counts from the moment its row exists until its end is proven: it said so itself, its ledger was
 adopted, its lease ended, or an administrator dismissed it. A stale heartbeat alone confirms nothing.

@@ -61,7 +61,7 @@ def _settle_closing(api: PredictionAPI) -> PredictionAPI:
     return settled
 
 
-def settle_api(api_id: str, timeout_s: float) -> Confirmation:
+def reconcile_api(api_id: str, timeout_s: float) -> Confirmation:
     """Wait until gateways have confirmed the API's closing moves and receipts, at most `timeout_s`.
 
     Returns how far it has come. Idempotent; the page, the command line and the task may all wait at once.

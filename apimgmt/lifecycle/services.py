@@ -19,7 +19,7 @@ from apimgmt import tasks
 from apimgmt.access.keys import decrypted_key, fresh_key
 from apimgmt.access.whitelist import MAX_ENTRIES, networks_in
 from apimgmt.actors import Actor
-from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused, WhitelistRefused
+from apimgmt.errors import NeedsConfirmation, Refused, TransitionRefused, WhitelistRefused
 from apimgmt.lifecycle import transitions
 from apimgmt.lifecycle.confirmation import OUT_OF_REACH_S
 from apimgmt.lifecycle.enqueue import enqueue_on_commit
@@ -70,10 +70,10 @@ def launch_api(model: Model, api_type: str, *, networks: list[str], actor: Actor
             workspace = Workspace.objects.select_for_update(no_key=True).get(pk=model.workspace_id)
             reason = launch_refusal(model, workspace, api_type)
             if reason is not None:
-                raise MoveRefused(reason)
+                raise TransitionRefused(reason)
             version = model.versions.order_by("-number").first()
             if version is None:
-                raise MoveRefused(_("The model has no version to serve."))
+                raise TransitionRefused(_("The model has no version to serve."))
             api = _create_api(model, api_type, version, key_fields, actor)
             _add_entries(api, allowed, note="", actor=actor)
             transitions.record_change(
@@ -83,7 +83,7 @@ def launch_api(model: Model, api_type: str, *, networks: list[str], actor: Actor
     except IntegrityError as error:
         if "one_api_not_deleted_per_model" not in str(error):
             raise
-        raise MoveRefused(str(transitions.MOVES["launch"].elsewhere)) from None
+        raise TransitionRefused(str(transitions.TRANSITIONS["launch"].elsewhere)) from None
     return Launched(api, key)
 
 
@@ -160,15 +160,17 @@ def unlock_api(api_id: str, *, actor: Actor) -> PredictionAPI:
 
 
 @transaction.atomic
-def update_api(api_id: str, version_number: int, *, actor: Actor, sure: bool = False) -> PredictionAPI:
+def update_api(api_id: str, version_number: int, *, actor: Actor, confirmed: bool = False) -> PredictionAPI:
     """Serve another version of the same model; the present one serves until the new one is confirmed."""
     api = _changeable(api_id, "update", actor)
     version = ModelVersion.objects.filter(model_id=api.model_id, number=version_number).first()
     if version is None:
-        raise MoveRefused(_("The model has no version %d.") % version_number)
+        raise TransitionRefused(_("The model has no version %d.") % version_number)
     if version.pk == api.version_id:
-        raise MoveRefused(_("Version %d is served already.") % version_number)
-    _ask_if_locked(api, sure, _("The API is locked. Serve version %d to its callers all the same?") % version_number)
+        raise TransitionRefused(_("Version %d is served already.") % version_number)
+    _ask_if_locked(
+        api, confirmed, _("The API is locked. Serve version %d to its callers all the same?") % version_number
+    )
     previous = api.version
     detail = {"from": previous.number, "to": version.number}
     api = transitions.move(api_id, "update", actor=actor, detail=detail)
@@ -186,7 +188,7 @@ def upgrade_api(api_id: str, *, actor: Actor) -> PredictionAPI:
     if transitions.refusal(api, "upgrade") is None:
         reason = launch_refusal(api.model, workspace, ApiType.OFFICIAL, is_upgrade=True)
         if reason is not None:
-            raise MoveRefused(reason)
+            raise TransitionRefused(reason)
     api = transitions.move(api_id, "upgrade", actor=actor, type=ApiType.OFFICIAL)
     enqueue_on_commit(tasks.settle, api_id)
     return api
@@ -219,7 +221,7 @@ def _add_entries(api: PredictionAPI, networks: list[str], *, note: str, actor: A
 
 
 @transaction.atomic
-def remove_network(api_id: str, entry_id: int, *, actor: Actor, sure: bool = False) -> str:
+def remove_network(api_id: str, entry_id: int, *, actor: Actor, confirmed: bool = False) -> str:
     """Take one entry off the whitelist; its callers are refused from the commit on. Returns the network."""
     api = _changeable(api_id, "whitelist", actor)
     before = api.revision
@@ -227,7 +229,9 @@ def remove_network(api_id: str, entry_id: int, *, actor: Actor, sure: bool = Fal
     if entry is None:
         raise Refused(_("That entry is not on the whitelist any more."))
     if api.whitelist.count() == 1:
-        _ask_if_locked(api, sure, _("The API is locked, and this is its last network: nobody could call it any more."))
+        _ask_if_locked(
+            api, confirmed, _("The API is locked, and this is its last network: nobody could call it any more.")
+        )
     entry.delete()
     detail = {"removed": entry.network}
     transitions.record_change(api, "disallow", actor, before_revision=before, before=api.status, detail=detail)
@@ -269,10 +273,12 @@ def reveal_key(api_id: str, *, actor: Actor) -> str:
 
 
 @transaction.atomic
-def roll_key(api_id: str, *, actor: Actor, sure: bool = False) -> str:
+def roll_key(api_id: str, *, actor: Actor, confirmed: bool = False) -> str:
     """Replace the key; the old one is refused from the commit on. Returns the new one in full."""
     api = _changeable(api_id, "roll-key", actor)
-    _ask_if_locked(api, sure, _("The API is locked. Callers with the old key would be refused at once. Roll the key?"))
+    _ask_if_locked(
+        api, confirmed, _("The API is locked. Callers with the old key would be refused at once. Roll the key?")
+    )
     key, key_fields = fresh_key()
     transitions.write(
         api,
@@ -302,14 +308,14 @@ def dismiss_worker(worker_id: str, *, actor: Actor) -> None:
 
 def _changeable(api_id: str, verb: str, actor: Actor) -> PredictionAPI:
     """The locked row, if the actor may and the state allows the verb."""
-    actor.require(transitions.MOVES[verb].permission)
+    actor.require(transitions.TRANSITIONS[verb].permission)
     api = transitions.locked_api(api_id)
     reason = transitions.refusal(api, verb)
     if reason is not None:
-        raise MoveRefused(reason)
+        raise TransitionRefused(reason)
     return api
 
 
-def _ask_if_locked(api: PredictionAPI, sure: bool, question: str) -> None:
-    if api.is_locked and not sure:
+def _ask_if_locked(api: PredictionAPI, confirmed: bool, question: str) -> None:
+    if api.is_locked and not confirmed:
         raise NeedsConfirmation(question)

@@ -2,7 +2,7 @@
 
 What people are told (`status`) runs behind what gateways obey (`target`), never ahead of it: an opening move
 (launch, start, update) is told once it is confirmed, a closing one (stop, delete) is obeyed from its commit on and
-told once it is confirmed. `settling` and `building` call the second half of each move.
+told once it is confirmed. `reconciling` and `building` call the second half of each move.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from apimgmt.actors import Actor
-from apimgmt.errors import MoveRefused
+from apimgmt.errors import TransitionRefused
 from apimgmt.models import ApiEvent, ApiType, Build, BuildKind, Outcome, PredictionAPI, Receipt, Status, Target
 from apimgmt.roles import OPERATE, UNLOCK, VIEW_KEY
 
@@ -46,7 +46,7 @@ class Move:
     elsewhere: Sentence = ""
 
 
-MOVES: dict[str, Move] = {
+TRANSITIONS: dict[str, Move] = {
     "launch": Move(
         label=pgettext_lazy("action", "Launch"),
         permission=OPERATE,
@@ -158,7 +158,7 @@ def is_stopping(api: PredictionAPI) -> bool:
 
 def refusal(api: PredictionAPI, verb: str) -> str | None:
     """Why the API's state forbids the move now, or None. Rights and options are asked elsewhere."""
-    rule = MOVES[verb]
+    rule = TRANSITIONS[verb]
     status = Status(api.status)
     if status not in rule.sources:
         return str(rule.elsewhere)
@@ -234,12 +234,12 @@ def record_change(
 @transaction.atomic
 def move(api_id: str, verb: str, *, actor: Actor, detail: dict[str, Any] | None = None, **fields: Any) -> PredictionAPI:
     """Carry out one verb of the table. Raises NotAllowed or MoveRefused; then nothing was changed."""
-    rule = MOVES[verb]
+    rule = TRANSITIONS[verb]
     actor.require(rule.permission)
     api = locked_api(api_id)
     reason = refusal(api, verb)
     if reason is not None:
-        raise MoveRefused(reason)
+        raise TransitionRefused(reason)
     if rule.status is not None:
         fields["status"] = rule.status
     if rule.target is not None:

@@ -117,7 +117,7 @@ def wait_until_confirmed(api_id: str, *, after_build_id: int) -> None:
     )
     if build_failure:
         raise CommandError(build_failure)
-    seen = reconciling.settle_api(api_id, settings_.confirm_timeout_s)
+    seen = reconciling.reconcile_api(api_id, settings_.confirm_timeout_s)
     api = PredictionAPI.objects.get(pk=api_id)
     if reconciling.is_unsettled(api) or (api.status == Status.OPERATING and not seen.is_confirmed):
         reasons = "; ".join(f"worker {worker.name}: {worker.reason}" for worker in seen.missing)

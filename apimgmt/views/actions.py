@@ -12,13 +12,13 @@ from django.views.decorators.http import require_http_methods
 
 from apimgmt import roles, selectors
 from apimgmt.actors import Actor, actor_of
-from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused
+from apimgmt.errors import NeedsConfirmation, Refused, TransitionRefused
 from apimgmt.lifecycle import services
 from apimgmt.models import ApiType, Model, PredictionAPI
 from apimgmt.views.forms import DeleteForm, DescriptionForm
 from apimgmt.views.key_grants import grant_key, withdraw_key
 from apimgmt.views.layout import found_model, signed_in
-from apimgmt.views.replies import Notice, Window, ask, done, refused, settled_notice, settled_or_open_notice
+from apimgmt.views.replies import Dialog, Notice, ask, done, refused, settled_notice, settled_or_open_notice
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -40,12 +40,12 @@ def _subject(request: HttpRequest, model_id: int) -> tuple[Model, PredictionAPI 
 
 def _gone(request: HttpRequest, model: Model) -> HttpResponse:
     """The deed's API is not there: never launched, or deleted by somebody else meanwhile."""
-    error = MoveRefused(_("This model has no API."))
-    window = Window(title=model.name, paragraphs=[], button="", url="", callout=str(error), is_available=False)
+    error = TransitionRefused(_("This model has no API."))
+    window = Dialog(title=model.name, paragraphs=[], button="", url="", callout=str(error), is_available=False)
     return refused(request, model, error, window)
 
 
-def _deed(request: HttpRequest, subject: Subject, verb: str, window: Window, carry: Carry) -> HttpResponse:
+def _action(request: HttpRequest, subject: Subject, verb: str, window: Dialog, carry: Carry) -> HttpResponse:
     """GET: the window, with the reason if the deed is not possible. POST: carry it out."""
     actor = actor_of(request)
     if request.method != "POST":
@@ -56,8 +56,8 @@ def _deed(request: HttpRequest, subject: Subject, verb: str, window: Window, car
     try:
         notice = carry(actor)
     except NeedsConfirmation as question:
-        sure = replace(window, callout=str(question), fields={**window.fields, "sure": "1"}, tone="danger")
-        return ask(request, subject.model, sure, status=question.status)
+        confirmed = replace(window, callout=str(question), fields={**window.fields, "sure": "1"}, tone="danger")
+        return ask(request, subject.model, confirmed, status=question.status)
     except Refused as error:
         is_final = error.status == 403 or not selectors.actions(subject.api, actor)[verb].is_available
         return refused(request, subject.model, error, replace(window, callout=str(error), is_available=not is_final))
@@ -78,7 +78,7 @@ def stop(request: HttpRequest, model_id: int) -> HttpResponse:
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
-    window = Window(
+    window = Dialog(
         title=_("Stop %(name)s?") % {"name": model.name},
         paragraphs=[
             _("Callers will get 503 api_stopped at once. %(today)s") % {"today": _today_sentence(api)},
@@ -93,7 +93,7 @@ def stop(request: HttpRequest, model_id: int) -> HttpResponse:
         services.stop_api(api.pk, actor=actor)
         return settled_notice(api.pk, _("Stopped"))
 
-    return _deed(request, Subject(model, api), "stop", window, carry)
+    return _action(request, Subject(model, api), "stop", window, carry)
 
 
 @signed_in
@@ -102,7 +102,7 @@ def start(request: HttpRequest, model_id: int) -> HttpResponse:
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
-    window = Window(
+    window = Dialog(
         title=_("Start %(name)s?") % {"name": model.name},
         paragraphs=[_("It is built again and then serves at the same URL, with the same key and whitelist.")],
         button=pgettext("action", "Start"),
@@ -113,7 +113,7 @@ def start(request: HttpRequest, model_id: int) -> HttpResponse:
         services.start_api(api.pk, actor=actor)
         return Notice()
 
-    return _deed(request, Subject(model, api), "start", window, carry)
+    return _action(request, Subject(model, api), "start", window, carry)
 
 
 @signed_in
@@ -122,7 +122,7 @@ def cancel(request: HttpRequest, model_id: int) -> HttpResponse:
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
-    window = Window(
+    window = Dialog(
         title=_("Cancel building %(name)s?") % {"name": model.name},
         paragraphs=[_("Nothing is being served yet. The API is Stopped then, and keeps its URL, key and option.")],
         button=_("Cancel the build"),
@@ -133,7 +133,7 @@ def cancel(request: HttpRequest, model_id: int) -> HttpResponse:
         services.cancel_api(api.pk, actor=actor)
         return settled_notice(api.pk, _("Build cancelled"))
 
-    return _deed(request, Subject(model, api), "cancel", window, carry)
+    return _action(request, Subject(model, api), "cancel", window, carry)
 
 
 @signed_in
@@ -143,7 +143,7 @@ def delete(request: HttpRequest, model_id: int) -> HttpResponse:
     if api is None:
         return _gone(request, model)
     form = DeleteForm(request.POST if request.method == "POST" else None, model_name=model.name)
-    window = Window(
+    window = Dialog(
         title=_("Delete the API of %(name)s?") % {"name": model.name},
         paragraphs=[
             _("Its URL answers 404 from then on, and its key is erased. %(today)s") % {"today": _today_sentence(api)},
@@ -166,7 +166,7 @@ def delete(request: HttpRequest, model_id: int) -> HttpResponse:
         services.delete_api(api.pk, actor=actor)
         return settled_notice(api.pk, _("API deleted"))
 
-    return _deed(request, Subject(model, api), "delete", window, carry)
+    return _action(request, Subject(model, api), "delete", window, carry)
 
 
 @signed_in
@@ -177,7 +177,7 @@ def lock(request: HttpRequest, model_id: int) -> HttpResponse:
     if api is None:
         return _gone(request, model)
     wanted = {"true": True, "false": False}.get(request.POST.get("locked", ""), not api.is_locked)
-    window = Window(
+    window = Dialog(
         title=_("Unlock %(name)s?") % {"name": model.name}
         if api.is_locked
         else _("Lock %(name)s?") % {"name": model.name},
@@ -198,7 +198,7 @@ def lock(request: HttpRequest, model_id: int) -> HttpResponse:
         services.unlock_api(api.pk, actor=actor)
         return Notice(_("Unlocked."))
 
-    return _deed(request, Subject(model, api), "unlock" if not wanted else "lock", window, carry)
+    return _action(request, Subject(model, api), "unlock" if not wanted else "lock", window, carry)
 
 
 @signed_in
@@ -211,7 +211,7 @@ def update(request: HttpRequest, model_id: int) -> HttpResponse:
     text = (request.POST if request.method == "POST" else request.GET).get("version", "")
     newest = selectors.newest_version_number(model)
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else newest
-    window = Window(
+    window = Dialog(
         title=_("Serve version %(number)d of %(name)s?") % {"number": number, "name": model.name},
         paragraphs=[
             _("Version %(old)d serves until every gateway worker has loaded version %(new)d; no request fails.")
@@ -225,10 +225,10 @@ def update(request: HttpRequest, model_id: int) -> HttpResponse:
     )
 
     def carry(actor: Actor) -> Notice:
-        services.update_api(api.pk, number, actor=actor, sure="sure" in request.POST)
+        services.update_api(api.pk, number, actor=actor, confirmed="sure" in request.POST)
         return Notice()
 
-    return _deed(request, Subject(model, api), "update", window, carry)
+    return _action(request, Subject(model, api), "update", window, carry)
 
 
 @signed_in
@@ -237,7 +237,7 @@ def upgrade(request: HttpRequest, model_id: int) -> HttpResponse:
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
-    window = Window(
+    window = Dialog(
         title=_("Upgrade %(name)s to an official API?") % {"name": model.name},
         paragraphs=[
             _("It takes one API option and has no limit of requests then. URL, key, whitelist and counts stay.")
@@ -250,7 +250,7 @@ def upgrade(request: HttpRequest, model_id: int) -> HttpResponse:
         services.upgrade_api(api.pk, actor=actor)
         return settled_notice(api.pk, _("Upgraded to an official API"))
 
-    return _deed(request, Subject(model, api), "upgrade", window, carry)
+    return _action(request, Subject(model, api), "upgrade", window, carry)
 
 
 @signed_in
@@ -267,7 +267,7 @@ def description(request: HttpRequest, model_id: int) -> HttpResponse:
     seen_on = request.POST.get("seen_on", "").split()
     seen = {name: name in seen_on for name in present}
     form = DescriptionForm(request.POST if request.method == "POST" and seen == present else None, initial=present)
-    window = Window(
+    window = Dialog(
         title=_("Who learns of the columns of %(name)s?") % {"name": model.name},
         paragraphs=[],
         button=_("Save"),
@@ -285,7 +285,7 @@ def description(request: HttpRequest, model_id: int) -> HttpResponse:
             return Notice(_("The description settings are as they were."), "info")
         return settled_or_open_notice(api.pk, _("Description settings saved"))
 
-    return _deed(request, Subject(model, api), "describe", window, carry)
+    return _action(request, Subject(model, api), "describe", window, carry)
 
 
 @signed_in
@@ -295,7 +295,7 @@ def key(request: HttpRequest, model_id: int) -> HttpResponse:
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
-    window = Window(
+    window = Dialog(
         title=_("Show the key of %(name)s?") % {"name": model.name},
         paragraphs=[_("The history records who looked, when and from what address.")],
         button=_("Show key"),
@@ -311,7 +311,7 @@ def key(request: HttpRequest, model_id: int) -> HttpResponse:
         grant_key(request, api)
         return Notice()
 
-    return _deed(request, Subject(model, api), "key", window, carry)
+    return _action(request, Subject(model, api), "key", window, carry)
 
 
 @signed_in
@@ -321,7 +321,7 @@ def roll(request: HttpRequest, model_id: int) -> HttpResponse:
     model, api = _subject(request, model_id)
     if api is None:
         return _gone(request, model)
-    window = Window(
+    window = Dialog(
         title=_("Roll the key of %(name)s?") % {"name": model.name},
         paragraphs=[
             _("There is a new key then, and callers with the old one get 401 at once. %(today)s")
@@ -333,12 +333,12 @@ def roll(request: HttpRequest, model_id: int) -> HttpResponse:
     )
 
     def carry(actor: Actor) -> Notice:
-        services.roll_key(api.pk, actor=actor, sure="sure" in request.POST)
+        services.roll_key(api.pk, actor=actor, confirmed="sure" in request.POST)
         api.refresh_from_db()
         grant_key(request, api)
         return settled_notice(api.pk, _("The old key is refused"))
 
-    return _deed(request, Subject(model, api), "roll-key", window, carry)
+    return _action(request, Subject(model, api), "roll-key", window, carry)
 
 
 @signed_in
@@ -347,7 +347,7 @@ def dismiss(request: HttpRequest, model_id: int, worker_id: str) -> HttpResponse
     """Stop counting a worker that is out of reach; administrators only."""
     model = found_model(request, model_id)
     actor = actor_of(request)
-    window = Window(
+    window = Dialog(
         title=_("Dismiss gateway worker %(worker)s?") % {"worker": worker_id},
         paragraphs=[
             _("It does not count for confirmations any more. Do this only when its process is known to be gone."),

@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigg
 
 from apimgmt.errors import Refused
 from apimgmt.lifecycle.confirmation import Confirmation
-from apimgmt.lifecycle.reconciling import settle_api
+from apimgmt.lifecycle.reconciling import reconcile_api
 from apimgmt.models import Model, Receipt
 from apimgmt.views.api_page import DEFAULT_RANGE, ApiPage, render_parts, tokens
 from apimgmt.views.labels import receipt_sentence, unconfirmed_sentence
@@ -37,7 +37,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Window:
+class Dialog:
     """A question with one button, as a dialog or as a page of its own.
 
     `callout` is a warning or refusal above the text; `fields` are hidden values sent with the answer.
@@ -118,14 +118,14 @@ def settled_or_open_notice(api_id: str, deed: str) -> Notice:
 
 
 def _settled(api_id: str, deed: str) -> tuple[Notice | None, Confirmation]:
-    seen = settle_api(api_id, SETTLE_S)
+    seen = reconcile_api(api_id, SETTLE_S)
     receipt = Receipt.objects.filter(api_id=api_id).order_by("-id").first()
     if receipt is None or receipt.confirmed_at is None:
         return None, seen
     return Notice(f"{deed}: {receipt_sentence(receipt)}."), seen
 
 
-def ask(request: HttpRequest, model: Model, window: Window, *, status: int = 200) -> HttpResponse:
+def ask(request: HttpRequest, model: Model, window: Dialog, *, status: int = 200) -> HttpResponse:
     """Show a window: into the dialog, or as a page."""
     return show_window(request, model, "apimgmt/partials/_window.html", window.title, {"window": window}, status=status)
 
@@ -147,7 +147,7 @@ def show_window(
     )
 
 
-def refused(request: HttpRequest, model: Model, error: Refused, window: Window) -> HttpResponse:
+def refused(request: HttpRequest, model: Model, error: Refused, window: Dialog) -> HttpResponse:
     """A deed was refused: the reason where the person is looking, and the tab's true state behind it."""
     if wants_fragment(request) and htmx_of(request).target != DIALOG and is_on_tab(request, model):
         notice = Notice(str(error), "error")

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
-from apimgmt.errors import MoveRefused, NeedsConfirmation, Refused, WhitelistRefused
+from apimgmt.errors import NeedsConfirmation, Refused, TransitionRefused, WhitelistRefused
 from apimgmt.lifecycle import services
 from apimgmt.models import Model, PredictionAPI
 from apimgmt.views.actions import get_or_post
@@ -20,7 +20,7 @@ from apimgmt.views.api import my_networks
 from apimgmt.views.api_page import ApiPage, render_parts, tokens
 from apimgmt.views.forms import WhitelistForm
 from apimgmt.views.layout import found_model, see_other, signed_in, wants_fragment
-from apimgmt.views.replies import Notice, Window, is_on_tab, keep_notice, refused, settled_or_open_notice, show_window
+from apimgmt.views.replies import Dialog, Notice, is_on_tab, keep_notice, refused, settled_or_open_notice, show_window
 
 SHOWN_ENTRIES = 20
 MAX_LISTED_ENTRIES = 500
@@ -34,8 +34,8 @@ def whitelist(request: HttpRequest, model_id: int) -> HttpResponse:
     model = found_model(request, model_id)
     api = selectors.current_api(model)
     if api is None:
-        error = MoveRefused(_("This model has no API."))
-        window = Window(title=model.name, paragraphs=[], button="", url="", callout=str(error), is_available=False)
+        error = TransitionRefused(_("This model has no API."))
+        window = Dialog(title=model.name, paragraphs=[], button="", url="", callout=str(error), is_available=False)
         return refused(request, model, error, window)
     if request.method != "POST":
         return _window(request, model, api, WhitelistForm())
@@ -65,7 +65,7 @@ def _carry(request: HttpRequest, api: PredictionAPI, form: WhitelistForm, actor:
     """Do what was asked; say what changed and whether gateways have confirmed it."""
     entry = request.POST.get("remove", "")
     if entry.isascii() and entry.isdigit():
-        network = services.remove_network(api.pk, int(entry), actor=actor, sure="sure" in request.POST)
+        network = services.remove_network(api.pk, int(entry), actor=actor, confirmed="sure" in request.POST)
         return settled_or_open_notice(api.pk, _("Removed %(network)s") % {"network": network})
     text = form.cleaned_data["text"]
     if request.POST.get("add") == "mine":

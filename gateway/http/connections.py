@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from gateway.http.loop_batch import Turn
+from gateway.http.loop_batch import LoopBatch
 from gateway.http.responses import header_lines
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Refuse = Callable[[str, str], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
+class ConnectionLimits:
     """What one connection may take, and how many there may be."""
 
     head_bytes: int = 32 * 1024
@@ -46,13 +46,13 @@ class Bounds:
 
 
 @dataclass
-class Door:
+class ConnectionManager:
     """All connections of one worker. `now` is the loop's time at the last tick: exact enough for every bound."""
 
-    bounds: Bounds
+    bounds: ConnectionLimits
     refuse: Refuse
     connections: set[GatewayProtocol] = field(default_factory=set)
-    turn: Turn = field(default_factory=Turn)
+    turn: LoopBatch = field(default_factory=LoopBatch)
     now: float = 0.0
     _full_until: float = 0.0
     _headers: list[tuple[bytes, bytes]] | None = None

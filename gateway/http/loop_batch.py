@@ -12,8 +12,8 @@ import structlog
 
 if TYPE_CHECKING:
     from gateway.http.protocol import GatewayProtocol
-    from gateway.http.request_cycle import Exchange
-    from gateway.request.app import Begun
+    from gateway.http.request_cycle import RequestCycle
+    from gateway.request.app import Pending
 
 TOGETHER: Final = 32  # reads; the first of them waits for its answer until the last was computed
 LARGE_READ_BYTES: Final = 16 * 1024  # isn't kept waiting, so that reading can be paused before more comes in
@@ -21,12 +21,12 @@ LARGE_READ_BYTES: Final = 16 * 1024  # isn't kept waiting, so that reading can b
 _log = structlog.get_logger("gateway.http.loop_batch")
 
 
-class Turn:
+class LoopBatch:
     """Reads that wait to be parsed, and requests that wait to be answered. Both are empty between two callbacks."""
 
     def __init__(self) -> None:
         self._reads: list[tuple[GatewayProtocol, bytes]] = []
-        self._begun: list[tuple[GatewayProtocol, Exchange, Begun]] = []
+        self._begun: list[tuple[GatewayProtocol, RequestCycle, Pending]] = []
         self._is_due = False  # it runs, or will before the loop waits for sockets again
 
     def read(self, connection: GatewayProtocol, data: bytes, *, is_alone: bool) -> None:
@@ -37,7 +37,7 @@ class Turn:
         elif not self._is_due:
             self._make_due(connection)
 
-    def begin(self, connection: GatewayProtocol, exchange: Exchange, begun: Begun) -> None:
+    def begin(self, connection: GatewayProtocol, exchange: RequestCycle, begun: Pending) -> None:
         """To be answered in this turn."""
         self._begun.append((connection, exchange, begun))
         if not self._is_due:

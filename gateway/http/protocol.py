@@ -20,12 +20,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.http.connections import Door
-from gateway.http.request_cycle import ANSWER, BEGUN, BODY, HEADERS, Exchange, Exit
+from gateway.http.connections import ConnectionManager
+from gateway.http.request_cycle import ANSWER, BEGUN, BODY, HEADERS, LingeringTransport, RequestCycle
 from gateway.http.responses import CLOSE
 
 if TYPE_CHECKING:
-    from gateway.request.app import Begun, Gateway
+    from gateway.request.app import Gateway, Pending
 
 _MINDED: Final = frozenset({b"expect", b"transfer-encoding"})
 _VERSIONS: Final = frozenset({"1.1", "1.0"})  # the parser also takes a line without a version, which has no headers
@@ -44,11 +44,11 @@ class _LastBody:
         self._connection = connection
 
     def on_body(self, body: bytes) -> None:
-        if not self._connection.is_deaf:
+        if not self._connection.is_read_closed:
             self._connection.on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._connection.is_deaf:
+        if not self._connection.is_read_closed:
             self._connection.on_message_complete()
             self._connection.hear_no_more()
 
@@ -63,12 +63,12 @@ class _NoTrailers(list[tuple[bytes, bytes]]):
 class GatewayProtocol(HttpToolsProtocol):
     """One connection. `since` is when its present phase began: head, body, answer, idle, or leaving."""
 
-    cycle: Exchange
-    pipeline: deque[tuple[Exchange, Any]]  # type: ignore[assignment]
+    cycle: RequestCycle
+    pipeline: deque[tuple[RequestCycle, Any]]  # type: ignore[assignment]
 
     def __init__(
         self,
-        door: Door,
+        door: ConnectionManager,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -87,14 +87,14 @@ class GatewayProtocol(HttpToolsProtocol):
         self._received = 0  # bytes since `since`
         self._body_bytes = 0
         self._refusal = ("malformed_request", "")
-        self.is_deaf = False  # what still comes in is thrown away
+        self.is_read_closed = False  # what still comes in is thrown away
         self._is_leaving = False  # the last answer is sent; the client may still send and read
         self._has_eof = False
         self._unread = 0  # bytes of the present answer, at `since`
         self._is_collecting = False  # requests of the present read are answered once it is parsed
-        self._next: Exchange | None = None
-        self._in_task: Exchange | None = None  # the request that went on in a task last
-        self._exit: Exit
+        self._next: RequestCycle | None = None
+        self._in_task: RequestCycle | None = None  # the request that went on in a task last
+        self._exit: LingeringTransport
         self._gateway = cast("Gateway", config.loaded_app)
         self._turn = door.turn
 
@@ -103,7 +103,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._socket = transport
-        self._exit = Exit(transport, self._close)
+        self._exit = LingeringTransport(transport, self._close)
         self.transport = self._exit  # type: ignore[assignment]  # all that uvicorn uses of it
         has_room = self._door.has_room()
         self._door.connections.add(self)
@@ -113,7 +113,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._turn.run()
         self._door.connections.discard(self)
-        self.is_deaf = True
+        self.is_read_closed = True
         if self._in_task is not None:
             self._in_task.disconnected = True  # uvicorn tells the last of a pipeline only
             self._in_task.message_event.set()
@@ -145,7 +145,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         """Close without a word, whatever is still to be sent."""
-        self.is_deaf = True
+        self.is_read_closed = True
         self._socket.abort()
 
     def shutdown(self) -> None:
@@ -154,18 +154,18 @@ class GatewayProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _close(self) -> None:
-        if self.is_deaf or (self.cycle is not None and self.cycle.more_body):
-            self._leave()
+        if self.is_read_closed or (self.cycle is not None and self.cycle.more_body):
+            self._lingering_close()
         else:
-            self.is_deaf = True  # what was read meanwhile may still wait for its turn
+            self.is_read_closed = True  # what was read meanwhile may still wait for its turn
             self._socket.close()
 
-    def _leave(self) -> None:
+    def _lingering_close(self) -> None:
         """Say that nothing more will be sent, and drop what comes until the client closes.
 
         Closing while the client sends would make the kernel reset the connection, and the answer would be lost.
         """
-        self.is_deaf = self._is_leaving = True
+        self.is_read_closed = self._is_leaving = True
         self.since, self._received = self._door.now, 0
         if self._has_eof:
             self._socket.close()
@@ -176,7 +176,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def hear_no_more(self) -> None:
         """The requests so far are the last ones."""
-        self.is_deaf = True
+        self.is_read_closed = True
         self._in_head = False
         if self.cycle is not None:
             self.cycle.keep_alive = False
@@ -190,7 +190,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """The turn of what was read has come."""
         size = len(data)
         self._received += size
-        if self.is_deaf:
+        if self.is_read_closed:
             return
         self._unclaimed = size
         if self._in_head:
@@ -269,7 +269,7 @@ class GatewayProtocol(HttpToolsProtocol):
         }
         previous = self.cycle
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
-        self.cycle = cycle = Exchange(self, scope, keep_alive=keep_alive)
+        self.cycle = cycle = RequestCycle(self, scope, keep_alive=keep_alive)
         if previous is None or previous.response_complete:
             self._start(cycle)
         else:
@@ -363,7 +363,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 cycle.event.set()
         self._in_head = False
         self._socket.write(self._door.refuse(code, detail))
-        self._leave()
+        self._lingering_close()
 
     def look(self, now: float) -> None:
         """Twice a second: has this connection taken too long over what it is doing?"""
@@ -426,7 +426,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # --- answering ---
 
-    def _start(self, cycle: Exchange) -> None:
+    def _start(self, cycle: RequestCycle) -> None:
         self._next = cycle
         if not self._is_collecting:  # the answer to an earlier request lets it begin
             self._begin_next()
@@ -452,13 +452,13 @@ class GatewayProtocol(HttpToolsProtocol):
         else:
             self._turn.begin(self, cycle, begun)
 
-    def _go_on(self, cycle: Exchange, begun: Begun) -> None:
+    def _go_on(self, cycle: RequestCycle, begun: Pending) -> None:
         cycle.scope[BEGUN] = begun
         cycle.scope[ANSWER] = cycle.answer
         self._in_task = cycle
         super()._start_asgi_task(cycle, self.app)
 
-    def answer(self, cycle: Exchange, begun: Begun) -> None:
+    def answer(self, cycle: RequestCycle, begun: Pending) -> None:
         """The turn of a request that did not have to wait has come."""
         try:
             if cycle.disconnected:  # something malformed came in the same turn and was answered in its place
@@ -470,7 +470,7 @@ class GatewayProtocol(HttpToolsProtocol):
         finally:
             self._gateway.leave(begun)
 
-    def _fail(self, cycle: Exchange) -> None:
+    def _fail(self, cycle: RequestCycle) -> None:
         """The fault is ours: 500, and no further request."""
         _log.exception("request_failed")
         if cycle.response_started:
@@ -480,9 +480,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self.cycle, self._in_head = cycle, False
         self.pipeline.clear()
         self._socket.write(self._door.refuse("internal_error", ""))
-        self._leave()
+        self._lingering_close()
 
-    def write_answer(self, cycle: Exchange, status: int, lines: bytes, body: bytes) -> bool:
+    def write_answer(self, cycle: RequestCycle, status: int, lines: bytes, body: bytes) -> bool:
         """What uvicorn's `send` does with the two messages of an answer, in one go.
 
         False if the client must read earlier ones first.
@@ -520,8 +520,8 @@ class GatewayProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
         if self.pipeline:
             self._start(self.pipeline.pop()[0])
-        elif self.is_deaf or (self.cycle.more_body and self._is_rest_unbounded()):
-            self._leave()
+        elif self.is_read_closed or (self.cycle.more_body and self._is_rest_unbounded()):
+            self._lingering_close()
 
     def _is_rest_unbounded(self) -> bool:
         """Whether the rest of a refused body is chunked: the parser would keep its trailers in memory."""

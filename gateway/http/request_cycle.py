@@ -24,7 +24,7 @@ class ClientLeft(OSError):
     """Raised to who sends an answer in parts: nobody reads the next one."""
 
 
-class Exit:
+class LingeringTransport:
     """The transport as uvicorn uses it, with a `close` that lets the client read its answer first."""
 
     __slots__ = ("close", "get_extra_info", "is_closing", "write")
@@ -36,7 +36,7 @@ class Exit:
         self.close = close
 
 
-class Exchange(RequestResponseCycle):
+class RequestCycle(RequestResponseCycle):
     """uvicorn's request and answer, with what is the same for most of them in the class: each costs microseconds."""
 
     access_log = False

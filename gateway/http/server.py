@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.config import Config
 
-from gateway.http.connections import Bounds, Door
+from gateway.http.connections import ConnectionLimits, ConnectionManager
 from gateway.http.protocol import GatewayProtocol
 from gateway.request.app import Gateway
 
@@ -26,7 +26,7 @@ _LOOK_S: Final = 0.02
 _OTHER_FILES: Final = 512  # descriptors that are no clients': ledgers, database, models' processes, spooled bodies
 
 
-def make_config(app: Gateway, door: Door) -> Config:
+def make_config(app: Gateway, door: ConnectionManager) -> Config:
     """One process's settings. `proxy_headers` is off: uvicorn would believe any local peer's X-Forwarded-For."""
     return Config(
         app,
@@ -45,8 +45,8 @@ def make_config(app: Gateway, door: Door) -> Config:
 class GatewayServer(uvicorn.Server):
     """Serves until `should_exit` is set, then drains. Signals are the worker's business."""
 
-    def __init__(self, app: Gateway, bounds: Bounds) -> None:
-        self.door = Door(bounds, app.refusal)
+    def __init__(self, app: Gateway, bounds: ConnectionLimits) -> None:
+        self.door = ConnectionManager(bounds, app.refusal)
         super().__init__(make_config(app, self.door))
         self._app = app
         self.is_accepting = asyncio.Event()
@@ -83,12 +83,12 @@ def _close_idle(connections: set[Any]) -> None:
         connection.shutdown()  # closes it, or lets the answer in progress close it
 
 
-def connection_bounds(max_body_bytes: int) -> Bounds:
+def connection_limits(max_body_bytes: int) -> ConnectionLimits:
     """The bounds for this process: no more connections than it may have files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = Bounds.connections + _OTHER_FILES
+    wanted = ConnectionLimits.connections + _OTHER_FILES
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     room = max(soft - _OTHER_FILES, soft // 2)
-    return Bounds(drop_bytes=max_body_bytes, connections=min(Bounds.connections, room))
+    return ConnectionLimits(drop_bytes=max_body_bytes, connections=min(ConnectionLimits.connections, room))

@@ -22,7 +22,7 @@ from gateway.models.own_process import reply_of
 from gateway.models.spool import Spool
 from inference.engines import ModelFailed
 from inference.formats import Reply
-from inference.sandbox.child_process import BASE_MEMORY_BYTES, Approve, ProcessEnded, WorkProcess, bury
+from inference.sandbox.child_process import BASE_MEMORY_BYTES, Approve, ChildProcess, ProcessEnded, reap
 from inference.sandbox.prediction_messages import Failed, Predict, Replied
 
 RUNNING: Final = 2
@@ -82,7 +82,7 @@ class BatchPool:
     incidents: IncidentLog
     limits: Limits
     timeout_s: float = BATCH_TIMEOUT_S
-    _idle: list[tuple[float, WorkProcess]] = field(default_factory=list)
+    _idle: list[tuple[float, ChildProcess]] = field(default_factory=list)
     _bodies: dict[str, int] = field(default_factory=dict)
     n_waiting: int = 0
     """Large bodies of this worker that wait for a process."""
@@ -157,20 +157,20 @@ class BatchPool:
 
         return reply_of(answer, read)
 
-    def _process(self) -> WorkProcess:
+    def _process(self) -> ChildProcess:
         while self._idle:
             _, process = self._idle.pop()
             if process.is_running:
                 return process
             process.kill()
-        return WorkProcess(
+        return ChildProcess(
             readable=self.store_dir,
             memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_BODY_BYTE * self.limits.max_body_bytes,
             file_bytes=_FILE_PER_BODY_BYTE * self.limits.max_body_bytes,
             niceness=_NICENESS,
         )
 
-    def _put_back(self, process: WorkProcess, body_bytes: int) -> None:
+    def _put_back(self, process: ChildProcess, body_bytes: int) -> None:
         if process.is_running and body_bytes <= _LARGE_BODY_BYTES:
             self._idle.append((time.monotonic(), process))
         else:
@@ -178,7 +178,7 @@ class BatchPool:
 
     def tend(self) -> None:
         """End what nobody needed for a while. To be called every second."""
-        bury()
+        reap()
         now = time.monotonic()
         for since, process in list(self._idle):
             if now - since > _IDLE_S:

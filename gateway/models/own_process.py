@@ -16,7 +16,7 @@ from contract.problems import Problem
 from gateway.models.incidents import IncidentLog, Kind
 from inference.engines import ModelFailed, ModelLoadError
 from inference.formats import Reply
-from inference.sandbox.child_process import BASE_MEMORY_BYTES, MEMORY_PER_FILE_BYTE, Approve, ProcessEnded, WorkProcess
+from inference.sandbox.child_process import BASE_MEMORY_BYTES, MEMORY_PER_FILE_BYTE, Approve, ChildProcess, ProcessEnded
 from inference.sandbox.prediction_messages import Failed, Load, ModelRef, Predict, Refused, Replied
 
 MODEL_TIMEOUT_S: Final = 30.0
@@ -38,7 +38,7 @@ class IsolatedModel:
         self._model = model
         self._incidents = incidents
         self._timeout_s = timeout_s
-        self._process: WorkProcess | None = None
+        self._process: ChildProcess | None = None
         self._turn = asyncio.Lock()
         self._n_requests = 0
         self._is_retired = False
@@ -119,14 +119,14 @@ class IsolatedModel:
         self._starts_again_at = time.monotonic() + _RESTART_PAUSE_S
         self._incidents.note(self._api_id, self._model.version_id, kind, reason)
 
-    def _running(self) -> WorkProcess:
+    def _running(self) -> ChildProcess:
         if self._process is None or not self._process.is_running:
             self.close()
             if time.monotonic() < self._starts_again_at:
                 raise ModelFailed("The model ended its process a moment ago.")
             path = Path(self._model.path)
             size = path.stat().st_size if path.exists() else 0
-            self._process = WorkProcess(
+            self._process = ChildProcess(
                 readable=path, memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_FILE_BYTE * size, niceness=_NICENESS
             )
         return self._process

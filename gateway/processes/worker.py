@@ -32,7 +32,7 @@ from contract.logs import set_up_logs
 from contract.settings import BadEnvironment, Environment, read_environment
 from gateway.db.connection import Database, DatabaseAway, NoInterface
 from gateway.db.identity import WorkerIdentity
-from gateway.http.server import GatewayServer, connection_bounds
+from gateway.http.server import GatewayServer, connection_limits
 from gateway.models.batch import BatchPool, Limits
 from gateway.models.incidents import IncidentLog
 from gateway.models.loader import ModelLoader
@@ -41,10 +41,10 @@ from gateway.processes.metrics import WorkerFigures
 from gateway.request.app import Gateway
 from gateway.routing.follower import Follower, WorkerGone, WrongTimeZone
 from gateway.routing.routes import RouteTable
-from gateway.routing.serving_lease import Pulse
+from gateway.routing.serving_lease import ServingLease
 from gateway.usage.crash_note import CrashNote
-from gateway.usage.ledger import Book
-from gateway.usage.recovery import adopt_ownerless
+from gateway.usage.ledger import LedgerSet
+from gateway.usage.recovery import recover_orphans
 from gateway.usage.trial_quota import TrialAccount
 
 EXIT_OK: Final = 0
@@ -85,7 +85,7 @@ class Worker:
         self._is_successor = is_successor
         self._stopping = asyncio.Event()
         self._exit_code = EXIT_OK
-        self.book = Book(env.ledger_dir, self.identity.id, ZoneInfo(env.time_zone))
+        self.ledgers = LedgerSet(env.ledger_dir, self.identity.id, ZoneInfo(env.time_zone))
         self.database = Database(lambda: database_url(env))
         self.table = RouteTable(self._account, self._begin_anew)
         self._accounts: dict[str, TrialAccount] = {}
@@ -95,15 +95,15 @@ class Worker:
             self._wake,
             self.incidents,
             memory_bytes=env.model_memory_mb * 1_000_000,
-            loading=self.book.loading,
+            loading=self.ledgers.loading,
         )
-        self.pulse = Pulse(env.gateway_lease_s, on_asleep=self._fell_asleep)
+        self.lease = ServingLease(env.gateway_lease_s, on_asleep=self._fell_asleep)
         self.follower = Follower(
             self.identity,
             database=self.database,
             table=self.table,
             loader=self.loader,
-            pulse=self.pulse,
+            lease=self.lease,
             lease_s=env.gateway_lease_s,
             time_zone=env.time_zone,
         )
@@ -119,21 +119,21 @@ class Worker:
         )
         self.app = Gateway(
             table=self.table,
-            book=self.book,
-            pulse=self.pulse,
+            ledgers=self.ledgers,
+            lease=self.lease,
             runner=self.runner,
             addresses=ClientAddresses(env.trusted_proxies),
             limits=self.limits,
             base_url=env.gateway_url,
             types_url=f"{env.console_url}/docs/inference-api/",
         )
-        self.server = GatewayServer(self.app, connection_bounds(env.max_body_bytes))
+        self.server = GatewayServer(self.app, connection_limits(env.max_body_bytes))
 
     def _account(self, api_id: str, limit: int, used: int) -> TrialAccount:
         """One for each trial as long as the process lives: it knows what its ledgers have reserved."""
         account = self._accounts.get(api_id)
         if account is None:
-            account = TrialAccount(api_id, limit, used, database=self.database, book=self.book)
+            account = TrialAccount(api_id, limit, used, database=self.database, ledgers=self.ledgers)
             self._accounts[api_id] = account
         account.limit = limit
         return account
@@ -142,7 +142,7 @@ class Worker:
         """The database was restored: what it says of our ledgers and their reservations is not what we know of them."""
         _log.warning("database_restored")
         self._accounts.clear()
-        self.book.begin_anew()
+        self.ledgers.rotate()
 
     def _wake(self) -> None:
         self.follower.wake()
@@ -157,7 +157,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         background = [
-            asyncio.create_task(self.pulse.keep_ticking()),
+            asyncio.create_task(self.lease.keep_ticking()),
             asyncio.create_task(self.follower.listen()),
             asyncio.create_task(self._follow()),
             asyncio.create_task(self._keep_books()),
@@ -200,7 +200,7 @@ class Worker:
 
     async def _announce(self) -> None:
         await self.server.is_accepting.wait()
-        _log.info("worker_serving", revision=self.table.revision, routes=len(self.table), in_step=self.pulse.is_valid)
+        _log.info("worker_serving", revision=self.table.revision, routes=len(self.table), in_step=self.lease.is_valid)
         with suppress(OSError):  # the master is gone: _talk_to_master notices
             self._channel.send(READY)
 
@@ -208,14 +208,14 @@ class Worker:
         try:
             await self.follower.follow()
         except WorkerGone:
-            self.pulse.lose_step()
+            self.lease.lose_step()
             _log.warning("worker_dismissed")
             self.stop()
         except WrongTimeZone as error:
             _log.error("wrong_time_zone", reason=str(error))
             self.stop(EXIT_MISCONFIGURED)
         except Exception:  # noqa: BLE001  (whatever it was: without this task nothing is obeyed, so the process ends)
-            self.pulse.lose_step()
+            self.lease.lose_step()
             _log.exception("follower_crashed")
             self.stop(EXIT_CRASHED)
 
@@ -232,17 +232,17 @@ class Worker:
                 _log.exception("books_not_done")
 
     async def _do_books(self) -> None:
-        await self.book.write_out(self.database)
+        await self.ledgers.write_out(self.database)
         for account in self._accounts.values():
             account.flush()
-        await adopt_ownerless(self.book.directory, self.book.names, self.database)
+        await recover_orphans(self.ledgers.directory, self.ledgers.names, self.database)
         await self.incidents.flush(self.database)
 
     async def _leave(self) -> None:
         """Settle and say good-bye, if the database answers at once; else an adopter does it."""
         settling = asyncio.gather(*(account.settled() for account in self._accounts.values()))
         await asyncio.wait({asyncio.ensure_future(settling)}, timeout=_LEAVE_S / 3)
-        leaving = asyncio.create_task(self.book.leave(self.database))
+        leaving = asyncio.create_task(self.ledgers.leave(self.database))
         await asyncio.wait({leaving}, timeout=_LEAVE_S)
         if leaving.done() and leaving.exception() is None:
             _log.info("worker_left")
@@ -269,10 +269,10 @@ class Worker:
             models_loaded=self.loader.n_loaded,
             model_bytes=self.loader.used_bytes,
             connections=len(self.server.door.connections),
-            requests_in_progress=self.book.requests_in_flight,
+            requests_in_progress=self.ledgers.requests_in_flight,
             requests_waiting=self.loader.n_waiting + self.runner.batch.n_waiting,
-            counts_waiting=self.book.counts_waiting,
-            is_in_step=self.pulse.is_valid,
+            counts_waiting=self.ledgers.counts_waiting,
+            is_in_step=self.lease.is_valid,
         )
 
 

@@ -27,12 +27,12 @@ from gateway.models.spool import Spool
 from gateway.processes.metrics import Latency
 from gateway.request.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
 from gateway.routing.routes import ApiState, Route, RouteTable
-from gateway.routing.serving_lease import Pulse, boot_ns
-from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
+from gateway.routing.serving_lease import ServingLease, boot_ns
+from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Cell, LedgerSet
 from gateway.usage.ledger_file import IN_CALL
 from gateway.usage.trial_quota import Reservation
 from inference import formats
-from inference.formats import About, Decoded, Dialect, Endpoint, Page, Reply
+from inference.formats import ApiInfo, Decoded, Endpoint, Page, Reply, RequestFormat
 from inference.predictor import ModelFailed, Predictor
 
 Scope = dict[str, Any]
@@ -74,21 +74,21 @@ def _place(path: str) -> Place | None:
     return Place(api_id, below, endpoint, endpoint is not None and endpoint.page is None)
 
 
-class Begun:
+class Pending:
     """A request as far as it went without waiting. `answer`: what goes out, once that is known."""
 
     is_waiting = False
     answer: Answer | None = None
 
 
-class Call(Begun):
+class ApiRequest(Pending):
     """One request to an API, on its way through the checks."""
 
     # Until something else is known.
     outcome: Reply | Problem | None = None
     is_too_much = False  # for the event loop
     model: LoadedModel
-    dialect: Dialect
+    dialect: RequestFormat
     cell: Cell | None = None
     reservation: Reservation | None = None
     entered: ApiState | None = None
@@ -113,8 +113,8 @@ class Gateway:
         self,
         *,
         table: RouteTable,
-        book: Book,
-        pulse: Pulse,
+        ledgers: LedgerSet,
+        lease: ServingLease,
         runner: Runner,
         addresses: ClientAddresses,
         limits: Limits,
@@ -125,8 +125,8 @@ class Gateway:
         self.latency = Latency()
         self._table = table
         self._route_of = table.get
-        self._book = book
-        self._pulse = pulse
+        self._ledgers = ledgers
+        self._lease = lease
         self._runner = runner
         self._addresses = addresses
         self._limits = limits
@@ -137,18 +137,18 @@ class Gateway:
 
     # --- one request ---
 
-    def begin(self, scope: Scope) -> Begun:
+    def begin(self, scope: Scope) -> Pending:
         """As far as it goes without waiting. `finish` is for what does not wait, `__call__` for what does."""
         place = _place(scope["path"])
         if place is None:
-            is_ready = self._pulse.check() and not self.is_draining
+            is_ready = self._lease.check() and not self.is_draining
             return self._told(self._answers.own_page(scope["method"], scope["path"], is_ready=is_ready))
         route = self._route_of(place.api_id)
         request_id = self._answers.next_id()
         if route is None:
-            problem = Problem("unknown_api" if self._pulse.check() else "catching_up")
+            problem = Problem("unknown_api" if self._lease.check() else "catching_up")
             return self._told(self._answers.of_problem(problem, request_id, place.below))
-        call = Call(scope, route, request_id, place)
+        call = ApiRequest(scope, route, request_id, place)
         try:
             call.outcome = self._at_once(call)
         except Exception as error:  # noqa: BLE001  (whatever it was, the client gets an answer)
@@ -158,20 +158,20 @@ class Gateway:
             self._enter(call)
         return call
 
-    def finish(self, begun: Begun) -> Answer:
+    def finish(self, begun: Pending) -> Answer:
         """What goes out, by the rules of this moment. `leave` is to be called once it was written."""
         if begun.answer is None:
-            call: Call = begun  # type: ignore[assignment]  # nothing else is without an answer
+            call: ApiRequest = begun  # type: ignore[assignment]  # nothing else is without an answer
             begun.answer = self._answer(call, self._decide(call))
         return begun.answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Goes on with what `begin` left waiting, or what could not be written yet."""
         # They name each other: left in the scope they would stay in memory until the collector comes.
-        begun: Begun = scope.pop(BEGUN) if BEGUN in scope else self.begin(scope)
+        begun: Pending = scope.pop(BEGUN) if BEGUN in scope else self.begin(scope)
         answer_with = scope.pop(ANSWER, None)
         if begun.answer is None:
-            call: Call = begun  # type: ignore[assignment]  # as above
+            call: ApiRequest = begun  # type: ignore[assignment]  # as above
             try:
                 if call.is_waiting:
                     call.outcome = await self._outcome(call, receive)
@@ -189,7 +189,7 @@ class Gateway:
             await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
             await send({"type": "http.response.body", "body": body})
 
-    async def _outcome(self, call: Call, receive: Receive) -> Reply | Problem:
+    async def _outcome(self, call: ApiRequest, receive: Receive) -> Reply | Problem:
         try:
             return await self._later(call, receive)
         except ClientGone:
@@ -197,7 +197,7 @@ class Gateway:
         except Exception as error:  # noqa: BLE001  (whatever it was, the client gets an answer)
             return _refusal(call, error)
 
-    def _at_once(self, call: Call) -> Reply | None:
+    def _at_once(self, call: ApiRequest) -> Reply | None:
         """Every check in order, each with its own refusal; then the work. None if it has to wait: see `_later`."""
         if call.endpoint is not None and call.endpoint.page is not None:
             return self._page(call, call.endpoint.page)
@@ -220,7 +220,7 @@ class Gateway:
         model.is_used = True
         return self._computed(call, predictor, call.dialect.decode(body, predictor))
 
-    async def _later(self, call: Call, receive: Receive) -> Reply:
+    async def _later(self, call: ApiRequest, receive: Receive) -> Reply:
         """The rest of `_at_once` for what has to wait: for its model, its body, its quota or another process."""
         model = call.model
         if model.predictor is None and not model.is_isolated:
@@ -241,7 +241,7 @@ class Gateway:
             await self._reserve(call, decoded.table.n_rows)  # 422 invalid_rows, 429 quota_exhausted, 503 quota_...
         return self._computed(call, predictor, decoded) or await self._elsewhere(call, model, body)
 
-    def _computed(self, call: Call, predictor: Predictor, decoded: Decoded) -> Reply | None:
+    def _computed(self, call: ApiRequest, predictor: Predictor, decoded: Decoded) -> Reply | None:
         """None if it takes too long here, where all other requests wait for it."""
         if decoded.table.n_rows * decoded.row_predictions * call.model.row_s > INLINE_WORK_S:
             call.is_too_much = True
@@ -254,15 +254,15 @@ class Gateway:
         finally:
             cell.counts[IN_CALL] = 0
 
-    def _take_cell(self, call: Call) -> None:
-        cell = self._book.cell(call.route.api_id)
+    def _take_cell(self, call: ApiRequest) -> None:
+        cell = self._ledgers.cell(call.route.api_id)
         if cell is None:
             call.is_prediction = False  # it can't be counted, so it must not be answered with anything but this
             raise Problem("not_ready")
         cell.ledger.in_use += 1
         call.cell = cell
 
-    async def _elsewhere(self, call: Call, model: LoadedModel, body: bytes | Spool) -> Reply:
+    async def _elsewhere(self, call: ApiRequest, model: LoadedModel, body: bytes | Spool) -> Reply:
         """In another process. A trial's quota is reserved between its decoding and its predicting."""
         needs_reservation = call.route.is_trial and call.reservation is None
         return await self._runner.predict(
@@ -273,7 +273,7 @@ class Gateway:
             approve=partial(self._reserve, call) if needs_reservation else None,
         )
 
-    def _page(self, call: Call, page: Page) -> Reply | None:
+    def _page(self, call: ApiRequest, page: Page) -> Reply | None:
         """What is no prediction: neither counted nor charged. The same checks, as far as they apply."""
         route = call.route
         self._check_in_step()  # 503 catching_up
@@ -287,10 +287,10 @@ class Gateway:
                 return None
         return self._made_page(call, page)
 
-    def _made_page(self, call: Call, page: Page) -> Reply:
+    def _made_page(self, call: ApiRequest, page: Page) -> Reply:
         route = call.route
         return page.make(
-            About(
+            ApiInfo(
                 api_id=route.api_id,
                 name=route.name,
                 model_name=call.endpoint.model if call.endpoint else "",
@@ -302,11 +302,11 @@ class Gateway:
             )
         )
 
-    def _decide(self, call: Call) -> Reply | Problem:
+    def _decide(self, call: ApiRequest) -> Reply | Problem:
         """What is really answered: by the rules of this moment. Counted and charged here, without a pause between."""
         assert call.outcome is not None  # noqa: S101  (it waits no longer)
         outcome = call.outcome
-        if boot_ns() > self._pulse.deadline_ns or self._route_of(call.route.api_id) is not call.route:
+        if boot_ns() > self._lease.deadline_ns or self._route_of(call.route.api_id) is not call.route:
             outcome = self._by_present_rules(call, outcome)
         status = 200 if isinstance(outcome, Reply) else outcome.kind.status
         if call.is_prediction:
@@ -318,7 +318,7 @@ class Gateway:
                 call.reservation.give_back()
         return outcome
 
-    def _answer(self, call: Call, outcome: Reply | Problem) -> Answer:
+    def _answer(self, call: ApiRequest, outcome: Reply | Problem) -> Answer:
         if isinstance(outcome, Problem):
             lines = quota_lines(call.route, None) if call.is_prediction and call.route.is_trial else b""
             answer = self._answers.of_problem(outcome, call.request_id, call.below, call.route, lines)
@@ -329,9 +329,9 @@ class Gateway:
             answer = self._answers.of_reply(outcome, call.request_id, lines)
         return self._last(answer) if self.is_draining else answer
 
-    def _told(self, answer: Answer) -> Begun:
+    def _told(self, answer: Answer) -> Pending:
         """What the gateway says of itself, or of no API at all."""
-        begun = Begun()
+        begun = Pending()
         begun.answer = self._last(answer) if self.is_draining else answer
         return begun
 
@@ -339,7 +339,7 @@ class Gateway:
         status, lines, body = answer
         return status, lines + CLOSE, body
 
-    def _by_present_rules(self, call: Call, outcome: Reply | Problem) -> Reply | Problem:
+    def _by_present_rules(self, call: ApiRequest, outcome: Reply | Problem) -> Reply | Problem:
         """The route was replaced, or the worker slept, while the request was in progress."""
         try:
             self._check_in_step()
@@ -353,7 +353,7 @@ class Gateway:
             return problem
         return outcome
 
-    def _count(self, call: Call, status: int) -> None:
+    def _count(self, call: ApiRequest, status: int) -> None:
         cell = _cell(call)
         if FAULTS_MAY_STRIKE:
             fault_point("count.before")
@@ -362,9 +362,9 @@ class Gateway:
             fault_point("count.after")
         call.route.state.answers[status] += 1
 
-    def leave(self, begun: Begun) -> None:
+    def leave(self, begun: Pending) -> None:
         """It was answered, or nobody is there any more. Does nothing the second time."""
-        if not isinstance(begun, Call):
+        if not isinstance(begun, ApiRequest):
             return
         call = begun
         if call.entered is not None:
@@ -384,10 +384,10 @@ class Gateway:
     # --- the checks ---
 
     def _check_in_step(self) -> None:
-        if boot_ns() > self._pulse.deadline_ns and not self._pulse.check():
+        if boot_ns() > self._lease.deadline_ns and not self._lease.check():
             raise Problem("catching_up")
 
-    def _check_caller(self, call: Call, route: Route) -> None:
+    def _check_caller(self, call: ApiRequest, route: Route) -> None:
         """Address, key, path and status: what is asked again when the route was replaced in the meantime."""
         address = self._address(call)
         if not route.whitelist.allows(address):
@@ -404,7 +404,7 @@ class Gateway:
         if route.refusal and not endpoint.is_open:
             raise Problem(route.refusal)
 
-    def _address(self, call: Call) -> str:
+    def _address(self, call: ApiRequest) -> str:
         client = call.scope["client"]
         peer, is_proxy = self._addresses.of_peer(client[0] if client else "unknown")
         if not is_proxy or b"x-forwarded-for" not in call.headers:
@@ -427,11 +427,11 @@ class Gateway:
         if account is not None and account.is_exhausted:
             raise Problem("quota_exhausted", f"This trial has used all of its {account.limit} requests.")
 
-    def _check_method(self, call: Call) -> None:
+    def _check_method(self, call: ApiRequest) -> None:
         if call.scope["method"] != "POST":
             raise Problem("method_not_allowed", "This path takes POST.", headers=_ALLOW)
 
-    def _check_length(self, call: Call) -> None:
+    def _check_length(self, call: ApiRequest) -> None:
         length = call.headers.get(b"content-length")
         if length is not None and int(length) > self._limits.max_body_bytes:
             raise self._too_large()
@@ -443,12 +443,12 @@ class Gateway:
         if route.state.in_progress >= REQUESTS_IN_PROGRESS:
             raise Problem("too_many_requests")
 
-    def _enter(self, call: Call) -> None:
+    def _enter(self, call: ApiRequest) -> None:
         """What waits is in progress beside others. What does not wait never is."""
         call.entered = call.route.state
         call.entered.in_progress += 1
 
-    async def _body(self, call: Call, receive: Receive) -> bytes | Spool:
+    async def _body(self, call: ApiRequest, receive: Receive) -> bytes | Spool:
         """The whole of it: in memory if it is small, else on disk."""
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -464,7 +464,7 @@ class Gateway:
         self._check_size(len(parts))
         return bytes(parts) if len(parts) <= INLINE_BODY_BYTES else await self._spooled(call, parts, message, receive)
 
-    async def _inflated(self, call: Call, body: bytes, receive: Receive) -> bytes | Spool:
+    async def _inflated(self, call: ApiRequest, body: bytes, receive: Receive) -> bytes | Spool:
         """A small body that was compressed; one that is large inflated is left as it is, and goes where those go."""
         try:
             plain = formats.inflated(body, call.headers[b"content-encoding"], INLINE_BODY_BYTES)
@@ -475,7 +475,7 @@ class Gateway:
         del call.headers[b"content-encoding"]
         return plain
 
-    async def _spooled(self, call: Call, begun: bytes | bytearray, message: Message, receive: Receive) -> Spool:
+    async def _spooled(self, call: ApiRequest, begun: bytes | bytearray, message: Message, receive: Receive) -> Spool:
         """Written by a thread, because a busy disk makes the writer wait."""
         loop = asyncio.get_running_loop()
         spool = call.spool = self._runner.batch.take_body(call.route.api_id)
@@ -497,7 +497,7 @@ class Gateway:
         if size_bytes > self._limits.max_body_bytes:
             raise self._too_large()
 
-    async def _reserve(self, call: Call, n_rows: int) -> None:
+    async def _reserve(self, call: ApiRequest, n_rows: int) -> None:
         account = call.route.state.account
         if n_rows > self._limits.trial_max_rows:
             raise formats.too_many_rows(n_rows, self._limits.trial_max_rows)
@@ -506,7 +506,7 @@ class Gateway:
 
     # --- sending ---
 
-    async def _send_file(self, call: Call, reply: FileReply, send: Send) -> None:
+    async def _send_file(self, call: ApiRequest, reply: FileReply, send: Send) -> None:
         """An answer from disk, no faster than the client reads it. Its body's place is taken until it was read."""
         self.latency.note(time.perf_counter() - call.started)
         _cell(call).ledger.in_use -= 1  # it is counted: yesterday's file need not wait for a slow reader
@@ -542,7 +542,7 @@ def _model(route: Route) -> LoadedModel:
     return model
 
 
-def _refusal(call: Call, error: Exception) -> Problem:
+def _refusal(call: ApiRequest, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, ModelFailed):
@@ -551,7 +551,7 @@ def _refusal(call: Call, error: Exception) -> Problem:
     return Problem("internal_error")
 
 
-def _cell(call: Call) -> Cell:
+def _cell(call: ApiRequest) -> Cell:
     assert call.cell is not None  # noqa: S101  (a prediction without a cell was refused by _take_cell)
     return call.cell
 

@@ -20,7 +20,7 @@ from gateway.db.statements.routes import read_routes, wait_for_notifications
 from gateway.db.statements.workers import Heartbeat, insert_worker, send_heartbeat
 from gateway.models.loader import ModelLoader
 from gateway.routing.routes import RouteTable
-from gateway.routing.serving_lease import Pulse, boot_ns
+from gateway.routing.serving_lease import ServingLease, boot_ns
 
 HEARTBEAT_S: Final = 1.0
 LISTEN_WAIT_S: Final = 2.0
@@ -48,7 +48,7 @@ class Follower:
         database: Database,
         table: RouteTable,
         loader: ModelLoader,
-        pulse: Pulse,
+        lease: ServingLease,
         lease_s: float | None,
         time_zone: str,
     ) -> None:
@@ -58,7 +58,7 @@ class Follower:
         self._database = database
         self._table = table
         self._loader = loader
-        self._pulse = pulse
+        self._lease = lease
         self._lease_s = lease_s
         self._time_zone = time_zone
         self._news = asyncio.Event()
@@ -118,7 +118,7 @@ class Follower:
 
     async def _step(self, connection: Connection) -> None:
         """Read what there is to read, obey it, say so, and see whether there is more."""
-        generation = self._pulse.generation
+        generation = self._lease.generation
         if generation != self._read_generation:
             await self._read(connection, is_full=True)
         elif self._is_notified:
@@ -129,7 +129,7 @@ class Follower:
             self.wake()
             return
         self._read_generation = generation
-        self._pulse.catch_up(generation)
+        self._lease.catch_up(generation)
         if self._table.is_behind(beat.epoch, beat.revision):
             self._is_notified = True
             self.wake()
@@ -180,7 +180,7 @@ class Follower:
             raise
         if beat.is_gone:
             raise WorkerGone
-        self._pulse.renew_lease(sent_ns)
+        self._lease.renew_lease(sent_ns)
         self._loader.told(loads, dropped)
         return beat
 

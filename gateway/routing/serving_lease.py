@@ -24,7 +24,7 @@ boot_ns: Final[Callable[[], int]] = partial(time.clock_gettime_ns, _CLOCK)
 """Nanoseconds since the machine started, sleep included. Asked twice a request, so no function of ours around it."""
 
 
-class Pulse:
+class ServingLease:
     """The deadline until which this worker may answer. 0 while it is not in step.
 
     `generation` counts the times it fell out of step: only a read that began in the present generation ends it.

@@ -43,7 +43,7 @@ class Cell:
         self.index = index
 
 
-class Book:
+class LedgerSet:
     """All ledgers of one worker: one file a day, another when it is full. The last one takes new cells."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Book:
         if self._files[-1].used_cells:
             self._add_file()
 
-    def begin_anew(self) -> None:
+    def rotate(self) -> None:
         """Requests from now on count in another file; the present one is closed once nobody counts in it."""
         if self._add_file():
             self._cells.clear()

@@ -28,7 +28,7 @@ _log = structlog.get_logger("gateway.usage.recovery")
 _DRAFT_AGE_S: Final = 60
 
 
-async def adopt_ownerless(directory: Path, own_names: set[str], database: Database) -> int:
+async def recover_orphans(directory: Path, own_names: set[str], database: Database) -> int:
     """Adopt every ledger in the folder whose worker is dead; returns how many. Raises `DatabaseAway`, `NoInterface`."""
     adopted, is_refused = 0, False
     for file in _ownerless_files(directory, own_names):

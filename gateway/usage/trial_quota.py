@@ -18,7 +18,7 @@ from contract.problems import Problem
 from gateway.db.connection import Database, DatabaseAway, NoInterface
 from gateway.db.statements.ledgers import LedgerClosed
 from gateway.db.statements.quota import Settlement, answered_requests, settle_quota
-from gateway.usage.ledger import Book
+from gateway.usage.ledger import LedgerSet
 from gateway.usage.ledger_file import LedgerFile
 
 # How long a caller waits for somebody else's reservation to be given back, and how often the account looks.
@@ -79,12 +79,12 @@ class _Waiter:
 class TrialAccount:
     """The quota of one trial, as one worker sees it. `remaining` is the last known figure, reservations taken off."""
 
-    def __init__(self, api_id: str, limit: int, used: int, *, database: Database, book: Book) -> None:
+    def __init__(self, api_id: str, limit: int, used: int, *, database: Database, ledgers: LedgerSet) -> None:
         self.api_id = api_id
         self.limit = limit
         self.remaining = max(0, limit - used)
         self._database = database
-        self._book = book
+        self._ledgers = ledgers
         self._exhausted_limit = -1
         self._waiting: deque[_Waiter] = deque()
         self._uses: dict[str, _LedgerUse] = {}
@@ -170,7 +170,7 @@ class TrialAccount:
                 connection,
                 self.api_id,
                 ledger=use.ledger.name,
-                worker_id=self._book.worker_id,
+                worker_id=self._ledgers.worker_id,
                 known_reserved=use.reserved,
                 returned=returned,
                 wanted=wanted,
@@ -197,7 +197,7 @@ class TrialAccount:
     async def _wait_or_refuse(self) -> None:
         """The quota is taken: for good, or by requests in flight, of which some may be given back."""
         limit = self.limit
-        await self._book.write_out(self._database)
+        await self._ledgers.write_out(self._database)
         async with self._database.lent() as connection:
             answered = await answered_requests(connection, self.api_id)
         if answered >= limit:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contract.problems import Problem
-from inference.formats.base import About, Asked, Codec, Decoded, Dialect, Format, Page, Reply
+from inference.formats.base import ApiInfo, Codec, Decoded, Format, Page, Reply, RequestFormat, RequestMeta
 from inference.formats.compression import check_encoding, inflated
 from inference.formats.description.columns import ColumnNote, describe_columns
 from inference.formats.description.pages import Description
@@ -51,24 +51,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
-    "About",
+    "ApiInfo",
     "ColumnNote",
     "Decoded",
-    "Dialect",
     "Endpoint",
     "Format",
     "Page",
     "Reply",
+    "RequestFormat",
     "choose",
     "describe_columns",
     "find",
     "inflated",
     "predicts",
     "refusal",
-    "rehearse",
     "sample_body",
     "sample_csv",
     "too_many_rows",
+    "warm_up",
 ]
 
 _PREDICTING: tuple[Codec, ...] = (
@@ -146,7 +146,7 @@ def refusal(path: str, problem: Problem, request_id: str, types_url: str) -> tup
     return codec.problem(problem, request_id, types_url)
 
 
-def choose(path: str, headers: Mapping[bytes, bytes]) -> Dialect:
+def choose(path: str, headers: Mapping[bytes, bytes]) -> RequestFormat:
     """The dialect a request is written in.
 
     Raises `Problem("unknown_path" | "unsupported_media_type" | "malformed_body")`.
@@ -158,7 +158,7 @@ def choose(path: str, headers: Mapping[bytes, bytes]) -> Dialect:
 
 
 @lru_cache(maxsize=128)  # times 32 KB, the longest that headers may be
-def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Dialect:
+def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> RequestFormat:
     endpoint = find(path)
     if endpoint is None or not endpoint.codecs:
         raise Problem("unknown_path")
@@ -166,7 +166,7 @@ def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Diale
     is_readable = bool(sent.name) or not media.strip()  # else there are parameters without a type
     for codec in endpoint.codecs:
         if is_readable and sent.name in codec.media_types:
-            asked = Asked(
+            asked = RequestMeta(
                 sent,
                 accept.decode("latin-1"),
                 json_length.decode("latin-1"),
@@ -184,10 +184,10 @@ def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Diale
     )
 
 
-def rehearse(predictor: Predictor, prediction: Prediction) -> None:
+def warm_up(predictor: Predictor, prediction: Prediction) -> None:
     """Let every codec prepare what it needs for this model, and use it once."""
     for codec in _CODECS:
-        codec.rehearse(predictor, prediction)
+        codec.warm_up(predictor, prediction)
 
 
 def too_many_rows(n_rows: int, limit: int) -> Problem:

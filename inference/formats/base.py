@@ -42,7 +42,7 @@ class Decoded(msgspec.Struct, gc=False):
     row_predictions: int = 1
 
 
-class Dialect(Protocol):
+class RequestFormat(Protocol):
     """How one request is read and answered. Holds nothing of the body."""
 
     @property
@@ -56,7 +56,7 @@ class Dialect(Protocol):
         """The whole answer with status 200. May ask the model again: raises `ModelFailed`."""
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
+class RequestMeta(msgspec.Struct, frozen=True, gc=False):
     """What path and headers say before the body is read. `model`, `version` and `verb` come from the path."""
 
     media: MediaType
@@ -67,7 +67,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     verb: str = ""
 
 
-class About(msgspec.Struct, frozen=True):
+class ApiInfo(msgspec.Struct, frozen=True):
     """One API, for the pages that tell of it. `served` is there on pages that need the API to operate.
 
     `predictor` is there too, unless the model runs in a process of its own.
@@ -98,7 +98,7 @@ class Page(msgspec.Struct, frozen=True):
     """
 
     path: re.Pattern[str]
-    make: Callable[[About], Reply]
+    make: Callable[[ApiInfo], Reply]
     is_open: bool = False
     asks_browser: bool = False
 
@@ -152,11 +152,11 @@ class Codec:
         """The body and content type of a refusal."""
         return problem_body(problem, request_id, types_url=types_url, with_manual_members=False), PROBLEM_TYPE
 
-    def dialect(self, asked: Asked) -> Dialect:
+    def dialect(self, asked: RequestMeta) -> RequestFormat:
         """For a request of one of its media types. Raises `Problem("unsupported_media_type" | "malformed_body")`."""
         raise NotImplementedError
 
-    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+    def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         """Decode and encode the sample row once, so that everything is prepared."""
 
 

@@ -76,7 +76,7 @@ def _encoding(charset: str) -> str:
     return "utf-8-sig" if charset == "utf-8" else charset
 
 
-class CsvIntake:
+class CsvParser:
     """Compiled once per loaded model."""
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:

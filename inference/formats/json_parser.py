@@ -37,7 +37,7 @@ _RAW_ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class JsonIntake:
+class JsonParser:
     """Compiled once per loaded model."""
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
-from inference.formats.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
+from inference.formats.base import ApiInfo, Codec, Decoded, Format, Page, Reply, RequestMeta, sentence
 from inference.formats.description.schemas import (
     ANY,
     NUMBER,
@@ -27,11 +27,11 @@ from inference.formats.description.schemas import (
     request_body,
 )
 from inference.formats.description.snippets import ordered_sample
-from inference.formats.json_parser import JsonIntake, listed, members
+from inference.formats.json_parser import JsonParser, listed, members
 from inference.formats.native_json import check_json_charset
 from inference.formats.plain_labels import PlainAnswers
 from inference.formats.replies import JSON_TYPE
-from inference.reasons import Reasoner, Reasons
+from inference.reasons import Explainer, Reasons
 from inference.table import Prediction
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ class V1Dialect(msgspec.Struct, frozen=True, gc=False):
         if "instances" not in given:
             raise Problem("invalid_rows", f"Expected {_SHAPE}, received an object without `instances`.")
         rows = listed(given["instances"], "instances")
-        table = predictor.prepared(JsonIntake).table_of(rows, "instances")
+        table = predictor.prepared(JsonParser).table_of(rows, "instances")
         if not self.explains:
             return Decoded(table)
-        reasoner = predictor.prepared(Reasoner)
-        reasoner.check_size(table.n_rows)
-        return Decoded(table, row_predictions=reasoner.row_predictions)
+        explainer = predictor.prepared(Explainer)
+        explainer.check_size(table.n_rows)
+        return Decoded(table, row_predictions=explainer.row_predictions)
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         answers = predictor.prepared(PlainAnswers).json(prediction)
         if not self.explains:
             return Reply(f'{{"predictions":{answers}}}'.encode(), JSON_TYPE)
-        reasons = predictor.prepared(Reasoner).explain(decoded.table, prediction, predictor.predict)
+        reasons = predictor.prepared(Explainer).explain(decoded.table, prediction, predictor.predict)
         explanations = msgspec.json.encode(_explanations(reasons, predictor.spec)).decode()
         return Reply(f'{{"predictions":{answers},"explanations":{explanations}}}'.encode(), JSON_TYPE)
 
@@ -141,13 +141,13 @@ class KServeV1(Codec):
     def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
         return msgspec.json.encode(_Error(sentence(problem))), JSON_TYPE
 
-    def dialect(self, asked: Asked) -> V1Dialect:
+    def dialect(self, asked: RequestMeta) -> V1Dialect:
         check_json_charset(asked.media)
         return V1Dialect(asked.verb == "explain")
 
-    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+    def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         predictor.prepared(PlainAnswers)
-        predictor.prepared(Reasoner)
+        predictor.prepared(Explainer)
 
 
 def v1_sample(spec: ModelSpec) -> bytes:
@@ -159,7 +159,7 @@ def _json(document: object, status: int = 200) -> Reply:
     return Reply(msgspec.json.encode(document), JSON_TYPE, status=status)
 
 
-def _readiness(about: About) -> Reply:
+def _readiness(about: ApiInfo) -> Reply:
     return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
 
 

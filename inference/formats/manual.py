@@ -17,12 +17,12 @@ import msgspec
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
 from inference.formats.base import Decoded, Reply
-from inference.formats.csv_parser import CsvIntake
+from inference.formats.csv_parser import CsvParser
 from inference.formats.description.schemas import TEXT, Schema, list_of, object_of
 from inference.formats.native_csv import sample_csv
 from inference.formats.numbers import number_texts
 from inference.formats.replies import JSON_TYPE
-from inference.reasons import LISTED, Reasoner, Reasons, number_text
+from inference.reasons import LISTED, Explainer, Reasons, number_text
 from inference.table import Classification, Prediction
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Manual:
     def decode(self, members: bytes, predictor: Predictor) -> Decoded:
         given = _given(members)
         body = _csv_body(given["pr"])
-        table, form = predictor.prepared(CsvIntake).table(body, None)
+        table, form = predictor.prepared(CsvParser).table(body, None)
         request = ManualRequest(
             has_reasons=given["ar"],
             appends_inputs=given["ad"],
@@ -119,9 +119,9 @@ class Manual:
             raise Problem("malformed_body", f"The CSV has no column “{request.lead_column[:80]}”, which `pc` names.")
         if not request.has_reasons:
             return Decoded(table, request)
-        reasoner = predictor.prepared(Reasoner)
-        reasoner.check_size(table.n_rows)
-        return Decoded(table, request, reasoner.row_predictions)
+        explainer = predictor.prepared(Explainer)
+        explainer.check_size(table.n_rows)
+        return Decoded(table, request, explainer.row_predictions)
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         request: ManualRequest = decoded.note
@@ -130,7 +130,7 @@ class Manual:
         appended = _columns(request.header, request.rows) if request.appends_inputs else []
         outputs = [_output("prediction_valid.csv", [*result, *appended])]
         if request.has_reasons:
-            reasons = predictor.prepared(Reasoner).explain(decoded.table, prediction, predictor.predict)
+            reasons = predictor.prepared(Explainer).explain(decoded.table, prediction, predictor.predict)
             columns = [*result, *_reason_columns(reasons, spec, request)]
             outputs.append(_output("prediction_analysis.csv", columns))
         return Reply(msgspec.json.encode(_Answer(model_version, outputs)), JSON_TYPE)

@@ -10,8 +10,8 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
-from inference.formats.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
-from inference.formats.csv_parser import CsvIntake
+from inference.formats.base import ApiInfo, Codec, Decoded, Format, Page, Reply, RequestMeta, sentence
+from inference.formats.csv_parser import CsvParser
 from inference.formats.description.schemas import (
     ANY,
     ROW,
@@ -28,7 +28,7 @@ from inference.formats.description.schemas import (
     request_body,
 )
 from inference.formats.description.snippets import ordered_sample
-from inference.formats.json_parser import JsonIntake, listed, members, without_nan
+from inference.formats.json_parser import JsonParser, listed, members, without_nan
 from inference.formats.native_csv import csv_charset, sample_csv
 from inference.formats.native_json import check_json_charset
 from inference.formats.plain_labels import PlainAnswers
@@ -142,7 +142,7 @@ class MlflowJson(_Mlflow):
             },
         }
 
-    def dialect(self, asked: Asked) -> MlflowJson:
+    def dialect(self, asked: RequestMeta) -> MlflowJson:
         check_json_charset(asked.media)
         return self
 
@@ -152,7 +152,7 @@ class MlflowJson(_Mlflow):
         if len(shapes) != 1:
             received = " and ".join(shapes) or "none of them"
             raise Problem("malformed_body", f"Expected {_SHAPE}, received {received}.")
-        return Decoded(_table(shapes[0], given[shapes[0]], predictor.prepared(JsonIntake)))
+        return Decoded(_table(shapes[0], given[shapes[0]], predictor.prepared(JsonParser)))
 
 
 class _MlflowCsvDialect(msgspec.Struct, frozen=True, gc=False):
@@ -161,7 +161,7 @@ class _MlflowCsvDialect(msgspec.Struct, frozen=True, gc=False):
     name: str = "mlflow-csv"
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        return Decoded(*predictor.prepared(CsvIntake).table(body, self.charset))
+        return Decoded(*predictor.prepared(CsvParser).table(body, self.charset))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         reply = self.codec.encode(prediction, decoded, predictor, model_version)
@@ -179,7 +179,7 @@ class MlflowCsv(_Mlflow):
             Format("mlflow-csv", "MLflow scoring, CSV", "invocations", "text/csv", "a header row", _ANSWER, sample_csv),
         )
 
-    def dialect(self, asked: Asked) -> _MlflowCsvDialect:
+    def dialect(self, asked: RequestMeta) -> _MlflowCsvDialect:
         return _MlflowCsvDialect(csv_charset(asked.media.charset), self)
 
 
@@ -188,7 +188,7 @@ def mlflow_sample(spec: ModelSpec) -> bytes:
     return msgspec.json.encode({"dataframe_records": [ordered_sample(spec)]})
 
 
-def _ping(about: About) -> Reply:
+def _ping(about: ApiInfo) -> Reply:
     return Reply(b"\n", JSON_TYPE, status=200 if about.is_ready else 503)
 
 
@@ -202,7 +202,7 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
     return members(strict, _SHAPE)
 
 
-def _table(shape: str, raw: msgspec.Raw, intake: JsonIntake) -> Table:
+def _table(shape: str, raw: msgspec.Raw, intake: JsonParser) -> Table:
     if shape == "dataframe_split":
         columns, rows = _split(raw)
         return intake.table_of(rows, "dataframe_split.data", columns)

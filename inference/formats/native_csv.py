@@ -8,8 +8,8 @@ import msgspec
 
 from contract.model_spec import Cell, ModelSpec
 from contract.problems import Problem
-from inference.formats.base import Asked, Codec, Decoded, Format, Reply
-from inference.formats.csv_parser import CsvIntake
+from inference.formats.base import Codec, Decoded, Format, Reply, RequestMeta
+from inference.formats.csv_parser import CsvParser
 from inference.formats.media import prefers
 from inference.formats.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
 from inference.table import Prediction
@@ -57,7 +57,7 @@ class NativeCsvDialect(msgspec.Struct, frozen=True, gc=False):
     name: str = "native-csv"
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        return Decoded(*predictor.prepared(CsvIntake).table(body, self.charset))
+        return Decoded(*predictor.prepared(CsvParser).table(body, self.charset))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
@@ -84,11 +84,11 @@ class NativeCsv(Codec):
             ),
         )
 
-    def dialect(self, asked: Asked) -> NativeCsvDialect:
+    def dialect(self, asked: RequestMeta) -> NativeCsvDialect:
         wants_json = prefers(asked.accept, "application/json", over="text/csv")
         return NativeCsvDialect(csv_charset(asked.media.charset), wants_json)
 
-    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+    def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         dialect = NativeCsvDialect("utf-8", answers_json=False)
         dialect.encode(prediction, dialect.decode(sample_csv(predictor.spec), predictor), predictor, "1")
 

@@ -12,7 +12,7 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem, problem_body
-from inference.formats.base import PROBLEM_TYPE, Asked, Codec, Decoded, Dialect, Format, Reply
+from inference.formats.base import PROBLEM_TYPE, Codec, Decoded, Format, Reply, RequestFormat, RequestMeta
 from inference.formats.description.schemas import (
     NUMBER,
     ROW,
@@ -26,7 +26,7 @@ from inference.formats.description.schemas import (
     request_body,
 )
 from inference.formats.description.snippets import ordered_sample
-from inference.formats.json_parser import JsonIntake
+from inference.formats.json_parser import JsonParser
 from inference.formats.manual import Manual, manual_members, manual_sample, manual_schemas
 from inference.formats.media import MediaType
 from inference.formats.native_csv import sample_csv
@@ -97,12 +97,12 @@ class NativeJson(Codec):
         """With the manual format's members: a refusal mostly comes before the body tells which of the two it is."""
         return problem_body(problem, request_id, types_url=types_url, with_manual_members=True), PROBLEM_TYPE
 
-    def dialect(self, asked: Asked) -> Dialect:
+    def dialect(self, asked: RequestMeta) -> RequestFormat:
         check_json_charset(asked.media)
         return self
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        intake = predictor.prepared(JsonIntake)
+        intake = predictor.prepared(JsonParser)
         table = intake.quick_table(body)
         if table is not None:
             return Decoded(table)
@@ -116,7 +116,7 @@ class NativeJson(Codec):
             return self.manual.encode(prediction, decoded, predictor, model_version)
         return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE)
 
-    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
+    def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         self.encode(prediction, self.decode(sample_body(predictor.spec), predictor), predictor, "1")
 
 

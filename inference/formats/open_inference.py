@@ -9,7 +9,7 @@ import msgspec
 
 from contract.model_spec import ModelSpec, is_plain_integer
 from contract.problems import Problem
-from inference.formats.base import About, Asked, Codec, Decoded, Format, Page, Reply, sentence
+from inference.formats.base import ApiInfo, Codec, Decoded, Format, Page, Reply, RequestMeta, sentence
 from inference.formats.description.schemas import (
     ANY,
     COUNT,
@@ -28,7 +28,7 @@ from inference.formats.description.snippets import ordered_sample
 from inference.formats.json_parser import checked_utf8, without_nan
 from inference.formats.media import MediaType
 from inference.formats.replies import JSON_TYPE
-from inference.formats.tensor_parser import DATATYPES, TensorIntake, binary_elements, column_datatype, json_elements
+from inference.formats.tensor_parser import DATATYPES, TensorParser, binary_elements, column_datatype, json_elements
 from inference.table import Array, Classification, Layout, Prediction
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class OpenInferenceOutputs:
         self.n_classes = len(spec.classes)
         self.has_integer_labels = bool(spec.classes) and all(is_plain_integer(name) for name in spec.classes)
         self._labels = [int(name) for name in spec.classes] if self.has_integer_labels else list(spec.classes)
-        self.value_datatype = "FP32"  # until `rehearse` has seen what the model really gives
+        self.value_datatype = "FP32"  # until `warm_up` has seen what the model really gives
         self.names = ("label", "probabilities") if spec.classes else ("value",)
 
     def note(self, prediction: Prediction) -> None:
@@ -119,7 +119,7 @@ class OpenInferenceDialect(msgspec.Struct, frozen=True, gc=False):
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
         request, binary = _parts(body, self.json_length)
         wanted = _wanted(request, predictor.prepared(OpenInferenceOutputs).names)
-        return Decoded(predictor.prepared(TensorIntake).table(_tensors(request.inputs, binary)), wanted)
+        return Decoded(predictor.prepared(TensorParser).table(_tensors(request.inputs, binary)), wanted)
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         wanted: _Wanted = decoded.note
@@ -242,7 +242,7 @@ class OpenInference(Codec):
     def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
         return msgspec.json.encode(_Error(sentence(problem))), JSON_TYPE
 
-    def dialect(self, asked: Asked) -> OpenInferenceDialect:
+    def dialect(self, asked: RequestMeta) -> OpenInferenceDialect:
         _check_charset(asked.media)
         length = asked.json_length.strip()
         if not length:
@@ -251,8 +251,8 @@ class OpenInference(Codec):
             raise Problem("malformed_body", "Inference-Header-Content-Length is not a number of bytes.")
         return OpenInferenceDialect(asked.model, int(length))
 
-    def rehearse(self, predictor: Predictor, prediction: Prediction) -> None:
-        predictor.prepared(TensorIntake)
+    def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
+        predictor.prepared(TensorParser)
         predictor.prepared(OpenInferenceOutputs).note(prediction)
 
 
@@ -379,27 +379,27 @@ def _json(document: object, status: int = 200) -> Reply:
     return Reply(msgspec.json.encode(document), JSON_TYPE, status=status)
 
 
-def _server(about: About) -> Reply:
+def _server(about: ApiInfo) -> Reply:
     return _json({"name": _SERVER, "version": about.version, "extensions": [_EXTENSION]})
 
 
-def _health(about: About, *, needs_ready: bool) -> Reply:
+def _health(about: ApiInfo, *, needs_ready: bool) -> Reply:
     """Some clients read `live` and some `ready`, whichever of the two they asked for."""
     is_refused = needs_ready and not about.is_ready
     return _json({"live": True, "ready": about.is_ready}, 503 if is_refused else 200)
 
 
-def _model_ready(about: About) -> Reply:
+def _model_ready(about: ApiInfo) -> Reply:
     return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
 
 
-def _metadata(about: About) -> Reply:
+def _metadata(about: ApiInfo) -> Reply:
     if about.predictor is None:  # in a process of its own: which widths it computes with is not known here
         outputs = OpenInferenceOutputs(about.spec)
         datatypes = [column_datatype(column.type) for column in about.spec.columns]
     else:
         outputs = about.predictor.prepared(OpenInferenceOutputs)
-        datatypes = about.predictor.prepared(TensorIntake).datatypes
+        datatypes = about.predictor.prepared(TensorParser).datatypes
     document: dict[str, Any] = {
         "name": about.model_name,
         "versions": [about.version],

@@ -36,7 +36,7 @@ _KINDS: Final = {"f": "a number", "i": "a number", "u": "a number", "b": "true o
 Tensor = tuple[str, str, list[int], msgspec.Raw | memoryview]
 
 
-class TensorIntake:
+class TensorParser:
     """Compiled once per loaded model."""
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:

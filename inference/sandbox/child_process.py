@@ -48,7 +48,7 @@ class ProcessEnded(Exception):
     """The process ended, or was ended, before it answered. `str()` says how."""
 
 
-class WorkProcess:
+class ChildProcess:
     """One child. It starts with the first question; after it has ended it can't be used again."""
 
     def __init__(self, *, readable: Path, memory_bytes: int, file_bytes: int = 0, niceness: int) -> None:
@@ -168,7 +168,7 @@ class WorkProcess:
         self._process.kill()
         self._channel.close()
         _dying.add(self._process)
-        bury()
+        reap()
 
 
 def _not_started(error: OSError) -> Problem:
@@ -178,7 +178,7 @@ def _not_started(error: OSError) -> Problem:
 _dying: set[subprocess.Popen[bytes]] = set()
 
 
-def bury() -> None:
+def reap() -> None:
     """Take note of the ends of killed processes, so that none stays a zombie. To be called now and then."""
     for process in list(_dying):
         if process.poll() is not None:

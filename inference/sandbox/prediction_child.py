@@ -69,7 +69,7 @@ def main() -> None:
         set_up_logs(parent=given.parent)
         _log.warning("work_process_not_confined", missing=", ".join(missing))
     limits.limit_resources(memory_bytes=given.memory, cpu_s=_LONGEST_CPU_S, file_bytes=given.file_size)
-    desk = _Desk(_Line(socket.socket(fileno=given.socket)))
+    desk = Handler(Channel(socket.socket(fileno=given.socket)))
     while question := desk.line.receive():
         desk.answer(decode_question(question))
 
@@ -89,7 +89,7 @@ class _CalledOff(Exception):
     """The worker answered the request by itself."""
 
 
-class _Line:
+class Channel:
     """The socket, blocking. `files`: what came with the last question."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -123,10 +123,10 @@ class _Line:
             os.close(self.files.pop())
 
 
-class _Desk:
+class Handler:
     """Answers one question after the other, with the models it has loaded so far."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Channel) -> None:
         self.line = line
         self._models: OrderedDict[ModelRef, Predictor] = OrderedDict()
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from apimgmt.errors import MoveRefused, NotAllowed
+from apimgmt.errors import NotAllowed, TransitionRefused
 from apimgmt.lifecycle import services
 from apimgmt.models import ApiEvent, PredictionAPI, Receipt, Status
 from tests.factories import actor_for, make_api, make_model, make_user
@@ -59,7 +59,7 @@ def test_a_viewer_may_not():
 def test_not_while_it_is_being_deleted():
     api = make_api(status=Status.DELETING)
 
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionRefused):
         services.describe_api(api.pk, hides_schema=True, actor=actor_for(make_user("operator")))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from apimgmt.errors import MoveRefused, NotAllowed
+from apimgmt.errors import NotAllowed, TransitionRefused
 from apimgmt.lifecycle import reconciling, services, transitions
-from apimgmt.lifecycle.transitions import MOVES, move, refusal
+from apimgmt.lifecycle.transitions import TRANSITIONS, move, refusal
 from apimgmt.models import ApiEvent, ApiType, Build, BuildKind, Outcome, Receipt, Status, Target
 from tests.factories import actor_for, catch_up, load, make_api, make_model, make_user, make_version, make_worker
 
@@ -61,7 +61,7 @@ def test_a_verb_is_refused_in_every_status_that_the_table_does_not_name(verb, st
     if status in ALLOWED_FROM[verb]:
         move(api.pk, verb, actor=operator)
     else:
-        with pytest.raises(MoveRefused):
+        with pytest.raises(TransitionRefused):
             move(api.pk, verb, actor=operator)
 
     changed = ApiEvent.objects.filter(api=api, verb=verb).exists()
@@ -87,14 +87,14 @@ def test_a_move_sets_what_gateways_obey_and_what_people_are_told(verb, status, o
 def test_stop_refuses_a_locked_api(operator):
     api = make_api(is_locked=True)
 
-    with pytest.raises(MoveRefused, match="locked"):
+    with pytest.raises(TransitionRefused, match="locked"):
         move(api.pk, "stop", actor=operator)
 
 
 def test_delete_refuses_a_locked_api(operator):
     api = make_api(status=Status.STOPPED, is_locked=True)
 
-    with pytest.raises(MoveRefused, match="locked"):
+    with pytest.raises(TransitionRefused, match="locked"):
         move(api.pk, "delete", actor=operator)
 
 
@@ -125,7 +125,7 @@ def test_a_locked_api_can_be_unlocked_in_every_status_but_an_ending_one(status, 
     assert refusal(api, "unlock") is None
 
 
-@pytest.mark.parametrize("verb", sorted(set(MOVES) - {"launch"}))
+@pytest.mark.parametrize("verb", sorted(set(TRANSITIONS) - {"launch"}))
 def test_a_viewer_may_do_nothing(verb):
     viewer = actor_for(make_user("viewer"))
     api = make_api()
@@ -140,14 +140,14 @@ def test_a_stop_is_told_only_once_every_worker_has_confirmed(operator):
 
     services.stop_api(api.pk, actor=operator)
     catch_up(quick)
-    seen = reconciling.settle_api(api.pk, 0)
+    seen = reconciling.reconcile_api(api.pk, 0)
 
     api.refresh_from_db()
     assert (seen.confirmed, seen.counted) == (1, 2)
     assert api.status == Status.OPERATING
 
     catch_up(slow)
-    reconciling.settle_api(api.pk, 0)
+    reconciling.reconcile_api(api.pk, 0)
 
     api.refresh_from_db()
     assert api.status == Status.STOPPED
@@ -158,7 +158,7 @@ def test_a_stop_without_any_worker_is_confirmed_because_nothing_is_served(operat
     api = make_api()
 
     services.stop_api(api.pk, actor=operator)
-    reconciling.settle_api(api.pk, 0)
+    reconciling.reconcile_api(api.pk, 0)
 
     api.refresh_from_db()
     assert api.status == Status.STOPPED
@@ -169,7 +169,7 @@ def test_start_is_refused_while_a_stop_is_not_confirmed(operator):
     make_worker()
     services.stop_api(api.pk, actor=operator)
 
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionRefused):
         services.start_api(api.pk, actor=operator)
 
 
@@ -178,7 +178,7 @@ def test_a_deleted_api_keeps_its_row_without_its_key_and_frees_the_model(operato
     api = make_api(model, status=Status.STOPPED)
 
     services.delete_api(api.pk, actor=operator)
-    reconciling.settle_api(api.pk, 0)
+    reconciling.reconcile_api(api.pk, 0)
 
     api.refresh_from_db()
     assert api.status == Status.DELETED
@@ -255,7 +255,7 @@ def test_a_stop_ends_the_update_under_way(updating, operator):
     transitions.publish(build.pk, operator)
 
     services.stop_api(api.pk, actor=operator)
-    reconciling.settle_api(api.pk, 0)
+    reconciling.reconcile_api(api.pk, 0)
 
     api.refresh_from_db()
     assert (api.status, api.target, api.candidate, api.version.number) == (Status.STOPPED, Target.STOPPED, None, 1)

@@ -7,7 +7,7 @@ import threading
 import pytest
 from django.db import connection
 
-from apimgmt.errors import MoveRefused, NeedsConfirmation, NotAllowed, Refused, WhitelistRefused
+from apimgmt.errors import NeedsConfirmation, NotAllowed, Refused, TransitionRefused, WhitelistRefused
 from apimgmt.lifecycle import services
 from apimgmt.lifecycle.options import launch_choices, option_use
 from apimgmt.models import ApiEvent, ApiType, Build, Edition, PredictionAPI, Status, TrialQuota
@@ -42,7 +42,7 @@ def test_launch_makes_an_api_with_a_key_a_whitelist_and_a_build(operator):
 def test_the_trial_edition_has_no_official_api(operator):
     model = make_model(make_workspace(edition=Edition.TRIAL, api_options=5))
 
-    with pytest.raises(MoveRefused, match="trial edition"):
+    with pytest.raises(TransitionRefused, match="trial edition"):
         services.launch_api(model, ApiType.OFFICIAL, networks=[], actor=operator)
     official, trial = launch_choices(model)
 
@@ -58,7 +58,7 @@ def test_one_official_api_for_each_option_whatever_its_status(operator):
     make_api(make_model(workspace), status=Status.DELETED)
     model = make_model(workspace)
 
-    with pytest.raises(MoveRefused, match="2 of 2"):
+    with pytest.raises(TransitionRefused, match="2 of 2"):
         services.launch_api(model, ApiType.OFFICIAL, networks=[], actor=operator)
     services.launch_api(model, ApiType.TRIAL, networks=[], actor=operator)
 
@@ -71,7 +71,7 @@ def test_options_lowered_below_use_stop_nothing_and_refuse_launches(operator):
     use = option_use(workspace)
 
     assert (use.used, use.purchased, use.free) == (3, 1, 0)
-    with pytest.raises(MoveRefused, match="3 of 1"):
+    with pytest.raises(TransitionRefused, match="3 of 1"):
         services.launch_api(make_model(workspace), ApiType.OFFICIAL, networks=[], actor=operator)
 
 
@@ -79,12 +79,12 @@ def test_a_model_has_at_most_one_api(operator):
     model = make_model()
     services.launch_api(model, ApiType.TRIAL, networks=[], actor=operator)
 
-    with pytest.raises(MoveRefused, match="already has an API"):
+    with pytest.raises(TransitionRefused, match="already has an API"):
         services.launch_api(model, ApiType.OFFICIAL, networks=[], actor=operator)
 
 
 def test_an_unknown_type_is_refused(operator):
-    with pytest.raises(MoveRefused, match="Choose"):
+    with pytest.raises(TransitionRefused, match="Choose"):
         services.launch_api(make_model(), "premium", networks=[], actor=operator)
 
 
@@ -102,7 +102,7 @@ def test_trials_per_model_counts_deleted_and_upgraded_ones(operator, settings):
     old = make_api(model, type=ApiType.TRIAL, status=Status.DELETED)
     assert TrialQuota.objects.filter(pk=old.pk).exists()
 
-    with pytest.raises(MoveRefused, match="one trial"):
+    with pytest.raises(TransitionRefused, match="one trial"):
         services.launch_api(model, ApiType.TRIAL, networks=[], actor=operator)
 
 
@@ -119,7 +119,7 @@ def test_of_two_people_launching_the_last_option_one_wins(installed):
             together.wait()
             services.launch_api(model, ApiType.OFFICIAL, networks=[], actor=actor)
             outcomes.append("launched")
-        except MoveRefused as error:
+        except TransitionRefused as error:
             outcomes.append(str(error))
         finally:
             connection.close()
@@ -147,7 +147,7 @@ def test_of_two_people_launching_the_same_model_one_wins(installed):
             together.wait()
             services.launch_api(model, ApiType.OFFICIAL, networks=[], actor=actor)
             outcomes.append("launched")
-        except MoveRefused as error:
+        except TransitionRefused as error:
             outcomes.append(str(error))
         finally:
             connection.close()
@@ -178,7 +178,7 @@ def test_upgrade_is_refused_without_a_free_option(operator):
     workspace = make_workspace(api_options=0)
     api = make_api(make_model(workspace), type=ApiType.TRIAL)
 
-    with pytest.raises(MoveRefused, match="option"):
+    with pytest.raises(TransitionRefused, match="option"):
         services.upgrade_api(api.pk, actor=operator)
 
 
@@ -229,7 +229,7 @@ def test_more_than_ten_thousand_entries_are_refused(operator):
 
 
 def test_the_whitelist_of_an_api_being_deleted_is_closed(operator):
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionRefused):
         services.add_networks(make_api(status=Status.DELETING).pk, "192.0.2.1", actor=operator)
 
 
@@ -250,9 +250,9 @@ def test_a_locked_api_asks_once_more_before_its_callers_are_cut_off(operator):
     entry = api.whitelist.get()
 
     for deed in (
-        lambda sure: services.roll_key(api.pk, actor=operator, sure=sure),
-        lambda sure: services.remove_network(api.pk, entry.pk, actor=operator, sure=sure),
-        lambda sure: services.update_api(api.pk, 2, actor=operator, sure=sure),
+        lambda confirmed: services.roll_key(api.pk, actor=operator, confirmed=confirmed),
+        lambda confirmed: services.remove_network(api.pk, entry.pk, actor=operator, confirmed=confirmed),
+        lambda confirmed: services.update_api(api.pk, 2, actor=operator, confirmed=confirmed),
     ):
         with pytest.raises(NeedsConfirmation, match="locked"):
             deed(False)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from drills.testbed import Ground
+from drills.testbed import Testbed
 
 
 @pytest.fixture(scope="session")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    made = Ground(tmp_path_factory.mktemp("drills"))
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    made = Testbed(tmp_path_factory.mktemp("drills"))
     try:
         made.start()
         yield made

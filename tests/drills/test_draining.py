@@ -7,15 +7,15 @@ import time
 from drills.client import load
 from drills.report import Report, until
 from drills.settle import close_books
-from drills.testbed import Ground
+from drills.testbed import Testbed
 
 
-def test_a_frozen_database_does_not_hold_up_the_end_and_loses_no_count(ground: Ground) -> None:
+def test_a_frozen_database_does_not_hold_up_the_end_and_loses_no_count(testbed: Testbed) -> None:
     report = Report("draining")
-    with ground.site("gateway") as site:
+    with testbed.site("gateway") as site:
         with load(site.gateway_url, site.official) as client:
             until(lambda: client.answered > 200, 30)
-            with ground.frozen_postgres():
+            with testbed.frozen_postgres():
                 begun = time.monotonic()
                 code = site.gateway.stop()
                 took_s = time.monotonic() - begun

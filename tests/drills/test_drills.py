@@ -6,15 +6,15 @@ import pytest
 
 from drills.catalogue import DRILLS
 from drills.report import Report, Scale
-from drills.testbed import Ground
+from drills.testbed import Testbed
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", DRILLS)
-def test_drill(ground: Ground, name: str) -> None:
+def test_drill(testbed: Testbed, name: str) -> None:
     report = Report(name)
 
-    DRILLS[name](ground, report, Scale(is_long=False))
+    DRILLS[name](testbed, report, Scale(is_long=False))
 
     assert not report.broken, "\n".join(report.broken)
     assert report.answers > 0

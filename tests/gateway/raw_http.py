@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.http.connections import Bounds
+from gateway.http.connections import ConnectionLimits
 from gateway.http.server import GatewayServer
 from gateway.processes.worker import Worker
 from tests.gateway.serving import Api, ended
 
-QUICK = Bounds(
+QUICK = ConnectionLimits(
     first_byte_s=1.0, head_s=1.0, keep_alive_s=2.0, body_grace_s=1.0, drop_s=1.5, drop_bytes=2_000_000, connections=64
 )
 
@@ -82,7 +82,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(worker: Worker, bounds: Bounds) -> AsyncIterator[Served]:
+async def serving(worker: Worker, bounds: ConnectionLimits) -> AsyncIterator[Served]:
     server = GatewayServer(worker.app, bounds)
     loop = asyncio.get_running_loop()
     server.config.load()

@@ -108,7 +108,7 @@ async def running_worker(env: Environment, *, slot: int = 0, in_step: bool = Tru
         await worker.database.close()
         worker.loader.close()
         worker.runner.close()
-        worker.book.release()
+        worker.ledgers.release()
 
 
 async def ended(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -53,7 +53,7 @@ async def test_unknown_api_is_404_and_not_counted(call: Caller, rows: Rows, work
 
     assert (answer.status, answer.code) == (404, "unknown_api")
     assert answer.json["error"] == "NOT_FOUND_CLASSIFIER"
-    assert worker.book.requests_in_flight == 0
+    assert worker.ledgers.requests_in_flight == 0
     assert rows.sql("SELECT 1 FROM apimgmt_requeststat") == []
 
 
@@ -167,7 +167,7 @@ async def test_other_methods_are_not_allowed_and_not_counted(
 
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
     assert rows.counts(api.id) == (0, 0, 0)
 
 
@@ -275,7 +275,7 @@ async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Rows, worke
     routes = [route for one in (used_up, api) if (route := worker.table.get(one.id))]
     models = [model for route in routes for model in route.state.models.values()]
     assert (await call(used_up)).status == 200
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
     assert (await call(used_up)).code == "quota_exhausted"  # remembered from now on
     for model in models:
         model.leave()
@@ -425,9 +425,9 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_not_counted(
     scope = {"type": "http", "method": "POST", "path": api.path, "headers": headers, "client": ("192.0.2.7", 1)}
     await worker.app(scope, receive, send)
 
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
     assert rows.counts(api.id) == (0, 0, 0)
-    assert worker.book.requests_in_flight == 0
+    assert worker.ledgers.requests_in_flight == 0
 
 
 # --- counting ---
@@ -442,14 +442,14 @@ async def test_every_status_is_counted_once(rows: Rows, worker: Worker, call: Ca
     await until(lambda: (route := worker.table.get(api.id)) and route.target == "stopped")
     await call(api)
 
-    await worker.book.write_out(worker.database)
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
 
     assert rows.counts(api.id) == (3, 2, 1)
 
 
 async def test_without_a_cell_nothing_is_answered(worker: Worker, call: Caller, api: Api, rows: Rows) -> None:
-    worker.book.cell = lambda api_id: None  # type: ignore[method-assign]  # what a full disk comes to
+    worker.ledgers.cell = lambda api_id: None  # type: ignore[method-assign]  # what a full disk comes to
 
     answer = await call(api)
 

@@ -191,7 +191,7 @@ async def test_it_is_refused_in_its_own_shape_counted_and_never_charged(
             wrong.append((bad.what, bad.status, answer.status, answer.body[:300]))
 
     assert not wrong, "\n".join(map(str, wrong))
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
     assert rows.counts(api.id) == (0, len(cases), 0)
     await until(lambda: rows.used(api.id) == 0)
 

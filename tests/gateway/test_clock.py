@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing import serving_lease
-from gateway.routing.serving_lease import Pulse
+from gateway.routing.serving_lease import ServingLease
 
 SECOND = 1_000_000_000
 
@@ -27,15 +27,15 @@ def boot(monkeypatch: pytest.MonkeyPatch) -> BootClock:
     return made
 
 
-def in_step(lease_s: float | None = None) -> Pulse:
-    pulse = Pulse(lease_s)
+def in_step(lease_s: float | None = None) -> ServingLease:
+    pulse = ServingLease(lease_s)
     pulse.renew_lease(serving_lease.boot_ns())
     pulse.catch_up(pulse.generation)
     return pulse
 
 
 def test_nothing_is_valid_before_the_first_read(boot: BootClock) -> None:
-    pulse = Pulse()
+    pulse = ServingLease()
     pulse.tick()
 
     assert not pulse.is_valid
@@ -84,7 +84,7 @@ def test_a_read_that_began_before_the_sleep_does_not_end_it(boot: BootClock) -> 
 
 def test_falling_asleep_asks_for_a_read(boot: BootClock) -> None:
     asked: list[bool] = []
-    pulse = Pulse(on_asleep=lambda: asked.append(True))
+    pulse = ServingLease(on_asleep=lambda: asked.append(True))
 
     boot.pass_(5)
     pulse.tick()

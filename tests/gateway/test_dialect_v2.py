@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.formats import About, choose, find
+from inference.formats import ApiInfo, choose, find
 from inference.predictor import Predictor
 from tests.gateway import model_files as made
 from tests.gateway.asking import answer, ask, refused
@@ -276,7 +276,7 @@ def page(predictor: Predictor, path: str, *, is_ready: bool = True, apart: bool 
     endpoint = find(path)
     assert endpoint is not None
     assert endpoint.page is not None
-    about = About(
+    about = ApiInfo(
         "id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor.spec, None if apart else predictor
     )
     reply = endpoint.page.make(about)

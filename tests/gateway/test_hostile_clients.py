@@ -70,7 +70,7 @@ async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Rows,
         client.send(head(api, "transfer-encoding: chunked", length=-1), b"5\r\nhello\r\nZZ\r\n")
 
         assert (await client.answer()).code == "malformed_request"
-    await until(lambda: served.worker.book.requests_in_flight == 0)
+    await until(lambda: served.worker.ledgers.requests_in_flight == 0)
     assert rows.counts(api.id) == (0, 0, 0)
 
 
@@ -218,8 +218,8 @@ async def test_a_body_that_stops_is_408_and_not_counted(served: Served, rows: Ro
         answer = await client.answer()
 
         assert (answer.status, answer.code) == (408, "request_timeout")
-    await until(lambda: served.worker.book.requests_in_flight == 0)
-    await served.worker.book.write_out(served.worker.database)
+    await until(lambda: served.worker.ledgers.requests_in_flight == 0)
+    await served.worker.ledgers.write_out(served.worker.database)
     assert rows.counts(api.id) == (0, 0, 0)
 
 
@@ -509,7 +509,7 @@ async def test_when_all_connections_are_in_use_a_further_one_is_503(served: Serv
     crowd = [await served.client() for _ in range(QUICK.connections)]
     for one in crowd:
         one.send(head(api), api.body[:10])
-    await until(lambda: served.worker.book.requests_in_flight == QUICK.connections)
+    await until(lambda: served.worker.ledgers.requests_in_flight == QUICK.connections)
 
     async with served.connected() as client:
         answer = await client.answer()
@@ -536,7 +536,7 @@ async def test_many_wrong_keys_cost_the_database_nothing(served: Served, rows: R
 
     of_its_own = 20 * (time.monotonic() - started + 1)  # heartbeats and write-outs, whatever clients do
     assert rows.one(queries) - before < of_its_own
-    await served.worker.book.write_out(served.worker.database)
+    await served.worker.ledgers.write_out(served.worker.database)
     assert rows.counts(api.id) == (0, 300, 0)
 
 

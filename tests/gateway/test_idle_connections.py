@@ -16,7 +16,7 @@ import pytest
 from drills.by_sql import Rows
 from drills.client import calling
 from drills.testbed import worker_pids
-from gateway.http.connections import Bounds
+from gateway.http.connections import ConnectionLimits
 from tests.gateway.model_files import cancer
 from tests.gateway.serving import until
 from tests.stack import Stack
@@ -65,7 +65,7 @@ async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, d
     assert int(made) == CROWD
     assert set(client.answers) == {200}
     assert client.cut == 0
-    assert 0 < int(still_open) <= len(workers) * Bounds.connections
-    assert all(number <= Bounds.connections + 64 for number in held)
-    assert all(growth <= Bounds.connections * BYTES_A_CONNECTION for growth in grown)
+    assert 0 < int(still_open) <= len(workers) * ConnectionLimits.connections
+    assert all(number <= ConnectionLimits.connections + 64 for number in held)
+    assert all(growth <= ConnectionLimits.connections * BYTES_A_CONNECTION for growth in grown)
     assert [worker.pid for worker in workers] == worker_pids(own_stack.gateway)

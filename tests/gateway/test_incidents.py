@@ -11,9 +11,9 @@ import pytest
 
 from gateway.db.connection import Database, DatabaseAway
 from gateway.models.incidents import IncidentLog
-from gateway.usage.ledger import COUNT_200, Book
+from gateway.usage.ledger import COUNT_200, LedgerSet
 from gateway.usage.ledger_file import IN_CALL
-from gateway.usage.recovery import adopt_ownerless
+from gateway.usage.recovery import recover_orphans
 from tests.gateway.model_files import cancer
 from tests.gateway.serving import Api, Rows
 
@@ -36,13 +36,13 @@ def api(rows: Rows) -> Api:
 def crashed_worker(folder: Path, api: Api) -> None:
     """What one leaves behind that had answered three times and crashed in the fourth computation."""
     folder.mkdir()
-    book = Book(folder, WORKER, ZoneInfo("UTC"))
-    cell = book.cell(api.id)
+    ledgers = LedgerSet(folder, WORKER, ZoneInfo("UTC"))
+    cell = ledgers.cell(api.id)
     assert cell is not None
     cell.counts[cell.index + COUNT_200] += 3
     cell.counts[IN_CALL] = cell.index
     (folder / f"{WORKER}.crash").write_text("Fatal Python error: Segmentation fault\n\nCurrent thread ...\n")
-    book.release()
+    ledgers.release()
 
 
 async def test_a_crash_is_held_against_the_model_that_was_computed(
@@ -50,7 +50,7 @@ async def test_a_crash_is_held_against_the_model_that_was_computed(
 ) -> None:
     crashed_worker(tmp_path / "ledgers", api)
 
-    adopted = await adopt_ownerless(tmp_path / "ledgers", set(), database)
+    adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
 
     assert adopted == 1
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
@@ -63,10 +63,10 @@ async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
     crashed_worker(folder, api)
     os.utime(folder / f"{WORKER}.crash", (0, 0))
     rows.sql("ALTER TABLE apimgmt_requeststat ADD CONSTRAINT no_counts CHECK (count_200 = 0)")
-    refused = await adopt_ownerless(folder, set(), database)
+    refused = await recover_orphans(folder, set(), database)
     rows.sql("ALTER TABLE apimgmt_requeststat DROP CONSTRAINT no_counts")
 
-    adopted = await adopt_ownerless(folder, set(), database)
+    adopted = await recover_orphans(folder, set(), database)
 
     assert (refused, adopted) == (0, 1)
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
@@ -78,7 +78,7 @@ async def test_counts_are_adopted_though_the_incident_is_refused(
     rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'worker_crashed')")
     crashed_worker(tmp_path / "ledgers", api)
 
-    adopted = await adopt_ownerless(tmp_path / "ledgers", set(), database)
+    adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
 
     assert adopted == 1
     assert rows.counts(api.id) == (3, 0, 0)

@@ -16,9 +16,9 @@ import pytest
 
 from gateway.db.connection import Database, DatabaseAway
 from gateway.db.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
-from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Book, Cell
+from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Cell, LedgerSet
 from gateway.usage.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
-from gateway.usage.recovery import adopt_ownerless
+from gateway.usage.recovery import recover_orphans
 from tests.gateway.serving import Rows
 
 API, OTHER = "a" * 16, "b" * 16
@@ -51,8 +51,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def book(folder: Path, clock: Clock) -> Book:
-    return Book(folder, "w" * 32, ZoneInfo("Europe/Berlin"), now=clock)
+def ledgers(folder: Path, clock: Clock) -> LedgerSet:
+    return LedgerSet(folder, "w" * 32, ZoneInfo("Europe/Berlin"), now=clock)
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ async def database(rows: Rows) -> AsyncIterator[Database]:
     await made.close()
 
 
-def count(book: Book, api_id: str = API, kind: int = COUNT_200, times: int = 1) -> Cell:
-    cell = book.cell(api_id)
+def count(ledgers: LedgerSet, api_id: str = API, kind: int = COUNT_200, times: int = 1) -> Cell:
+    cell = ledgers.cell(api_id)
     assert cell is not None
     cell.counts[cell.index + kind] += times
     return cell
@@ -219,198 +219,200 @@ def test_a_label_without_a_day_was_never_counted_in(folder: Path) -> None:
 # --- the book ---
 
 
-async def test_write_outs_are_absolute_and_may_be_repeated(book: Book, database: Database, rows: Rows) -> None:
-    count(book, times=2)
-    count(book, kind=COUNT_4XX)
-    count(book, OTHER, COUNT_5XX)
+async def test_write_outs_are_absolute_and_may_be_repeated(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+    count(ledgers, times=2)
+    count(ledgers, kind=COUNT_4XX)
+    count(ledgers, OTHER, COUNT_5XX)
 
-    await book.write_out(database)
-    book._written.clear()  # as if the answer to the commit had been lost
-    await book.write_out(database)
-    count(book)
-    await book.write_out(database)
+    await ledgers.write_out(database)
+    ledgers._written.clear()  # as if the answer to the commit had been lost
+    await ledgers.write_out(database)
+    count(ledgers)
+    await ledgers.write_out(database)
 
     assert rows.counts(API) == (3, 1, 0)
     assert rows.counts(OTHER) == (0, 0, 1)
     assert rows.one("SELECT count(*) FROM apimgmt_requeststat") == 2
     assert rows.one("SELECT day FROM apimgmt_requeststat LIMIT 1") == DAY
-    book.release()
+    ledgers.release()
 
 
-async def test_what_the_database_does_not_have_yet_is_known(book: Book, database: Database) -> None:
-    count(book, times=3)
-    count(book, kind=COUNT_5XX)
-    before = book.counts_waiting
-    await book.write_out(database)
-    after = book.counts_waiting
-    count(book, "b" * 16, times=2)
+async def test_what_the_database_does_not_have_yet_is_known(ledgers: LedgerSet, database: Database) -> None:
+    count(ledgers, times=3)
+    count(ledgers, kind=COUNT_5XX)
+    before = ledgers.counts_waiting
+    await ledgers.write_out(database)
+    after = ledgers.counts_waiting
+    count(ledgers, "b" * 16, times=2)
 
-    assert (before, after, book.counts_waiting) == (4, 0, 2)
-    book.release()
+    assert (before, after, ledgers.counts_waiting) == (4, 0, 2)
+    ledgers.release()
 
 
-async def test_days_are_those_of_the_installation(book: Book, database: Database, rows: Rows, clock: Clock) -> None:
+async def test_days_are_those_of_the_installation(
+    ledgers: LedgerSet, database: Database, rows: Rows, clock: Clock
+) -> None:
     clock.set("2026-11-23T22:59:59")
-    count(book)
+    count(ledgers)
     clock.set("2026-11-23T23:00:00")  # midnight in Berlin
-    count(book)
+    count(ledgers)
 
-    await book.write_out(database)
+    await ledgers.write_out(database)
 
     assert rows.sql("SELECT day, count_200 FROM apimgmt_requeststat ORDER BY day") == [
         (date(2026, 11, 23), 1),
         (date(2026, 11, 24), 1),
     ]
-    book.release()
+    ledgers.release()
 
 
 async def test_yesterdays_ledger_is_closed_once_no_request_will_count_in_it(
-    book: Book, database: Database, rows: Rows, clock: Clock, folder: Path
+    ledgers: LedgerSet, database: Database, rows: Rows, clock: Clock, folder: Path
 ) -> None:
-    yesterday = count(book)
+    yesterday = count(ledgers)
     yesterday.ledger.in_use = 1
     clock.set("2026-11-24T12:00:00")
-    count(book)
+    count(ledgers)
 
-    await book.write_out(database)
+    await ledgers.write_out(database)
     still_open = states(rows)
     yesterday.counts[yesterday.index] += 1
     yesterday.ledger.in_use = 0
-    await book.write_out(database)
+    await ledgers.write_out(database)
 
     assert still_open == ["open", "open"]
     assert states(rows) == ["closed", "open"]
     assert rows.counts(API) == (3, 0, 0)
     assert len(files(folder)) == 1
-    book.release()
+    ledgers.release()
 
 
-def test_a_full_ledger_is_followed_by_another(book: Book, folder: Path) -> None:
+def test_a_full_ledger_is_followed_by_another(ledgers: LedgerSet, folder: Path) -> None:
     for number in range(CELLS + 5):
-        assert book.cell(f"{number:016d}") is not None
+        assert ledgers.cell(f"{number:016d}") is not None
 
     assert len(list(folder.iterdir())) == 2
-    book.release()
+    ledgers.release()
 
 
-def test_without_room_for_a_file_there_is_no_cell(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_room_for_a_file_there_is_no_cell(ledgers: LedgerSet, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(CELLS):
-        book.cell(f"{number:016d}")
-    known = book.cell("0" * 16)
+        ledgers.cell(f"{number:016d}")
+    known = ledgers.cell("0" * 16)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
 
-    assert book.cell(API) is None
-    assert book.cell("0" * 16) is known
-    assert not list(book.directory.glob("*.draft"))
+    assert ledgers.cell(API) is None
+    assert ledgers.cell("0" * 16) is known
+    assert not list(ledgers.directory.glob("*.draft"))
     monkeypatch.undo()
-    assert book.cell(API) is not None
-    book.release()
+    assert ledgers.cell(API) is not None
+    ledgers.release()
 
 
 def test_at_midnight_on_a_full_disk_the_old_file_takes_the_new_day(
-    book: Book, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ledgers: LedgerSet, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    yesterday = count(book)
+    yesterday = count(ledgers)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     clock.set("2026-11-24T12:00:00")
-    today = book.cell(API)
+    today = ledgers.cell(API)
 
     assert today is not None
     assert today.ledger is yesterday.ledger
     assert today.index != yesterday.index
-    book.release()
+    ledgers.release()
 
 
-async def test_leaving_closes_everything_in_one_transaction(book: Book, database: Database, rows: Rows) -> None:
+async def test_leaving_closes_everything_in_one_transaction(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
     rows.sql(
         "INSERT INTO apimgmt_gatewayworker (id, host, pid, slot, port, state, applied_revision, started_at,"
         " heartbeat_at, gone_reason, dismissed_by) VALUES (%s, 'h', 1, 0, 1, 'serving', 0, now(), now(), '', '')",
         "w" * 32,
     )
-    count(book, times=7)
+    count(ledgers, times=7)
 
-    await book.leave(database)
+    await ledgers.leave(database)
 
     assert rows.counts(API) == (7, 0, 0)
     assert states(rows) == ["closed"]
     assert rows.workers()["w" * 32][2] == "left"
-    assert list(book.directory.iterdir()) == []
+    assert list(ledgers.directory.iterdir()) == []
 
 
-async def test_without_the_database_nothing_is_lost(book: Book, database: Database, rows: Rows) -> None:
+async def test_without_the_database_nothing_is_lost(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
     away = Database(lambda: "postgresql://127.0.0.1:1/nothing")
-    count(book, times=5)
+    count(ledgers, times=5)
 
     with pytest.raises(DatabaseAway):
-        await book.write_out(away)
+        await ledgers.write_out(away)
     with pytest.raises(DatabaseAway):
-        await book.leave(away)
-    book.release()
+        await ledgers.leave(away)
+    ledgers.release()
 
-    assert await adopt_ownerless(book.directory, set(), database) == 1
+    assert await recover_orphans(ledgers.directory, set(), database) == 1
     assert rows.counts(API) == (5, 0, 0)
 
 
-async def test_a_ledger_that_others_closed_is_left_alone(book: Book, database: Database, rows: Rows) -> None:
+async def test_a_ledger_that_others_closed_is_left_alone(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
     """A restored database may say so of a ledger in use: what would be written there could be counted twice."""
-    count(book, times=5)
-    await book.write_out(database)
+    count(ledgers, times=5)
+    await ledgers.write_out(database)
     rows.sql("UPDATE apimgmt_ledger SET state = 'folded'")
-    count(book, times=2)
+    count(ledgers, times=2)
 
-    await book.write_out(database)
-    count(book)
-    await book.write_out(database)
+    await ledgers.write_out(database)
+    count(ledgers)
+    await ledgers.write_out(database)
 
     assert rows.counts(API) == (6, 0, 0)
-    assert [path.suffix for path in sorted(book.directory.iterdir(), key=lambda path: path.suffix)] == [
+    assert [path.suffix for path in sorted(ledgers.directory.iterdir(), key=lambda path: path.suffix)] == [
         ".ledger",
         ".quarantine",
     ]
-    book.release()
+    ledgers.release()
 
 
 # --- adoption ---
 
 
-async def test_adoption_writes_out_closes_and_removes(book: Book, database: Database, rows: Rows) -> None:
-    count(book, times=4)
-    await book.write_out(database)
-    count(book, times=3)
-    book.release()
+async def test_adoption_writes_out_closes_and_removes(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+    count(ledgers, times=4)
+    await ledgers.write_out(database)
+    count(ledgers, times=3)
+    ledgers.release()
 
-    adopted = await adopt_ownerless(book.directory, set(), database)
+    adopted = await recover_orphans(ledgers.directory, set(), database)
 
     assert adopted == 1
     assert rows.counts(API) == (7, 0, 0)
     assert states(rows) == ["closed"]
-    assert list(book.directory.iterdir()) == []
+    assert list(ledgers.directory.iterdir()) == []
 
 
-async def test_a_living_owner_and_own_files_are_left_alone(book: Book, database: Database) -> None:
-    count(book)
+async def test_a_living_owner_and_own_files_are_left_alone(ledgers: LedgerSet, database: Database) -> None:
+    count(ledgers)
 
-    assert await adopt_ownerless(book.directory, set(), database) == 0
-    assert await adopt_ownerless(book.directory, book.names, database) == 0
-    book.release()
+    assert await recover_orphans(ledgers.directory, set(), database) == 0
+    assert await recover_orphans(ledgers.directory, ledgers.names, database) == 0
+    ledgers.release()
 
 
 async def test_two_adopters_count_once(folder: Path, database: Database, rows: Rows, clock: Clock) -> None:
     for number in range(8):
-        book = Book(folder, f"{number:032d}", ZoneInfo("UTC"), now=clock)
-        count(book, times=10)
-        book.release()
+        ledgers = LedgerSet(folder, f"{number:032d}", ZoneInfo("UTC"), now=clock)
+        count(ledgers, times=10)
+        ledgers.release()
     adopters = [Database(lambda: rows.url) for _ in range(3)]
 
-    adopted = await asyncio.gather(*(adopt_ownerless(folder, set(), adopter) for adopter in adopters))
+    adopted = await asyncio.gather(*(recover_orphans(folder, set(), adopter) for adopter in adopters))
 
     assert sum(adopted) == 8
     assert rows.counts(API) == (80, 0, 0)
@@ -418,42 +420,42 @@ async def test_two_adopters_count_once(folder: Path, database: Database, rows: R
         await adopter.close()
 
 
-async def test_killed_between_closing_and_removing(book: Book, database: Database, rows: Rows) -> None:
+async def test_killed_between_closing_and_removing(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
     """The next adopter finds a closed, perhaps folded, ledger with a file: it only removes the file."""
-    count(book, times=4)
-    name = next(iter(book.names))
+    count(ledgers, times=4)
+    name = next(iter(ledgers.names))
     async with database.transaction() as connection:
         await close_ledger(connection, name, "w" * 32, [DayCount(API, DAY, 4, 0, 0)])
     rows.sql("UPDATE apimgmt_requeststat SET ledger = 0")
     rows.sql("UPDATE apimgmt_ledger SET state = 'folded'")
-    book.release()
+    ledgers.release()
 
-    assert await adopt_ownerless(book.directory, set(), database) == 1
+    assert await recover_orphans(ledgers.directory, set(), database) == 1
     assert rows.counts(API) == (4, 0, 0)
-    assert list(book.directory.iterdir()) == []
+    assert list(ledgers.directory.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [20, FILE_BYTES - CELL_BYTES])
 async def test_a_damaged_ledger_is_kept_and_gives_nothing_back(
-    book: Book, database: Database, rows: Rows, size: int
+    ledgers: LedgerSet, database: Database, rows: Rows, size: int
 ) -> None:
-    count(book, times=4)
-    await book.write_out(database)
+    count(ledgers, times=4)
+    await ledgers.write_out(database)
     ledger = rows.one("SELECT id FROM apimgmt_ledger")
     rows.sql("INSERT INTO apimgmt_trialquota (api_id, request_limit, used) VALUES (%s, 10, 6)", API)
     rows.sql("INSERT INTO apimgmt_trialuse (api_id, ledger, reserved, returned) VALUES (%s, %s, 6, 0)", API, ledger)
-    count(book, times=1)
-    path = book.directory / f"{next(iter(book.names))}.ledger"
-    book.release()
+    count(ledgers, times=1)
+    path = ledgers.directory / f"{next(iter(ledgers.names))}.ledger"
+    ledgers.release()
     os.truncate(path, size)
 
-    await adopt_ownerless(book.directory, set(), database)
+    await recover_orphans(ledgers.directory, set(), database)
 
     assert rows.counts(API)[0] == (4 if size == 20 else 5)
     assert states(rows) == ["closed"]
     assert rows.used(API) == 6
-    assert [kept.suffix for kept in book.directory.iterdir()] == [".quarantine"]
-    assert await adopt_ownerless(book.directory, set(), database) == 0
+    assert [kept.suffix for kept in ledgers.directory.iterdir()] == [".quarantine"]
+    assert await recover_orphans(ledgers.directory, set(), database) == 0
 
 
 async def test_a_ledger_that_the_database_refuses_holds_up_no_other(
@@ -461,27 +463,27 @@ async def test_a_ledger_that_the_database_refuses_holds_up_no_other(
 ) -> None:
     rows.sql("ALTER TABLE apimgmt_requeststat ADD CONSTRAINT seven_never CHECK (count_200 <> 7)")
     for times in (3, 7, 3):
-        book = Book(folder, f"{times:032d}", ZoneInfo("UTC"), now=clock)
-        count(book, times=times)
-        book.release()
+        ledgers = LedgerSet(folder, f"{times:032d}", ZoneInfo("UTC"), now=clock)
+        count(ledgers, times=times)
+        ledgers.release()
 
-    adopted = await adopt_ownerless(folder, set(), database)
+    adopted = await recover_orphans(folder, set(), database)
 
     assert adopted == 2
     assert rows.counts(API) == (6, 0, 0)
     assert len(files(folder)) == 1
 
 
-async def test_adoption_gives_back_what_was_never_answered(book: Book, database: Database, rows: Rows) -> None:
-    count(book, times=3)
-    await book.write_out(database)
+async def test_adoption_gives_back_what_was_never_answered(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+    count(ledgers, times=3)
+    await ledgers.write_out(database)
     ledger = rows.one("SELECT id FROM apimgmt_ledger")
     rows.sql("INSERT INTO apimgmt_trialquota (api_id, request_limit, used) VALUES (%s, 10, 9)", API)
     rows.sql("INSERT INTO apimgmt_trialuse (api_id, ledger, reserved, returned) VALUES (%s, %s, 7, 1)", API, ledger)
-    count(book)
-    book.release()
+    count(ledgers)
+    ledgers.release()
 
-    await adopt_ownerless(book.directory, set(), database)
+    await recover_orphans(ledgers.directory, set(), database)
 
     assert rows.used(API) == 9 - (7 - 1 - 4)
     assert rows.sql("SELECT reserved, returned FROM apimgmt_trialuse") == [(7, 3)]
@@ -493,18 +495,18 @@ async def test_old_drafts_go_and_young_ones_stay(folder: Path, database: Databas
     young.touch()
     os.utime(old, (0, 0))
 
-    await adopt_ownerless(folder, set(), database)
+    await recover_orphans(folder, set(), database)
 
     assert files(folder) == [young]
 
 
 async def test_a_late_write_out_waits_for_a_fold_and_finds_the_ledger_closed(
-    book: Book, database: Database, rows: Rows
+    ledgers: LedgerSet, database: Database, rows: Rows
 ) -> None:
     """Without the open state, read FOR SHARE, the late upsert would bring the folded rows back: 200 instead of 100."""
-    count(book, times=100)
-    await book.write_out(database)
-    name = next(iter(book.names))
+    count(ledgers, times=100)
+    await ledgers.write_out(database)
+    name = next(iter(ledgers.names))
     async with database.transaction() as folding:
         await folding.execute("SELECT 1 FROM apimgmt_ledger WHERE name = %s FOR UPDATE", [name])
 
@@ -521,4 +523,4 @@ async def test_a_late_write_out_waits_for_a_fold_and_finds_the_ledger_closed(
     with pytest.raises(LedgerClosed):
         await writing
     assert rows.counts(API) == (100, 0, 0)
-    book.release()
+    ledgers.release()

@@ -12,7 +12,7 @@ import pytest
 
 from contract.slugs import slug
 from gateway.processes.worker import Worker
-from inference.formats import About, find
+from inference.formats import ApiInfo, find
 from tests.gateway.model_files import cancer, penguins
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, until
 
@@ -87,7 +87,7 @@ async def test_pages_are_neither_counted_nor_charged(call: Caller, api: Api, row
         await get(call, api, path)
         await get(call, api, path, key=False)
 
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
     assert rows.counts(api.id) == (0, 0, 0)
     assert rows.used(api.id) == 0
 
@@ -184,7 +184,7 @@ async def test_broken_bodies_are_refused_counted_and_never_charged(
             assert 400 <= answer.status < 500, (path, body[:60], answer.body)
             assert isinstance(answer.json, dict)
 
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
     assert rows.counts(api.id) == (0, len(BROKEN) * 2, 0)
     await until(lambda: rows.used(api.id) == 0)
 
@@ -251,7 +251,7 @@ def test_a_description_is_made_once_for_each_version(path: str) -> None:
     found = find(path)
     assert found is not None
     assert found.page is not None
-    about = About("a" * 16, "cancer", "", "1", "https://gateway.example/apis/a", is_ready=True, served=cancer()[0])
+    about = ApiInfo("a" * 16, "cancer", "", "1", "https://gateway.example/apis/a", is_ready=True, served=cancer()[0])
 
     first, again = found.page.make(about), found.page.make(about)
     described = msgspec.structs.replace(cancer()[0], description="Described anew.")

@@ -12,7 +12,7 @@ import pytest
 from contract.settings import Environment
 from gateway.db.connection import DatabaseAway
 from gateway.processes.worker import Worker
-from gateway.usage.recovery import adopt_ownerless
+from gateway.usage.recovery import recover_orphans
 from inference.predictor import ModelFailed
 from tests.gateway.model_files import cancer
 from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
@@ -183,12 +183,12 @@ async def test_a_caller_that_is_cancelled_gives_back(call: Caller, trial: Api, r
         await asyncio.sleep(pause)
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
-    await worker.book.write_out(worker.database)
+    await worker.ledgers.write_out(worker.database)
 
     answered = rows.counts(trial.id)[0]
 
     await until(lambda: rows.used(trial.id) == answered)
-    assert worker.book.requests_in_flight == 0
+    assert worker.ledgers.requests_in_flight == 0
 
 
 async def test_a_commit_whose_answer_was_lost_is_given_back(call: Caller, trial: Api, rows: Rows) -> None:
@@ -212,13 +212,13 @@ async def test_a_worker_that_dies_between_reserving_and_answering(
         assert route is not None
         assert route.state.account is not None
         assert (await Caller(dying)(trial)).status == 200
-        cell = dying.book.cell(trial.id)
+        cell = dying.ledgers.cell(trial.id)
         assert cell is not None
         await route.state.account.reserve(cell.ledger)
         assert rows.used(trial.id) == 2
     # Leaving the block gives up the locks without a word to the database, as dying does.
 
-    await adopt_ownerless(worker.book.directory, worker.book.names, worker.database)
+    await recover_orphans(worker.ledgers.directory, worker.ledgers.names, worker.database)
 
     assert rows.used(trial.id) == 1
     assert rows.workers()[dying.identity.id][2] == "adopted"
@@ -256,11 +256,11 @@ async def test_a_request_over_midnight_is_counted_where_it_was_reserved(
     call: Caller, trial: Api, worker: Worker, rows: Rows
 ) -> None:
     """Else closing yesterday's ledger would find a reservation without a 200, and give it back."""
-    now = worker.book._now
+    now = worker.ledgers._now
 
     async def turn_the_day() -> None:
-        worker.book._now = lambda: now() + 86_400
-        assert worker.book.cell("c" * 16) is not None
+        worker.ledgers._now = lambda: now() + 86_400
+        assert worker.ledgers.cell("c" * 16) is not None
 
     assert (await call(trial)).status == 200
     slow = Caller(worker, slow_body=turn_the_day)

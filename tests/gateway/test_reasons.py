@@ -11,14 +11,14 @@ import pytest
 from contract.model_spec import Column, ModelSpec
 from inference import reasons
 from inference.predictor import Predictor
-from inference.reasons import Reasoner, number_text, shown
+from inference.reasons import Explainer, number_text, shown
 from tests.gateway import model_files as made
 from tests.gateway.conftest import Load
 
 
 def explained(predictor: Predictor, rows: list[dict[str, Any]]) -> reasons.Reasons:
     table = predictor.table_from_rows(rows)
-    return predictor.prepared(Reasoner).explain(table, predictor.predict(table), predictor.predict)
+    return predictor.prepared(Explainer).explain(table, predictor.predict(table), predictor.predict)
 
 
 def weighing(load: Load, weights: dict[str, float], baselines: dict[str, float]) -> Predictor:
@@ -101,7 +101,7 @@ def test_one_row_is_one_batch_of_a_prediction_per_column_and_one(load: Load) -> 
         asked.append(batch.n_rows)
         return predictor.predict(batch)
 
-    predictor.prepared(Reasoner).explain(table, prediction, predict)
+    predictor.prepared(Explainer).explain(table, prediction, predict)
 
     assert asked == [7]
 

@@ -216,7 +216,7 @@ async def test_a_broken_body_behind_an_upgrade_is_400(served: Served, rows: Rows
         answer = await client.answer()
 
         assert (answer.status, answer.code) == (400, "malformed_request")
-    await until(lambda: served.worker.book.requests_in_flight == 0)
+    await until(lambda: served.worker.ledgers.requests_in_flight == 0)
     assert rows.counts(api.id) == (0, 0, 0)
 
 

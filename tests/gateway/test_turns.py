@@ -19,9 +19,9 @@ import uvloop
 from drills.harmful import looping
 from gateway.http.protocol import GatewayProtocol
 from gateway.processes.worker import Worker
-from gateway.request.app import REQUESTS_IN_PROGRESS, Call, Gateway
+from gateway.request.app import REQUESTS_IN_PROGRESS, ApiRequest, Gateway
 from gateway.routing.routes import ApiState
-from inference.formats.json_parser import JsonIntake
+from inference.formats.json_parser import JsonParser
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Rows, loaded, until
 
@@ -69,7 +69,7 @@ async def test_nothing_is_asked_behind_the_last_answer(
     monkeypatch.setattr(GatewayProtocol, "write_answer", while_more_comes)
     async with both_ends(served) as (client, _):
         client.send(head(api, "connection: close"), api.body[:-1])
-        await until(lambda: served.worker.book.requests_in_flight == 1)
+        await until(lambda: served.worker.ledgers.requests_in_flight == 1)
         client.send(api.body[-1:])
 
         assert (await client.answer()).headers["connection"] == "close"
@@ -87,7 +87,7 @@ async def test_what_is_malformed_in_the_turn_of_a_refusal_is_not_counted(served:
         assert (await client.answer()).code == "malformed_request"
         assert await client.is_closed()
     assert state_of(served, api).answers == {}
-    assert served.worker.book.requests_in_flight == 0
+    assert served.worker.ledgers.requests_in_flight == 0
 
 
 @pytest.mark.parametrize("stage", ["begin", "finish"])
@@ -142,8 +142,8 @@ async def test_who_leaves_before_a_request_goes_on_in_its_task_is_counted(
         connection._socket.abort()  # the reset is seen in the turn of the request
         connection.data_received(head(isolated) + isolated.body)
         served.server.door.turn.run()
-        assert served.worker.book.requests_in_flight == 1
-    await until(lambda: served.worker.book.requests_in_flight == 0)
+        assert served.worker.ledgers.requests_in_flight == 1
+    await until(lambda: served.worker.ledgers.requests_in_flight == 0)
 
     assert state_of(served, isolated).answers == {200: 1}
 
@@ -155,7 +155,7 @@ async def test_who_leaves_with_requests_in_his_pipeline_is_not_written_to(
         connection.data_received((head(isolated) + isolated.body) * 2)
         served.server.door.turn.run()
         connection._socket.abort()
-    await until(lambda: served.worker.book.requests_in_flight == 0)
+    await until(lambda: served.worker.ledgers.requests_in_flight == 0)
     await until(lambda: not served.server.server_state.tasks)
 
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
@@ -165,7 +165,7 @@ async def test_who_leaves_with_requests_in_his_pipeline_is_not_written_to(
 async def test_a_request_that_had_to_wait_leaves_nothing_for_the_garbage_collector(
     served: Served, isolated: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[weakref.ref[Call]] = []
+    calls: list[weakref.ref[ApiRequest]] = []
     begin = Gateway.begin
 
     def noted(app: Gateway, scope: dict[str, object]) -> object:
@@ -188,13 +188,13 @@ async def test_work_that_goes_elsewhere_is_decoded_here_once(
     served: Served, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state_of(served, api).models[api.version_id].row_s = 1.0
-    decoded, decode = [], JsonIntake.quick_table
+    decoded, decode = [], JsonParser.quick_table
 
-    def noted(intake: JsonIntake, *given: object) -> object:
+    def noted(intake: JsonParser, *given: object) -> object:
         decoded.append(intake)
         return decode(intake, *given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(JsonIntake, "quick_table", noted)
+    monkeypatch.setattr(JsonParser, "quick_table", noted)
     async with both_ends(served) as (client, _):
         client.send(head(api), api.body)
 

@@ -109,10 +109,10 @@ async def test_a_client_that_leaves_while_its_request_waits(served: Served, rows
     async with served.connected() as client:
         body = b'{"rows": [{"n": 300000}]}'
         client.send(head(api, length=len(body)), body)
-        await until(lambda: served.worker.book.requests_in_flight == 1)
+        await until(lambda: served.worker.ledgers.requests_in_flight == 1)
         client.writer.transport.abort()
 
-    await until(lambda: served.worker.book.requests_in_flight == 0)
+    await until(lambda: served.worker.ledgers.requests_in_flight == 0)
     async with served.connected() as client:
         client.send(head(api), api.body)
         assert (await client.answer()).status == 200

@@ -16,7 +16,7 @@ from contract.problems import Problem
 from gateway.models.incidents import IncidentLog
 from gateway.models.own_process import IsolatedModel
 from gateway.models.spool import Spool
-from inference.sandbox.child_process import BASE_MEMORY_BYTES, WorkProcess
+from inference.sandbox.child_process import BASE_MEMORY_BYTES, ChildProcess
 from inference.sandbox.prediction_messages import (
     Failed,
     Loaded,
@@ -33,7 +33,7 @@ from tests.gateway.model_files import matrix_spec, passing_on
 _SIXTEEN_RULESETS = """
 import os, sys
 from pathlib import Path
-from gateway import sandbox
+from inference.sandbox import limits as sandbox
 for _ in range(16):
     sandbox.forbid_reading(except_under=(Path("/"),))
 os.execv(sys.executable, [sys.executable, "-m", "inference.sandbox.prediction_child", *sys.argv[1:]])
@@ -72,7 +72,7 @@ def test_what_the_kernel_does_not_take_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_is_no_fault_of_the_model(tmp_path: Path) -> None:
-    process = WorkProcess(readable=tmp_path, memory_bytes=BASE_MEMORY_BYTES, file_bytes=1_000_000, niceness=0)
+    process = ChildProcess(readable=tmp_path, memory_bytes=BASE_MEMORY_BYTES, file_bytes=1_000_000, niceness=0)
     body, full = body_of(tmp_path), os.open("/dev/full", os.O_RDWR)
 
     answer = await process.ask(question(tmp_path), files=(body.fd, full))
@@ -85,7 +85,7 @@ async def test_a_full_disk_is_no_fault_of_the_model(tmp_path: Path) -> None:
 
 
 async def test_an_answer_that_is_too_long_is_refused_with_its_reason(tmp_path: Path) -> None:
-    process = WorkProcess(readable=tmp_path, memory_bytes=BASE_MEMORY_BYTES, file_bytes=100, niceness=0)
+    process = ChildProcess(readable=tmp_path, memory_bytes=BASE_MEMORY_BYTES, file_bytes=100, niceness=0)
     body, answer_file = body_of(tmp_path), Spool(tmp_path)
 
     answer = await process.ask(question(tmp_path), files=(body.fd, answer_file.fd))

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apimgmt.lifecycle import services
 from apimgmt.lifecycle.options import option_use
-from apimgmt.lifecycle.reconciling import settle_api
+from apimgmt.lifecycle.reconciling import reconcile_api
 from apimgmt.lifecycle.transitions import is_stopping
 from apimgmt.models import ApiType, Edition, Model, PredictionAPI, RequestStat, Status, WhitelistEntry, Workspace
 from tests.factories import make_api, make_model, make_user, make_workspace
@@ -350,7 +350,7 @@ def test_stop_stops_the_api(operator, model):
     api.refresh_from_db()
     assert api.status == Status.STOPPED or is_stopping(api)
     assert api.target == "stopped"
-    settle_api(api.pk, 0)
+    reconcile_api(api.pk, 0)
     assert "Stop" not in buttons(screen(operator, model))
 
 
@@ -360,11 +360,11 @@ def test_delete_works_with_the_api_stopped_only(operator, model):
     assert operator.post(url("api-delete", model), {"name": model.name}).status_code == 409
 
     operator.post(url("api-stop", model))
-    settle_api(api.pk, 0)
+    reconcile_api(api.pk, 0)
     assert reason(screen(operator, model), "Delete") == ""
     assert operator.post(url("api-delete", model), {"name": model.name}).status_code == 303
 
-    settle_api(api.pk, 0)
+    reconcile_api(api.pk, 0)
     assert "Launch" in buttons(screen(operator, model))
 
 
@@ -374,7 +374,7 @@ def test_deleting_frees_the_option_for_another_model(operator, model, workspace)
     assert operator.post(url("api-launch", another), {"type": "official"}).status_code == 409
 
     operator.post(url("api-delete", model), {"name": model.name})
-    settle_api(api.pk, 0)
+    reconcile_api(api.pk, 0)
 
     assert option_use(workspace).used == 0
     assert operator.post(url("api-launch", another), {"type": "official"}).status_code == 303

@@ -236,7 +236,7 @@ def test_the_child_has_all_its_limits_here() -> None:
 GUEST = """
 import socket, sys
 from pathlib import Path
-from gateway import sandbox
+from inference.sandbox import limits as sandbox
 folder, allowed, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 sandbox.leave_network()
 sandbox.limit_resources(memory_bytes=1 << 30, cpu_s=10)

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from apimgmt.lifecycle import services, transitions
-from apimgmt.lifecycle.transitions import MOVES
+from apimgmt.lifecycle.transitions import TRANSITIONS
 from apimgmt.models import ApiEvent, ApiType, PredictionAPI, Status, Target
 from apimgmt.views.labels import CHANGE_WORDS, EVENT_WORDS
 from contract.problems import PROBLEM_TYPES
@@ -149,7 +149,7 @@ def test_every_deed_that_makes_an_event_has_its_words(operator, api):
     operator.post(url("api-roll", api.model), {"sure": "1"})
 
     assert {event.verb for event in ApiEvent.objects.all()} <= set(EVENT_WORDS)
-    assert set(MOVES) - {"whitelist", "key", "roll-key"} <= set(EVENT_WORDS)
+    assert set(TRANSITIONS) - {"whitelist", "key", "roll-key"} <= set(EVENT_WORDS)
     assert set(CHANGE_WORDS) <= set(EVENT_WORDS)
 
 

@@ -32,7 +32,7 @@ def _verb(service: Callable[..., object]) -> Deed:
 def _update(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
     if not argument.isdigit():
         raise Refused("update takes the number of a version.")
-    services.update_api(api.pk, int(argument), actor=actor, sure=True)
+    services.update_api(api.pk, int(argument), actor=actor, confirmed=True)
     return {}
 
 
@@ -46,7 +46,7 @@ def _disallow(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]
     entry = api.whitelist.filter(network=network).first()
     if entry is None or others:
         raise Refused(f"{argument} is not on the whitelist.")
-    return {"removed": services.remove_network(api.pk, entry.pk, actor=actor, sure=True)}
+    return {"removed": services.remove_network(api.pk, entry.pk, actor=actor, confirmed=True)}
 
 
 def _hide_schema(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
 
 
 def _roll_key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
-    return {"api_key": services.roll_key(api.pk, actor=actor, sure=True)}
+    return {"api_key": services.roll_key(api.pk, actor=actor, confirmed=True)}
 
 
 DEEDS: dict[str, Deed] = {

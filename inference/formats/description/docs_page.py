@@ -12,7 +12,7 @@ from typing import Final
 
 from contract.model_spec import Column, ModelSpec
 from contract.problems import PROBLEM_TYPES
-from inference.formats.base import About, Format
+from inference.formats.base import ApiInfo, Format
 from inference.formats.description.columns import ColumnNote, describe_columns
 from inference.formats.description.snippets import Snippet, ordered_sample, snippets
 
@@ -20,7 +20,7 @@ _KINDS: Final = {"float": "number", "int": "whole number", "string": "text", "bo
 _MOST_FIELDS: Final = 200  # beyond that the form is one text box
 
 
-def page(about: About, formats: Sequence[Format]) -> str:
+def page(about: ApiInfo, formats: Sequence[Format]) -> str:
     """The whole document."""
     spec = about.spec
     name = about.name or about.api_id
@@ -188,7 +188,7 @@ def _snippet(call: Snippet) -> str:
     )
 
 
-def _formats(about: About, name: str, formats: Sequence[Format]) -> str:
+def _formats(about: ApiInfo, name: str, formats: Sequence[Format]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(one.title)}<span class="path">POST /{escape(one.path.format(model=name))}</span>'
         f'</th><td data-label="Body">{escape(one.body)}</td><td data-label="Answer">{escape(one.answer)}</td></tr>'
@@ -204,7 +204,7 @@ def _formats(about: About, name: str, formats: Sequence[Format]) -> str:
     )
 
 
-def _errors(about: About) -> str:
+def _errors(about: ApiInfo) -> str:
     rows = "".join(
         f'<tr id="{kind.code}"><th scope="row" class="mono">{kind.code}</th>'
         f'<td class="number" data-label="Status">{kind.status}</td>'

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from contract.model_spec import ModelSpec
 from contract.problems import PROBLEM_TYPES
-from inference.formats.base import About, Codec
+from inference.formats.base import ApiInfo, Codec
 from inference.formats.description.columns import describe_columns
 from inference.formats.description.schemas import COUNT, TEXT, Schema, list_of, object_of
 from inference.formats.description.snippets import ordered_sample
@@ -15,7 +15,7 @@ from inference.formats.description.snippets import ordered_sample
 _JSON_TYPES: Final = {"float": "number", "int": "integer", "string": "string", "bool": "boolean"}
 
 
-def openapi(about: About, codecs: Sequence[Codec]) -> dict[str, Any]:
+def openapi(about: ApiInfo, codecs: Sequence[Codec]) -> dict[str, Any]:
     """The whole document."""
     spec = about.spec
     name = about.name or about.api_id

@@ -13,7 +13,7 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.settings import PROJECT_DIR
-from inference.formats.base import About, Codec, Headers, Page, Reply
+from inference.formats.base import ApiInfo, Codec, Headers, Page, Reply
 from inference.formats.description import docs_page, openapi
 from inference.formats.description.schemas import TEXT, Schema, answer, page
 from inference.formats.replies import JSON_TYPE
@@ -65,21 +65,21 @@ class Description(Codec):
             "/docs": page(self.tag, "The same as a page", html, "Problem"),
         }
 
-    def _openapi(self, about: About) -> Reply:
+    def _openapi(self, about: ApiInfo) -> Reply:
         return Reply(self._openapi_of(about), JSON_TYPE, _NO_STORE)
 
-    def _docs(self, about: About) -> Reply:
+    def _docs(self, about: ApiInfo) -> Reply:
         return Reply(self._page_of(about), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
 
 
 class _Documents:
     """The latest documents, so that asking again and again costs nobody's event loop: a wide model's takes 15 ms."""
 
-    def __init__(self, make: Callable[[About], bytes]) -> None:
+    def __init__(self, make: Callable[[ApiInfo], bytes]) -> None:
         self._make = make
         self._made: OrderedDict[tuple[str, ...], tuple[ModelSpec, bytes]] = OrderedDict()
 
-    def __call__(self, about: About) -> bytes:
+    def __call__(self, about: ApiInfo) -> bytes:
         key = (about.api_id, about.name, about.version, about.base_url)
         found = self._made.pop(key, None)
         if found is None or found[0] is not about.spec:
@@ -90,7 +90,7 @@ class _Documents:
         return found[1]
 
 
-def _served(name: str) -> Callable[[About], Reply]:
+def _served(name: str) -> Callable[[ApiInfo], Reply]:
     return lambda about: Reply(_content(name), _MEDIA[Path(name).suffix], _SAFE + _KEPT)
 
 
