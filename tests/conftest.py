@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from inference.predictor import Predictor
 from runtime.testing import find_browser
 from tests import stack as stacks
 from tests.environment import broker_database, clean_variables
+from tests.model_files import Made
 from tests.stack import Stack, fresh_variables
 
 _log_starts: dict[Path, int] = {}
 
 
+Load = Callable[[Made], Predictor]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     stacks.pytest_config = config
+
+
+def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A module may name the loop its tests run on as its `new_event_loop`."""
+    return {"loop": getattr(item.module, "new_event_loop", asyncio.new_event_loop)}
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """Loads what `model_files` makes; each file once."""
+    store = tmp_path_factory.mktemp("models")
+    loaded: dict[tuple[str, str], Predictor] = {}
+
+    def load_made(made: Made) -> Predictor:
+        spec, content = made
+        key = (repr(spec), hashlib.sha256(content).hexdigest())
+        if key not in loaded:
+            path = Path(store / key[1])
+            path.write_bytes(content)
+            loaded[key] = Predictor(path, spec)
+        return loaded[key]
+
+    return load_made
 
 
 @pytest.fixture(scope="session")

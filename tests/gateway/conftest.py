@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,51 +13,25 @@ import pytest
 
 from contract.settings import Environment, read_environment
 from gateway.processes.worker import Worker
-from inference.predictor import Predictor
-from tests.gateway.model_files import Made, cancer
 from tests.gateway.raw_http import QUICK, Served, serving
-from tests.gateway.serving import Api, Caller, Rows, loaded, running_worker
-
-Load = Callable[[Made], Predictor]
-
-
-def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """A module may name the loop its tests run on as its `new_event_loop`."""
-    return {"loop": getattr(item.module, "new_event_loop", asyncio.new_event_loop)}
-
-
-@pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Loads what `model_files` makes; each file once."""
-    store = tmp_path_factory.mktemp("models")
-    loaded: dict[tuple[str, str], Predictor] = {}
-
-    def load_made(made: Made) -> Predictor:
-        spec, content = made
-        key = (repr(spec), hashlib.sha256(content).hexdigest())
-        if key not in loaded:
-            path = Path(store / key[1])
-            path.write_bytes(content)
-            loaded[key] = Predictor(path, spec)
-        return loaded[key]
-
-    return load_made
+from tests.gateway.serving import Api, Caller, Seeder, loaded, running_worker
+from tests.model_files import cancer
 
 
 @pytest.fixture
-def rows(stack_template: str, tmp_path: Path) -> Iterator[Rows]:
+def rows(stack_template: str, tmp_path: Path) -> Iterator[Seeder]:
     """A migrated database of the test's own and a model store beside it."""
     server_url = os.environ["DATABASE_URL"]
     name = f"gateway_{secrets.token_hex(6)}"
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{stack_template}"')
-    yield Rows(urlsplit(server_url)._replace(path=f"/{name}").geturl(), tmp_path / "models")
+    yield Seeder(urlsplit(server_url)._replace(path=f"/{name}").geturl(), tmp_path / "models")
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def gateway_env(rows: Rows, tmp_path: Path) -> Environment:
+def gateway_env(rows: Seeder, tmp_path: Path) -> Environment:
     """Variables of a worker over that database; change them with `dataclasses.replace`."""
     return read_environment({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "10.0.0.0/8"})
 
@@ -85,7 +57,7 @@ async def served(worker: Worker) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
+async def api(rows: Seeder, worker: Worker) -> Api:
     """A classifier of one matrix that the worker has loaded."""
     made = rows.api(cancer())
     await loaded(worker, made)

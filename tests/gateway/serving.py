@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.settings import Environment
-from drills.by_sql import Api, Rows
+from drills.by_sql import Api, Seeder
 from gateway.processes.worker import Worker
 
-__all__ = ["Answer", "Api", "Caller", "Rows", "ended", "loaded", "running_worker", "until"]
+__all__ = ["Answer", "Api", "Caller", "Seeder", "ended", "loaded", "running_worker", "until"]
 
 
 @dataclass
@@ -93,7 +93,7 @@ async def running_worker(env: Environment, *, slot: int = 0, in_step: bool = Tru
         listener.bind(("127.0.0.1", 0))
         worker = Worker(env, slot=slot, listener=listener, channel=channel)
     tasks = [
-        asyncio.create_task(worker.pulse.keep_ticking()),
+        asyncio.create_task(worker.lease.keep_ticking()),
         asyncio.create_task(worker.follower.listen()),
         asyncio.create_task(worker._follow()),
         asyncio.create_task(worker._keep_books()),

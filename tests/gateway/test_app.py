@@ -10,12 +10,12 @@ import pytest
 
 from gateway.processes.worker import Worker
 from gateway.request.app import REQUESTS_IN_PROGRESS
-from tests.gateway.model_files import cancer, penguins
-from tests.gateway.serving import Api, Caller, Rows, loaded, until
+from tests.gateway.serving import Api, Caller, Seeder, loaded, until
+from tests.model_files import cancer, penguins
 
 
 @pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
+async def api(rows: Seeder, worker: Worker) -> Api:
     """An operating official API whose model is loaded."""
     made = rows.api(cancer())
     await loaded(worker, made)
@@ -48,7 +48,7 @@ async def test_csv_in_csv_out(call: Caller, api: Api) -> None:
 # --- codes ---
 
 
-async def test_unknown_api_is_404_and_not_counted(call: Caller, rows: Rows, worker: Worker) -> None:
+async def test_unknown_api_is_404_and_not_counted(call: Caller, rows: Seeder, worker: Worker) -> None:
     answer = await call("/apis/0000000000000000/predict")
 
     assert (answer.status, answer.code) == (404, "unknown_api")
@@ -57,7 +57,7 @@ async def test_unknown_api_is_404_and_not_counted(call: Caller, rows: Rows, work
     assert rows.sql("SELECT 1 FROM apimgmt_requeststat") == []
 
 
-async def test_address_not_allowed_is_named(rows: Rows, worker: Worker) -> None:
+async def test_address_not_allowed_is_named(rows: Seeder, worker: Worker) -> None:
     api = rows.api(cancer(), networks=["198.51.100.0/24"])
     await loaded(worker, api)
 
@@ -88,7 +88,7 @@ async def test_the_ways_to_send_a_key(call: Caller, api: Api) -> None:
 
 
 async def test_a_page_of_another_site_can_not_use_the_key_that_a_browser_keeps(
-    call: Caller, api: Api, worker: Worker, rows: Rows
+    call: Caller, api: Api, worker: Worker, rows: Seeder
 ) -> None:
     kept = {"authorization": "Basic " + base64.b64encode(f"{api.key}:".encode()).decode()}
     usual = {"content-type": "application/json"}
@@ -131,7 +131,7 @@ async def test_the_same_header_with_two_values_is_refused(call: Caller, api: Api
         ("deleting", "api_deleting", "deleting"),
     ],
 )
-async def test_not_operating(rows: Rows, worker: Worker, call: Caller, target: str, code: str, word: str) -> None:
+async def test_not_operating(rows: Seeder, worker: Worker, call: Caller, target: str, code: str, word: str) -> None:
     api = rows.api(cancer(), target=target)
     await until(lambda: worker.table.get(api.id))
 
@@ -143,7 +143,9 @@ async def test_not_operating(rows: Rows, worker: Worker, call: Caller, target: s
     await until(lambda: rows.counts(api.id) == (0, 0, 1))
 
 
-async def test_a_word_that_this_gateway_does_not_know_serves_nothing(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_word_that_this_gateway_does_not_know_serves_nothing(
+    rows: Seeder, worker: Worker, call: Caller
+) -> None:
     api = rows.api(cancer(), target="stopped")
     rows.sql("ALTER TABLE apimgmt_predictionapi DROP CONSTRAINT predictionapi_target_known")
     api.set(target="hibernate")
@@ -152,7 +154,7 @@ async def test_a_word_that_this_gateway_does_not_know_serves_nothing(rows: Rows,
     assert (await call(api)).code == "api_failed"
 
 
-async def test_a_deleted_api_is_unknown(rows: Rows, worker: Worker, call: Caller, api: Api) -> None:
+async def test_a_deleted_api_is_unknown(rows: Seeder, worker: Worker, call: Caller, api: Api) -> None:
     api.set(target="deleted", status="deleted", key_digest=None, deleted_at="2026-11-23")
     await until(lambda: worker.table.get(api.id) is None)
 
@@ -161,7 +163,7 @@ async def test_a_deleted_api_is_unknown(rows: Rows, worker: Worker, call: Caller
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_other_methods_are_not_allowed_and_not_counted(
-    call: Caller, api: Api, rows: Rows, worker: Worker, method: str
+    call: Caller, api: Api, rows: Seeder, worker: Worker, method: str
 ) -> None:
     answer = await call(api, method=method)
 
@@ -239,7 +241,7 @@ async def test_internal_error_tells_nothing(call: Caller, api: Api, worker: Work
     assert "object" not in answer.body.decode()
 
 
-async def test_a_model_that_can_not_be_loaded(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_model_that_can_not_be_loaded(rows: Seeder, worker: Worker, call: Caller) -> None:
     spec, _ = cancer()
     api = rows.api((spec, b"no model at all"))
     await loaded(worker, api)
@@ -250,7 +252,9 @@ async def test_a_model_that_can_not_be_loaded(rows: Rows, worker: Worker, call: 
     await until(lambda: rows.sql("SELECT is_loaded, error <> '' FROM apimgmt_modelload") == [(False, True)])
 
 
-async def test_an_unreadable_description_harms_no_other_api(rows: Rows, worker: Worker, call: Caller, api: Api) -> None:
+async def test_an_unreadable_description_harms_no_other_api(
+    rows: Seeder, worker: Worker, call: Caller, api: Api
+) -> None:
     broken = rows.api(penguins())
     rows.sql('UPDATE apimgmt_modelversion SET spec = \'{"task": "chess"}\' WHERE id = %s', broken.version_id)
     revision = rows.revision
@@ -261,14 +265,14 @@ async def test_an_unreadable_description_harms_no_other_api(rows: Rows, worker: 
     assert (await call(api)).status == 200
 
 
-async def test_a_request_waits_for_a_model_that_is_being_loaded(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_request_waits_for_a_model_that_is_being_loaded(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = rows.api(cancer())
     await until(lambda: worker.table.get(api.id))
 
     assert (await call(api)).status == 200
 
 
-async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Seeder, worker: Worker, call: Caller) -> None:
     used_up, api = rows.api(cancer(), trial_of=1), rows.api(cancer())
     for one in (used_up, api):
         await loaded(worker, one)
@@ -295,7 +299,7 @@ async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Rows, worke
 # --- the order of the checks ---
 
 
-async def test_each_check_comes_before_the_next(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_each_check_comes_before_the_next(rows: Seeder, worker: Worker, call: Caller) -> None:
     """One request with every fault; taking the faults away one after the other uncovers the next code."""
     api = rows.api(cancer(), target="stopped", trial_of=1, networks=[])
     await until(lambda: worker.table.get(api.id))
@@ -347,7 +351,7 @@ async def test_each_check_comes_before_the_next(rows: Rows, worker: Worker, call
 # --- addresses ---
 
 
-async def test_forwarded_addresses(rows: Rows, worker: Worker) -> None:
+async def test_forwarded_addresses(rows: Seeder, worker: Worker) -> None:
     api = rows.api(cancer(), networks=["192.0.2.7/32"])
     await loaded(worker, api)
     proxy, stranger = Caller(worker, client=("10.0.0.1", 1)), Caller(worker, client=("198.51.100.1", 1))
@@ -377,7 +381,7 @@ async def test_forwarded_addresses(rows: Rows, worker: Worker) -> None:
     ],
 )
 async def test_a_change_binds_requests_in_progress(
-    rows: Rows, worker: Worker, api: Api, columns: dict[str, object], code: str
+    rows: Seeder, worker: Worker, api: Api, columns: dict[str, object], code: str
 ) -> None:
     async def change() -> None:
         revision = api.set(**columns)
@@ -388,7 +392,7 @@ async def test_a_change_binds_requests_in_progress(
     assert answer.code == code
 
 
-async def test_an_answer_tells_the_version_that_computed_it(rows: Rows, worker: Worker, api: Api) -> None:
+async def test_an_answer_tells_the_version_that_computed_it(rows: Seeder, worker: Worker, api: Api) -> None:
     """Also when another version takes over in the meantime."""
     model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
     _, second = rows.version(cancer("columns"), model_id=model_id, number=2)
@@ -403,7 +407,7 @@ async def test_an_answer_tells_the_version_that_computed_it(rows: Rows, worker: 
     assert (answer.json["model_version"], answer.headers["x-model-version"]) == ("1", "1")
 
 
-async def test_a_removed_network_binds_requests_in_progress(rows: Rows, worker: Worker, api: Api) -> None:
+async def test_a_removed_network_binds_requests_in_progress(rows: Seeder, worker: Worker, api: Api) -> None:
     async def change() -> None:
         api.disallow("0.0.0.0/0")
         revision = rows.revision
@@ -413,7 +417,7 @@ async def test_a_removed_network_binds_requests_in_progress(rows: Rows, worker: 
 
 
 async def test_a_client_that_leaves_before_its_body_is_complete_is_not_counted(
-    rows: Rows, worker: Worker, api: Api
+    rows: Seeder, worker: Worker, api: Api
 ) -> None:
     async def receive() -> dict[str, object]:
         return {"type": "http.disconnect"}
@@ -433,7 +437,7 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_not_counted(
 # --- counting ---
 
 
-async def test_every_status_is_counted_once(rows: Rows, worker: Worker, call: Caller, api: Api) -> None:
+async def test_every_status_is_counted_once(rows: Seeder, worker: Worker, call: Caller, api: Api) -> None:
     for _ in range(3):
         await call(api)
     await call(api, headers={})
@@ -448,7 +452,7 @@ async def test_every_status_is_counted_once(rows: Rows, worker: Worker, call: Ca
     assert rows.counts(api.id) == (3, 2, 1)
 
 
-async def test_without_a_cell_nothing_is_answered(worker: Worker, call: Caller, api: Api, rows: Rows) -> None:
+async def test_without_a_cell_nothing_is_answered(worker: Worker, call: Caller, api: Api, rows: Seeder) -> None:
     worker.ledgers.cell = lambda api_id: None  # type: ignore[method-assign]  # what a full disk comes to
 
     answer = await call(api)
@@ -460,7 +464,7 @@ async def test_without_a_cell_nothing_is_answered(worker: Worker, call: Caller, 
 # --- concurrency ---
 
 
-async def test_too_many_requests_to_one_api_do_not_touch_another(rows: Rows, worker: Worker, api: Api) -> None:
+async def test_too_many_requests_to_one_api_do_not_touch_another(rows: Seeder, worker: Worker, api: Api) -> None:
     other = rows.api(penguins())
     await loaded(worker, other)
     release = asyncio.Event()
@@ -503,8 +507,10 @@ async def test_own_pages(call: Caller, path: str, method: str, status: int) -> N
     assert answer.headers["x-request-id"]
 
 
-async def test_not_ready_and_catching_up_while_out_of_step(worker: Worker, call: Caller, api: Api, rows: Rows) -> None:
-    worker.pulse.lose_step()
+async def test_not_ready_and_catching_up_while_out_of_step(
+    worker: Worker, call: Caller, api: Api, rows: Seeder
+) -> None:
+    worker.lease.lose_step()
 
     known, unknown = await call(api), await call("/apis/0000000000000000/predict")
     ready, live = await call("/readyz", method="GET"), await call("/livez", method="GET")
@@ -512,7 +518,7 @@ async def test_not_ready_and_catching_up_while_out_of_step(worker: Worker, call:
     assert (known.code, unknown.code) == ("catching_up", "catching_up")
     assert known.headers["retry-after"]
     assert (ready.status, live.status) == (503, 200)
-    await until(lambda: worker.pulse.is_valid)  # a full read follows by itself
+    await until(lambda: worker.lease.is_valid)  # a full read follows by itself
     assert (await call(api)).status == 200
     await until(lambda: rows.counts(api.id) == (1, 0, 1))
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.processes.worker import Worker
-from tests.gateway.model_files import penguins
-from tests.gateway.serving import Api, Caller, Rows, loaded, until
+from tests.gateway.serving import Api, Caller, Seeder, loaded, until
+from tests.model_files import penguins
 
 V2, V1, EXPLAIN = "v2/models/{id}/infer", "v1/models/{id}:predict", "v1/models/{id}:explain"
 SHAPES = {
@@ -171,7 +171,7 @@ BAD = [
 
 
 @pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
+async def api(rows: Seeder, worker: Worker) -> Api:
     made = rows.api(penguins(), trial_of=1)
     await loaded(worker, made)
     return made
@@ -179,7 +179,7 @@ async def api(rows: Rows, worker: Worker) -> Api:
 
 @pytest.mark.parametrize("path", SHAPES)
 async def test_it_is_refused_in_its_own_shape_counted_and_never_charged(
-    call: Caller, api: Api, rows: Rows, worker: Worker, path: str
+    call: Caller, api: Api, rows: Seeder, worker: Worker, path: str
 ) -> None:
     cases = [bad for bad in BAD if bad.path == path]
     wrong = []

@@ -14,9 +14,9 @@ import pytest
 from drills.harmful import looping
 from gateway.processes.worker import Worker
 from gateway.request.app import INLINE_BODY_BYTES
-from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Answered, Client, Served, head, serving
-from tests.gateway.serving import Api, Caller, Rows, loaded, until
+from tests.gateway.serving import Api, Caller, Seeder, loaded, until
+from tests.model_files import cancer
 
 LIMIT = 50_000_000
 
@@ -43,7 +43,7 @@ async def test_a_small_body_is_inflated_and_answered(
 
 
 async def test_a_small_body_that_is_large_inflated_goes_to_the_batch_processes(
-    served: Served, rows: Rows, api: Api, monkeypatch: pytest.MonkeyPatch
+    served: Served, rows: Seeder, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spooled = []
     take_body = served.worker.runner.batch.take_body
@@ -66,7 +66,7 @@ async def test_a_small_body_that_is_large_inflated_goes_to_the_batch_processes(
 
 
 async def test_it_does_so_too_where_the_model_has_a_process_of_its_own(
-    rows: Rows, worker: Worker, call: Caller
+    rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     """That one has memory for a model, not for bodies."""
     api = rows.api(looping())
@@ -103,7 +103,9 @@ def squeezed(size_bytes: int) -> bytes:
     ],
     ids=["one member", "another one inside", "many members", "behind empty members", "a gigabyte"],
 )
-async def test_a_bomb_is_413_and_others_go_on(served: Served, rows: Rows, api: Api, bomb: Callable[[], bytes]) -> None:
+async def test_a_bomb_is_413_and_others_go_on(
+    served: Served, rows: Seeder, api: Api, bomb: Callable[[], bytes]
+) -> None:
     body = await asyncio.to_thread(bomb)
     other = rows.api(cancer())
     await loaded(served.worker, other)
@@ -137,7 +139,7 @@ async def test_what_is_not_what_it_says_is_refused(served: Served, api: Api, enc
     assert answer.status == status
 
 
-async def test_a_trial_is_charged_for_its_compressed_answers_only(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_trial_is_charged_for_its_compressed_answers_only(rows: Seeder, worker: Worker, call: Caller) -> None:
     """Reserving waits for the database, behind a body that came in one piece."""
     api = rows.api(cancer(), trial_of=2)
     await loaded(worker, api)

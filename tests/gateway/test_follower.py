@@ -16,22 +16,22 @@ from gateway.models import loader
 from gateway.processes.worker import EXIT_MISCONFIGURED, Worker
 from gateway.routing.routes import RouteTable
 from inference.predictor import ModelLoadError
-from tests.gateway.model_files import cancer, penguins
-from tests.gateway.serving import Caller, Rows, loaded, running_worker, until
+from tests.gateway.serving import Caller, Seeder, loaded, running_worker, until
+from tests.model_files import cancer, penguins
 
 
 async def test_a_worker_counts_from_its_row_on_and_has_applied_before_it_serves(
-    gateway_env: Environment, rows: Rows
+    gateway_env: Environment, rows: Seeder
 ) -> None:
     api = rows.api(cancer())
     async with running_worker(gateway_env) as worker:
         assert rows.workers()[worker.identity.id][1] == rows.revision
-        assert worker.pulse.is_valid
+        assert worker.lease.is_valid
         await until(lambda: rows.workers()[worker.identity.id][0] == "serving")
         assert worker.table.get(api.id) is not None
 
 
-async def test_a_change_is_applied_and_acknowledged_at_once(rows: Rows, worker: Worker) -> None:
+async def test_a_change_is_applied_and_acknowledged_at_once(rows: Seeder, worker: Worker) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
     took: list[float] = []
@@ -45,7 +45,7 @@ async def test_a_change_is_applied_and_acknowledged_at_once(rows: Rows, worker: 
     assert statistics.median(took) < 0.7  # by NOTIFY; each would wait a second for the next heartbeat
 
 
-async def test_without_notify_a_heartbeat_finds_the_change(rows: Rows, worker: Worker) -> None:
+async def test_without_notify_a_heartbeat_finds_the_change(rows: Seeder, worker: Worker) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
     rows.sql(
@@ -58,7 +58,7 @@ async def test_without_notify_a_heartbeat_finds_the_change(rows: Rows, worker: W
     await until(lambda: worker.table.revision >= revision, timeout_s=10)
 
 
-async def test_applying_never_waits_for_loading(rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_applying_never_waits_for_loading(rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that takes its time holds up no Stop, and is not said to be loaded before it is."""
     load = loader._loaded
 
@@ -79,7 +79,7 @@ async def test_applying_never_waits_for_loading(rows: Rows, worker: Worker, monk
     assert not is_told_early
 
 
-async def test_a_candidate_is_loaded_beside_the_served_version(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_candidate_is_loaded_beside_the_served_version(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
     model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
@@ -98,7 +98,7 @@ async def test_a_candidate_is_loaded_beside_the_served_version(rows: Rows, worke
     assert rows.sql("SELECT version_id FROM apimgmt_modelload") == [(candidate,)]
 
 
-async def test_a_stop_takes_the_word_loaded_back_together_with_its_revision(rows: Rows, worker: Worker) -> None:
+async def test_a_stop_takes_the_word_loaded_back_together_with_its_revision(rows: Seeder, worker: Worker) -> None:
     """Else a later Start would be confirmed by what was loaded before the Stop."""
     api = rows.api(cancer())
     await until(lambda: rows.sql("SELECT 1 FROM apimgmt_modelload") != [])
@@ -113,7 +113,7 @@ async def test_a_stop_takes_the_word_loaded_back_together_with_its_revision(rows
 
 
 async def test_a_failed_load_is_told_and_a_repaired_description_is_tried(
-    rows: Rows, worker: Worker, call: Caller
+    rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     spec, content = cancer()
     api = rows.api((spec, content))
@@ -131,7 +131,7 @@ async def test_a_failed_load_is_told_and_a_repaired_description_is_tried(
 
 
 async def test_a_message_that_is_no_text_keeps_no_worker_out_of_reach(
-    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Libraries quote damaged files: PostgreSQL takes neither a zero byte nor half a character."""
 
@@ -147,7 +147,7 @@ async def test_a_message_that_is_no_text_keeps_no_worker_out_of_reach(
 
 
 async def test_what_the_database_refuses_is_not_said_for_ever(
-    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows.sql("ALTER TABLE apimgmt_modelload ADD CONSTRAINT no_errors CHECK (error = '')")
 
@@ -160,7 +160,7 @@ async def test_what_the_database_refuses_is_not_said_for_ever(
     await until(lambda: rows.workers()[worker.identity.id][1] >= revision)
 
 
-async def test_a_restored_database_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_restored_database_is_read_in_full(rows: Seeder, worker: Worker, call: Caller) -> None:
     """A backup, so its epoch and a lower revision, in which an API was still stopped and another did not exist."""
     old = rows.api(cancer())
     await loaded(worker, old)
@@ -181,7 +181,7 @@ async def test_a_restored_database_is_read_in_full(rows: Rows, worker: Worker, c
     assert (await call(new)).code == "unknown_api"
 
 
-async def test_another_epoch_alone_is_read_in_full(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_another_epoch_alone_is_read_in_full(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
 
@@ -194,7 +194,7 @@ async def test_another_epoch_alone_is_read_in_full(rows: Rows, worker: Worker, c
     assert (await call(api)).code == "api_stopped"
 
 
-async def test_a_revision_that_is_given_out_again_is_another_one(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_revision_that_is_given_out_again_is_another_one(rows: Seeder, worker: Worker, call: Caller) -> None:
     """Restored to an older backup and changed since, an API's row has the number it had before, with other rules."""
     api = rows.api(cancer())
     await loaded(worker, api)
@@ -210,7 +210,7 @@ async def test_a_revision_that_is_given_out_again_is_another_one(rows: Rows, wor
     assert (await call(api)).code == "api_stopped"
 
 
-async def test_a_dismissed_worker_stops_serving_and_ends(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_dismissed_worker_stops_serving_and_ends(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
 
@@ -220,40 +220,40 @@ async def test_a_dismissed_worker_stops_serving_and_ends(rows: Rows, worker: Wor
     assert (await call(api)).code == "catching_up"
 
 
-async def test_another_time_zone_refuses_to_start(gateway_env: Environment, rows: Rows) -> None:
+async def test_another_time_zone_refuses_to_start(gateway_env: Environment, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, time_zone="Asia/Tokyo"), in_step=False) as worker:
         await until(worker._stopping.is_set)
 
         assert worker._exit_code == EXIT_MISCONFIGURED
-        assert not worker.pulse.is_valid
+        assert not worker.lease.is_valid
 
 
-async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Rows) -> None:
+async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Seeder) -> None:
     view = rows.one("SELECT pg_get_viewdef('gateway_route_v1'::regclass)")
     rows.sql("DROP VIEW gateway_route_v1")
     async with running_worker(gateway_env, in_step=False) as worker:
         await asyncio.sleep(0.5)
         refused = await Caller(worker)("/readyz", method="GET")
         rows.sql(f"CREATE VIEW gateway_route_v1 AS {view}")
-        await until(lambda: worker.pulse.is_valid)
+        await until(lambda: worker.lease.is_valid)
 
     assert refused.status == 503
 
 
-async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Environment, rows: Rows) -> None:
+async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Environment, rows: Seeder) -> None:
     api = rows.api(cancer())
     async with running_worker(replace(gateway_env, database_url="postgresql://127.0.0.1:1/x"), in_step=False) as worker:
         await asyncio.sleep(0.3)
         refused = await Caller(worker)(api)
         worker.database._find_url = lambda: rows.url
-        await until(lambda: worker.pulse.is_valid)
+        await until(lambda: worker.lease.is_valid)
         answered = await Caller(worker)(api)
 
     assert (refused.status, refused.code) == (503, "catching_up")
     assert answered.status == 200
 
 
-async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, rows: Rows) -> None:
+async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, gateway_lease_s=2)) as worker:
         api = rows.api(cancer())
         await loaded(worker, api)
@@ -267,10 +267,10 @@ async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, r
         )
 
         still = await call(api)
-        await until(lambda: not worker.pulse.is_valid, timeout_s=10)
+        await until(lambda: not worker.lease.is_valid, timeout_s=10)
         ended = await call(api)
         worker.database._find_url = lambda: rows.url
-        await until(lambda: worker.pulse.is_valid, timeout_s=10)
+        await until(lambda: worker.lease.is_valid, timeout_s=10)
 
         assert float(leased) == pytest.approx(2.0, abs=0.01)
         assert still.status == 200
@@ -279,7 +279,7 @@ async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, r
 
 
 async def test_without_a_lease_the_last_rules_stay_in_force_while_the_database_is_away(
-    rows: Rows, worker: Worker, call: Caller
+    rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
@@ -299,7 +299,7 @@ async def test_without_a_lease_the_last_rules_stay_in_force_while_the_database_i
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_a_thousand_apis_are_applied_in_time(rows: Rows, worker: Worker) -> None:
+async def test_a_thousand_apis_are_applied_in_time(rows: Seeder, worker: Worker) -> None:
     template = rows.api(cancer())
     rows.sql(
         "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by)"
@@ -315,8 +315,8 @@ async def test_a_thousand_apis_are_applied_in_time(rows: Rows, worker: Worker) -
     await until(lambda: worker.table.revision >= rows.revision)
 
     started = time.process_time()
-    worker.pulse.lose_step()
-    await until(lambda: worker.pulse.is_valid)
+    worker.lease.lose_step()
+    await until(lambda: worker.lease.is_valid)
 
     assert len(worker.table) == 1001
     assert time.process_time() - started < 2.0

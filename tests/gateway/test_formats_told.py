@@ -9,14 +9,14 @@ import pytest
 
 from gateway.processes.worker import Worker
 from inference import formats
-from tests.gateway.model_files import Made, cancer, diabetes, penguins
-from tests.gateway.serving import Api, Caller, Rows, loaded
+from tests.gateway.serving import Api, Caller, Seeder, loaded
+from tests.model_files import Made, cancer, diabetes, penguins
 
 MODELS = {"penguins": penguins, "cancer": cancer, "diabetes": diabetes}
 
 
 @pytest.fixture(params=list(MODELS))
-async def api(request: pytest.FixtureRequest, rows: Rows, worker: Worker) -> Api:
+async def api(request: pytest.FixtureRequest, rows: Seeder, worker: Worker) -> Api:
     made: Made = MODELS[request.param]()
     api = rows.api(made)
     api.spec = made[0]

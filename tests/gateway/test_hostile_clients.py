@@ -22,9 +22,9 @@ from gateway.http.protocol import GatewayProtocol
 from gateway.http.request_cycle import BODY
 from gateway.models.spool import Spool
 from gateway.processes.worker import Worker
-from tests.gateway.model_files import cancer, matrix_spec, passing_on
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
-from tests.gateway.serving import Api, Rows, ended, loaded, running_worker, until
+from tests.gateway.serving import Api, Seeder, ended, loaded, running_worker, until
+from tests.model_files import cancer, matrix_spec, passing_on
 
 # --- what is no HTTP ---
 
@@ -65,7 +65,7 @@ async def test_malformed_behind_a_request_does_not_overtake_its_answer(served: S
         assert await client.is_closed()
 
 
-async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Rows, api: Api) -> None:
+async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Seeder, api: Api) -> None:
     async with served.connected() as client:
         client.send(head(api, "transfer-encoding: chunked", length=-1), b"5\r\nhello\r\nZZ\r\n")
 
@@ -74,7 +74,7 @@ async def test_a_broken_chunk_is_400_and_not_counted(served: Served, rows: Rows,
     assert rows.counts(api.id) == (0, 0, 0)
 
 
-async def test_what_is_malformed_in_its_first_read_is_asked_of_nobody(served: Served, rows: Rows, api: Api) -> None:
+async def test_what_is_malformed_in_its_first_read_is_asked_of_nobody(served: Served, rows: Seeder, api: Api) -> None:
     """With a wrong key too: the client got the 400, so there is no 401 to count."""
     for key in (api.key, "wrong"):
         async with served.connected() as client:
@@ -211,7 +211,7 @@ async def test_an_idle_keep_alive_connection_is_closed(served: Served) -> None:
 # --- bodies ---
 
 
-async def test_a_body_that_stops_is_408_and_not_counted(served: Served, rows: Rows, api: Api) -> None:
+async def test_a_body_that_stops_is_408_and_not_counted(served: Served, rows: Seeder, api: Api) -> None:
     async with served.connected() as client:
         client.send(head(api), api.body[:20])
 
@@ -523,7 +523,7 @@ async def test_when_all_connections_are_in_use_a_further_one_is_503(served: Serv
         one.writer.close()
 
 
-async def test_many_wrong_keys_cost_the_database_nothing(served: Served, rows: Rows, api: Api) -> None:
+async def test_many_wrong_keys_cost_the_database_nothing(served: Served, rows: Seeder, api: Api) -> None:
     other_keys = [f"pak_{n:043d}".encode() for n in range(300)]
     queries = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
     rows.sql("SELECT pg_stat_force_next_flush()")
@@ -541,7 +541,7 @@ async def test_many_wrong_keys_cost_the_database_nothing(served: Served, rows: R
 
 
 @pytest.mark.parametrize("forged", ["192.0.2.7", "127.0.0.1", "10.0.0.1, 192.0.2.7", "192.0.2.7, nonsense", ""])
-async def test_a_forged_address_is_believed_from_no_stranger(served: Served, rows: Rows, forged: str) -> None:
+async def test_a_forged_address_is_believed_from_no_stranger(served: Served, rows: Seeder, forged: str) -> None:
     api = rows.api(cancer(), networks=["192.0.2.7/32"])
     await loaded(served.worker, api)
     async with served.connected() as client:
@@ -579,7 +579,7 @@ ALLOWED = "192.0.2.7"
     ],
 )
 async def test_a_trusted_proxy_is_believed_as_far_as_it_saw(
-    rows: Rows, tmp_path: Path, lines: list[str], status: int, named: str
+    rows: Seeder, tmp_path: Path, lines: list[str], status: int, named: str
 ) -> None:
     """The client may have written whatever stands left of what the proxy added."""
     env = read_environment({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "127.0.0.1"})
@@ -616,7 +616,7 @@ async def ask_without_reading(client: Client, request: bytes) -> None:
 
 
 @pytest.fixture
-async def echo(rows: Rows, worker: Worker) -> Api:
+async def echo(rows: Seeder, worker: Worker) -> Api:
     """A model whose answers are much longer than its rows."""
     made = rows.api((matrix_spec(1, task="regression"), passing_on()))
     await loaded(worker, made)

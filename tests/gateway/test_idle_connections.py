@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drills.by_sql import Rows
+from drills.by_sql import Seeder
 from drills.client import calling
 from drills.testbed import worker_pids
 from gateway.http.connections import ConnectionLimits
-from tests.gateway.model_files import cancer
 from tests.gateway.serving import until
+from tests.model_files import cancer
 from tests.stack import Stack
 
 CROWD = 10_000
@@ -45,7 +45,7 @@ def idle_crowd(port: int, deed: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("deed", ["livez", "nothing"])
 async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, deed: str) -> None:
     own_stack.start("gateway")
-    tables = Rows(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
+    tables = Seeder(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
     api = tables.api(cancer())
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
     workers = [psutil.Process(pid) for pid in worker_pids(own_stack.gateway)]

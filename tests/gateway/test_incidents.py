@@ -14,22 +14,22 @@ from gateway.models.incidents import IncidentLog
 from gateway.usage.ledger import COUNT_200, LedgerSet
 from gateway.usage.ledger_file import IN_CALL
 from gateway.usage.recovery import recover_orphans
-from tests.gateway.model_files import cancer
-from tests.gateway.serving import Api, Rows
+from tests.gateway.serving import Api, Seeder
+from tests.model_files import cancer
 
 WORKER = "c" * 32
 TOLD = "SELECT api_id, version_id, worker_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id"
 
 
 @pytest.fixture
-async def database(rows: Rows) -> AsyncIterator[Database]:
+async def database(rows: Seeder) -> AsyncIterator[Database]:
     made = Database(lambda: rows.url)
     yield made
     await made.close()
 
 
 @pytest.fixture
-def api(rows: Rows) -> Api:
+def api(rows: Seeder) -> Api:
     return rows.api(cancer())
 
 
@@ -46,7 +46,7 @@ def crashed_worker(folder: Path, api: Api) -> None:
 
 
 async def test_a_crash_is_held_against_the_model_that_was_computed(
-    rows: Rows, api: Api, database: Database, tmp_path: Path
+    rows: Seeder, api: Api, database: Database, tmp_path: Path
 ) -> None:
     crashed_worker(tmp_path / "ledgers", api)
 
@@ -57,7 +57,7 @@ async def test_a_crash_is_held_against_the_model_that_was_computed(
 
 
 async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
-    rows: Rows, api: Api, database: Database, tmp_path: Path
+    rows: Seeder, api: Api, database: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "ledgers"
     crashed_worker(folder, api)
@@ -73,7 +73,7 @@ async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
 
 
 async def test_counts_are_adopted_though_the_incident_is_refused(
-    rows: Rows, api: Api, database: Database, tmp_path: Path
+    rows: Seeder, api: Api, database: Database, tmp_path: Path
 ) -> None:
     rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'worker_crashed')")
     crashed_worker(tmp_path / "ledgers", api)
@@ -87,7 +87,7 @@ async def test_counts_are_adopted_though_the_incident_is_refused(
     assert [path.suffix for path in (tmp_path / "ledgers").iterdir()] == [".crash"]
 
 
-async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Rows, api: Api, database: Database) -> None:
+async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Seeder, api: Api, database: Database) -> None:
     rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (reason <> 'refused')")
     log = IncidentLog(WORKER)
     log.note(api.id, api.version_id, "timeout", "refused")
@@ -99,7 +99,7 @@ async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Rows, ap
     assert [row[3] for row in rows.sql(TOLD)] == ["memory"]
 
 
-async def test_incidents_wait_for_the_database_and_are_told_once(rows: Rows, api: Api, database: Database) -> None:
+async def test_incidents_wait_for_the_database_and_are_told_once(rows: Seeder, api: Api, database: Database) -> None:
     log = IncidentLog(WORKER)
     log.note(api.id, api.version_id, "timeout", "\0 too slow")
     with pytest.raises(DatabaseAway):
@@ -111,7 +111,7 @@ async def test_incidents_wait_for_the_database_and_are_told_once(rows: Rows, api
     assert [row[3:] for row in rows.sql(TOLD)] == [("timeout", "\ufffd too slow")]
 
 
-async def test_one_of_a_kind_a_minute(rows: Rows, api: Api, database: Database) -> None:
+async def test_one_of_a_kind_a_minute(rows: Seeder, api: Api, database: Database) -> None:
     """A model that fails at every call must not fill the database too."""
     log = IncidentLog(WORKER)
     for _ in range(50):

@@ -31,15 +31,15 @@ from gateway.routing import follower
 from inference.engines import ModelLoadError
 from inference.engines.onnx.operators import obstacle_to_inline
 from inference.sandbox.prediction_messages import ModelRef, Predict
-from tests.gateway.model_files import cancer, diabetes, passing_on, penguins
-from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
+from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, running_worker, until
+from tests.model_files import cancer, diabetes, passing_on, penguins
 from tests.stack import Stack
 
 FOR_EVER = b'{"rows": [{"n": 1000000000000}]}'
 TOO_MUCH = b'{"rows": [{"n": 20000000000}]}'
 
 
-async def made(rows: Rows, worker: Worker, what: tuple[object, bytes], **options: object) -> Api:
+async def made(rows: Seeder, worker: Worker, what: tuple[object, bytes], **options: object) -> Api:
     api = rows.api(what, **options)  # type: ignore[arg-type]
     await loaded(worker, api)
     return api
@@ -51,7 +51,7 @@ def model_of(worker: Worker, api: Api) -> LoadedModel:
     return route.state.models[api.version_id]
 
 
-def incidents(rows: Rows, api: Api) -> list[str]:
+def incidents(rows: Seeder, api: Api) -> list[str]:
     return [
         row[0] for row in rows.sql("SELECT kind FROM apimgmt_gatewayincident WHERE api_id = %s ORDER BY id", api.id)
     ]
@@ -75,7 +75,7 @@ def test_loops_sizes_from_data_and_foreign_operators_may_not() -> None:
     assert obstacle_to_inline(bytes(range(256))) == "its graph can't be read"
 
 
-async def test_a_loop_runs_in_a_process_of_its_own(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_loop_runs_in_a_process_of_its_own(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = await made(rows, worker, looping())
 
     answer = await call(api)
@@ -89,7 +89,7 @@ async def test_a_loop_runs_in_a_process_of_its_own(rows: Rows, worker: Worker, c
     await until(lambda: rows.counts(api.id) == (1, 2, 0))
 
 
-async def test_a_process_has_no_file_of_the_worker(rows: Rows, worker: Worker) -> None:
+async def test_a_process_has_no_file_of_the_worker(rows: Seeder, worker: Worker) -> None:
     api = await made(rows, worker, looping())
     pid = model_of(worker, api).process.pid
 
@@ -99,7 +99,7 @@ async def test_a_process_has_no_file_of_the_worker(rows: Rows, worker: Worker) -
     assert len([path for path in opened if path.startswith("socket:")]) == 1
 
 
-async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = await made(rows, worker, looping(), trial_of=2)
 
     refused = await call(api, body=b'{"rows": [{"n": "x"}]}')
@@ -113,7 +113,7 @@ async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Rows, work
 # --- models that do harm ---
 
 
-async def test_a_model_without_end_times_out_and_others_go_on(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_model_without_end_times_out_and_others_go_on(rows: Seeder, worker: Worker, call: Caller) -> None:
     bad, good = await made(rows, worker, looping()), await made(rows, worker, cancer())
     model_of(worker, bad).process._timeout_s = 2.0
     first_pid = model_of(worker, bad).process.pid
@@ -135,7 +135,7 @@ async def test_a_model_without_end_times_out_and_others_go_on(rows: Rows, worker
     assert (await call(bad)).status == 200
 
 
-async def test_a_model_that_wants_all_memory_fails_and_goes_on(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_model_that_wants_all_memory_fails_and_goes_on(rows: Seeder, worker: Worker, call: Caller) -> None:
     bad = await made(rows, worker, allocating())
 
     greedy = await call(bad, body=TOO_MUCH)
@@ -147,7 +147,7 @@ async def test_a_model_that_wants_all_memory_fails_and_goes_on(rows: Rows, worke
     await until(lambda: incidents(rows, bad) == ["memory"])
 
 
-async def test_a_model_that_ends_its_process_fails_and_comes_back(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_model_that_ends_its_process_fails_and_comes_back(rows: Seeder, worker: Worker, call: Caller) -> None:
     bad = await made(rows, worker, dividing())
     rows.sql(
         "INSERT INTO apimgmt_gatewayincident (api_id, version_id, worker_id, kind, reason, at)"
@@ -168,7 +168,7 @@ async def test_a_model_that_ends_its_process_fails_and_comes_back(rows: Rows, wo
 
 
 async def test_a_process_that_is_killed_between_requests_is_started_again(
-    rows: Rows, worker: Worker, call: Caller
+    rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     api = await made(rows, worker, looping())
     pid = model_of(worker, api).process.pid
@@ -180,7 +180,7 @@ async def test_a_process_that_is_killed_between_requests_is_started_again(
     assert incidents(rows, api) == []
 
 
-async def test_a_version_that_goes_answers_first(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_version_that_goes_answers_first(rows: Seeder, worker: Worker, call: Caller) -> None:
     """An update must not cost the callers of the old version their answers, nor look like a crash of the model."""
     api = await made(rows, worker, looping())
     old = model_of(worker, api)
@@ -201,7 +201,7 @@ async def test_a_version_that_goes_answers_first(rows: Rows, worker: Worker, cal
 
 
 async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
-    rows: Rows, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
+    rows: Seeder, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loading is one after the other: other APIs' models would wait for it."""
     tries = []
@@ -221,7 +221,7 @@ async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
 
 
 async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_into_a_process(
-    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = loader._loaded
     obstacles = []
@@ -240,7 +240,7 @@ async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_int
 
 
 async def test_a_quarantine_is_read_though_the_database_fails_at_that_moment(
-    rows: Rows, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = await made(rows, worker, cancer())
     read, failures = follower.read_routes, [DatabaseAway("cut")]
@@ -262,7 +262,7 @@ async def test_a_quarantine_is_read_though_the_database_fails_at_that_moment(
     assert not failures
 
 
-async def test_a_caller_who_leaves_ends_what_he_asked_for(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_caller_who_leaves_ends_what_he_asked_for(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = await made(rows, worker, looping())
     task = asyncio.create_task(call(api, body=FOR_EVER))
     await asyncio.sleep(0.3)
@@ -282,7 +282,7 @@ def live(own_stack: Stack) -> Stack:
 
 
 async def test_a_model_that_crashes_a_worker_is_quarantined(live: Stack) -> None:
-    tables = Rows(live.env["DATABASE_URL"], live.environment.model_store_dir)
+    tables = Seeder(live.env["DATABASE_URL"], live.environment.model_store_dir)
     bad, good = tables.api(dividing()), tables.api(cancer())
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 4)
 
@@ -313,7 +313,7 @@ def poison(stack: Stack, api: Api) -> str:
 
 
 async def test_a_killed_worker_is_held_against_no_model(live: Stack) -> None:
-    tables = Rows(live.env["DATABASE_URL"], live.environment.model_store_dir)
+    tables = Seeder(live.env["DATABASE_URL"], live.environment.model_store_dir)
     api = tables.api(cancer())
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
     async with calling(live.gateway_url, api, connections=16) as client:
@@ -345,7 +345,7 @@ async def post_csv(call: Caller, api: Api, n_rows: int) -> Answer:
 
 
 async def test_a_large_csv_is_answered_from_another_process(
-    rows: Rows, worker: Worker, call: Caller, tmp_path: Path
+    rows: Seeder, worker: Worker, call: Caller, tmp_path: Path
 ) -> None:
     api = await made(rows, worker, cancer())
 
@@ -361,7 +361,7 @@ async def test_a_large_csv_is_answered_from_another_process(
     await until(lambda: rows.counts(api.id) == (2, 0, 0))
 
 
-async def test_refusals_of_large_bodies_are_those_of_small_ones(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_refusals_of_large_bodies_are_those_of_small_ones(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = await made(rows, worker, cancer())
     good = csv_of(api, 1000)
     bad_cell = good[:-30] + b"x" + good[-29:]
@@ -374,7 +374,9 @@ async def test_refusals_of_large_bodies_are_those_of_small_ones(rows: Rows, work
     assert (broken.status, broken.code) == (400, "malformed_body")
 
 
-async def test_a_trial_refuses_too_many_rows_before_they_are_computed(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_trial_refuses_too_many_rows_before_they_are_computed(
+    rows: Seeder, worker: Worker, call: Caller
+) -> None:
     api = await made(rows, worker, cancer(), trial_of=5)
 
     answer = await post_csv(call, api, 1001)
@@ -384,7 +386,7 @@ async def test_a_trial_refuses_too_many_rows_before_they_are_computed(rows: Rows
     await until(lambda: rows.used(api.id) == 1)
 
 
-async def test_two_run_four_wait_and_the_rest_is_refused(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_two_run_four_wait_and_the_rest_is_refused(rows: Seeder, worker: Worker, call: Caller) -> None:
     apis = [await made(rows, worker, cancer()) for _ in range(3)]
     locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
     taken = [locks.take(), locks.take()]  # as if another worker computed two
@@ -402,7 +404,7 @@ async def test_two_run_four_wait_and_the_rest_is_refused(rows: Rows, worker: Wor
     assert all("retry-after" in answer.headers for answer in refused)
 
 
-async def test_a_large_body_that_takes_too_long(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_a_large_body_that_takes_too_long(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = await made(rows, worker, looping())
     worker.runner.batch.timeout_s = 2.0
 
@@ -412,7 +414,7 @@ async def test_a_large_body_that_takes_too_long(rows: Rows, worker: Worker, call
 
 
 async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_rule(
-    rows: Rows, worker: Worker, call: Caller
+    rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     api = await made(rows, worker, cancer())
     locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
@@ -444,7 +446,7 @@ async def test_no_room_for_an_answer_starts_no_process(tmp_path: Path) -> None:
 
 
 async def test_counts_are_written_out_whatever_happens_to_processes(
-    rows: Rows, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
+    rows: Seeder, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = await made(rows, worker, cancer())
     tends = []
@@ -472,7 +474,7 @@ async def small_worker(gateway_env: Environment) -> AsyncIterator[Worker]:
         yield running
 
 
-async def test_what_is_used_least_makes_room_and_comes_back(rows: Rows, small_worker: Worker) -> None:
+async def test_what_is_used_least_makes_room_and_comes_back(rows: Seeder, small_worker: Worker) -> None:
     apis = [await made(rows, small_worker, cancer()) for _ in range(3)]
     call = Caller(small_worker)
 
@@ -485,7 +487,7 @@ async def test_what_is_used_least_makes_room_and_comes_back(rows: Rows, small_wo
 
 
 async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_when_asked(
-    rows: Rows, gateway_env: Environment
+    rows: Seeder, gateway_env: Environment
 ) -> None:
     apis = [rows.api(cancer()) for _ in range(5)]
     async with running_worker(replace(gateway_env, model_memory_mb=1)) as worker:
@@ -515,7 +517,7 @@ async def test_what_there_is_no_room_for_is_called_loaded_unless_it_failed_or_we
 
 
 async def test_a_thousand_routes_are_obeyed_before_their_models_are_loaded(
-    rows: Rows, gateway_env: Environment
+    rows: Seeder, gateway_env: Environment
 ) -> None:
     model = rows.api(cancer())
     rows.sql(

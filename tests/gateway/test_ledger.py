@@ -19,7 +19,7 @@ from gateway.db.statements.ledgers import DayCount, LedgerClosed, close_ledger, 
 from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Cell, LedgerSet
 from gateway.usage.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
 from gateway.usage.recovery import recover_orphans
-from tests.gateway.serving import Rows
+from tests.gateway.serving import Seeder
 
 API, OTHER = "a" * 16, "b" * 16
 DAY = date(2026, 11, 23)
@@ -56,7 +56,7 @@ def ledgers(folder: Path, clock: Clock) -> LedgerSet:
 
 
 @pytest.fixture
-async def database(rows: Rows) -> AsyncIterator[Database]:
+async def database(rows: Seeder) -> AsyncIterator[Database]:
     made = Database(lambda: rows.url)
     yield made
     await made.close()
@@ -73,7 +73,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def states(rows: Rows) -> list[str]:
+def states(rows: Seeder) -> list[str]:
     return [row[0] for row in rows.sql("SELECT state FROM apimgmt_ledger ORDER BY id")]
 
 
@@ -219,7 +219,9 @@ def test_a_label_without_a_day_was_never_counted_in(folder: Path) -> None:
 # --- the book ---
 
 
-async def test_write_outs_are_absolute_and_may_be_repeated(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_write_outs_are_absolute_and_may_be_repeated(
+    ledgers: LedgerSet, database: Database, rows: Seeder
+) -> None:
     count(ledgers, times=2)
     count(ledgers, kind=COUNT_4XX)
     count(ledgers, OTHER, COUNT_5XX)
@@ -250,7 +252,7 @@ async def test_what_the_database_does_not_have_yet_is_known(ledgers: LedgerSet, 
 
 
 async def test_days_are_those_of_the_installation(
-    ledgers: LedgerSet, database: Database, rows: Rows, clock: Clock
+    ledgers: LedgerSet, database: Database, rows: Seeder, clock: Clock
 ) -> None:
     clock.set("2026-11-23T22:59:59")
     count(ledgers)
@@ -267,7 +269,7 @@ async def test_days_are_those_of_the_installation(
 
 
 async def test_yesterdays_ledger_is_closed_once_no_request_will_count_in_it(
-    ledgers: LedgerSet, database: Database, rows: Rows, clock: Clock, folder: Path
+    ledgers: LedgerSet, database: Database, rows: Seeder, clock: Clock, folder: Path
 ) -> None:
     yesterday = count(ledgers)
     yesterday.ledger.in_use = 1
@@ -331,7 +333,9 @@ def test_at_midnight_on_a_full_disk_the_old_file_takes_the_new_day(
     ledgers.release()
 
 
-async def test_leaving_closes_everything_in_one_transaction(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_leaving_closes_everything_in_one_transaction(
+    ledgers: LedgerSet, database: Database, rows: Seeder
+) -> None:
     rows.sql(
         "INSERT INTO apimgmt_gatewayworker (id, host, pid, slot, port, state, applied_revision, started_at,"
         " heartbeat_at, gone_reason, dismissed_by) VALUES (%s, 'h', 1, 0, 1, 'serving', 0, now(), now(), '', '')",
@@ -347,7 +351,7 @@ async def test_leaving_closes_everything_in_one_transaction(ledgers: LedgerSet, 
     assert list(ledgers.directory.iterdir()) == []
 
 
-async def test_without_the_database_nothing_is_lost(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_without_the_database_nothing_is_lost(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
     away = Database(lambda: "postgresql://127.0.0.1:1/nothing")
     count(ledgers, times=5)
 
@@ -361,7 +365,7 @@ async def test_without_the_database_nothing_is_lost(ledgers: LedgerSet, database
     assert rows.counts(API) == (5, 0, 0)
 
 
-async def test_a_ledger_that_others_closed_is_left_alone(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_a_ledger_that_others_closed_is_left_alone(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
     """A restored database may say so of a ledger in use: what would be written there could be counted twice."""
     count(ledgers, times=5)
     await ledgers.write_out(database)
@@ -383,7 +387,7 @@ async def test_a_ledger_that_others_closed_is_left_alone(ledgers: LedgerSet, dat
 # --- adoption ---
 
 
-async def test_adoption_writes_out_closes_and_removes(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_adoption_writes_out_closes_and_removes(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
     count(ledgers, times=4)
     await ledgers.write_out(database)
     count(ledgers, times=3)
@@ -405,7 +409,7 @@ async def test_a_living_owner_and_own_files_are_left_alone(ledgers: LedgerSet, d
     ledgers.release()
 
 
-async def test_two_adopters_count_once(folder: Path, database: Database, rows: Rows, clock: Clock) -> None:
+async def test_two_adopters_count_once(folder: Path, database: Database, rows: Seeder, clock: Clock) -> None:
     for number in range(8):
         ledgers = LedgerSet(folder, f"{number:032d}", ZoneInfo("UTC"), now=clock)
         count(ledgers, times=10)
@@ -420,7 +424,7 @@ async def test_two_adopters_count_once(folder: Path, database: Database, rows: R
         await adopter.close()
 
 
-async def test_killed_between_closing_and_removing(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_killed_between_closing_and_removing(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
     """The next adopter finds a closed, perhaps folded, ledger with a file: it only removes the file."""
     count(ledgers, times=4)
     name = next(iter(ledgers.names))
@@ -437,7 +441,7 @@ async def test_killed_between_closing_and_removing(ledgers: LedgerSet, database:
 
 @pytest.mark.parametrize("size", [20, FILE_BYTES - CELL_BYTES])
 async def test_a_damaged_ledger_is_kept_and_gives_nothing_back(
-    ledgers: LedgerSet, database: Database, rows: Rows, size: int
+    ledgers: LedgerSet, database: Database, rows: Seeder, size: int
 ) -> None:
     count(ledgers, times=4)
     await ledgers.write_out(database)
@@ -459,7 +463,7 @@ async def test_a_damaged_ledger_is_kept_and_gives_nothing_back(
 
 
 async def test_a_ledger_that_the_database_refuses_holds_up_no_other(
-    folder: Path, database: Database, rows: Rows, clock: Clock
+    folder: Path, database: Database, rows: Seeder, clock: Clock
 ) -> None:
     rows.sql("ALTER TABLE apimgmt_requeststat ADD CONSTRAINT seven_never CHECK (count_200 <> 7)")
     for times in (3, 7, 3):
@@ -474,7 +478,9 @@ async def test_a_ledger_that_the_database_refuses_holds_up_no_other(
     assert len(files(folder)) == 1
 
 
-async def test_adoption_gives_back_what_was_never_answered(ledgers: LedgerSet, database: Database, rows: Rows) -> None:
+async def test_adoption_gives_back_what_was_never_answered(
+    ledgers: LedgerSet, database: Database, rows: Seeder
+) -> None:
     count(ledgers, times=3)
     await ledgers.write_out(database)
     ledger = rows.one("SELECT id FROM apimgmt_ledger")
@@ -501,7 +507,7 @@ async def test_old_drafts_go_and_young_ones_stay(folder: Path, database: Databas
 
 
 async def test_a_late_write_out_waits_for_a_fold_and_finds_the_ledger_closed(
-    ledgers: LedgerSet, database: Database, rows: Rows
+    ledgers: LedgerSet, database: Database, rows: Seeder
 ) -> None:
     """Without the open state, read FOR SHARE, the late upsert would bring the folded rows back: 200 instead of 100."""
     count(ledgers, times=100)

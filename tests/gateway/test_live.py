@@ -18,8 +18,8 @@ import pytest
 from drills.client import Client, calling
 from drills.harmful import looping
 from tests.environment import unused_port
-from tests.gateway.model_files import cancer, penguins
-from tests.gateway.serving import Api, Rows, until
+from tests.gateway.serving import Api, Seeder, until
+from tests.model_files import cancer, penguins
 from tests.stack import Stack
 
 EXIT_MISCONFIGURED = 78
@@ -32,12 +32,12 @@ def live(own_stack: Stack) -> Stack:
 
 
 @pytest.fixture
-def tables(own_stack: Stack) -> Rows:
-    return Rows(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
+def tables(own_stack: Stack) -> Seeder:
+    return Seeder(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
 
 
 @pytest.fixture
-def api(live: Stack, tables: Rows) -> Api:
+def api(live: Stack, tables: Seeder) -> Api:
     """An operating API that both workers have loaded."""
     made = tables.api(cancer())
     wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
@@ -62,7 +62,7 @@ def post(stack: Stack, api: Api, **headers: str) -> httpx.Response:
     return httpx.post(f"{stack.gateway_url}{api.path}", content=api.body, headers=api.headers | headers, timeout=10)
 
 
-def counted(tables: Rows, api: Api) -> int:
+def counted(tables: Seeder, api: Api) -> int:
     return sum(tables.counts(api.id))
 
 
@@ -71,14 +71,14 @@ def refused_nothing(client: Client) -> bool:
     return client.answers[200] > 0 and all(b"catching_up" in answer.body for answer in client.refusals)
 
 
-def no_ledger_is_open(tables: Rows) -> bool:
+def no_ledger_is_open(tables: Seeder) -> bool:
     return tables.one("SELECT count(*) FROM apimgmt_ledger WHERE state = 'open'") == 0
 
 
 # --- answering ---
 
 
-def test_a_call_over_the_wire(live: Stack, tables: Rows, api: Api) -> None:
+def test_a_call_over_the_wire(live: Stack, tables: Seeder, api: Api) -> None:
     answer = post(live, api)
 
     assert answer.status_code == 200
@@ -87,7 +87,7 @@ def test_a_call_over_the_wire(live: Stack, tables: Rows, api: Api) -> None:
     wait(lambda: tables.counts(api.id) == (1, 0, 0))
 
 
-def test_a_forged_address_is_believed_nowhere(own_stack: Stack, tables: Rows) -> None:
+def test_a_forged_address_is_believed_nowhere(own_stack: Stack, tables: Seeder) -> None:
     """uvicorn's own default, and its FORWARDED_ALLOW_IPS, would take this header from any local peer."""
     own_stack.gateway.start(FORWARDED_ALLOW_IPS="*")
     api = tables.api(penguins(), networks=["192.0.2.7/32"])
@@ -105,7 +105,7 @@ def test_head_has_no_body(live: Stack, api: Api) -> None:
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
 
 
-def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: Rows) -> None:
+def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: Seeder) -> None:
     port = unused_port()
     own_stack.gateway.start(METRICS_BIND=f"127.0.0.1:{port}")
     api = tables.api(cancer())
@@ -159,7 +159,7 @@ async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) ->
 # --- stopping and replacing ---
 
 
-async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: Rows, api: Api) -> None:
+async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: Seeder, api: Api) -> None:
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 200)
         started = time.monotonic()
@@ -175,7 +175,7 @@ async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: R
     assert list(live.environment.ledger_dir.iterdir()) == []
 
 
-async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Rows, api: Api) -> None:
+async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Seeder, api: Api) -> None:
     before = worker_pids(live)
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 100)
@@ -203,7 +203,7 @@ async def test_a_restart_asked_for_while_one_is_under_way_follows_it(live: Stack
     assert not set(replaced_next) & set(worker_pids(live))
 
 
-async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tables: Rows) -> None:
+async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tables: Seeder) -> None:
     """The old worker still serves; callers of the new one would wait for each model that is loaded before theirs."""
     n_apis = 20
     for _ in range(n_apis):
@@ -221,7 +221,7 @@ async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tab
     assert loaded_before == [n_apis, n_apis]
 
 
-def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Rows, api: Api) -> None:
+def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Seeder, api: Api) -> None:
     head = f"POST {api.path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", live.environment.gateway_port)) as client:
         client.sendall(f"{head}content-length: {len(api.body)}\r\n\r\n".encode() + api.body[:10])
@@ -237,7 +237,7 @@ def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Rows, api
     assert tables.counts(api.id) == (1, 0, 0)
 
 
-def test_a_model_in_its_own_process_and_a_large_body_finish_while_draining(own_stack: Stack, tables: Rows) -> None:
+def test_a_model_in_its_own_process_and_a_large_body_finish_while_draining(own_stack: Stack, tables: Seeder) -> None:
     port = unused_port()
     own_stack.gateway.start(METRICS_BIND=f"127.0.0.1:{port}")
     slow = tables.api(looping())
@@ -290,7 +290,7 @@ def test_another_time_zone_than_the_installations(own_stack: Stack) -> None:
     assert "counts its days in UTC" in refused.stderr
 
 
-def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack, tables: Rows, api: Api) -> None:
+def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack, tables: Seeder, api: Api) -> None:
     pids = worker_pids(live)
     for _ in range(10):
         post(live, api)
@@ -307,7 +307,7 @@ def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack,
 # --- killed and frozen ---
 
 
-async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables: Rows, api: Api) -> None:
+async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables: Seeder, api: Api) -> None:
     connections, kills = 8, 4
     async with calling(live.gateway_url, api, connections=connections) as client:
         for number in range(kills):
@@ -327,7 +327,7 @@ async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables
     assert reasons == ["adopted"] * kills + ["left"] * 2
 
 
-async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Rows) -> None:
+async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Seeder) -> None:
     trial = tables.api(cancer(), trial_of=100)
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
     async with calling(live.gateway_url, trial, connections=16) as client:
@@ -339,7 +339,7 @@ async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Ro
     assert tables.used(trial.id) == 100
 
 
-async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: Stack, tables: Rows, api: Api) -> None:
+async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: Stack, tables: Seeder, api: Api) -> None:
     frozen = worker_pids(live)[0]
     port = live.environment.gateway_port
     head = f"POST {api.path} HTTP/1.1\r\nhost: g\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
@@ -371,7 +371,7 @@ async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: S
 
 
 async def test_official_apis_are_served_and_counted_while_the_database_is_away(
-    live: Stack, tables: Rows, api: Api
+    live: Stack, tables: Seeder, api: Api
 ) -> None:
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 50)

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from gateway.processes.worker import Worker
-from tests.gateway.model_files import penguins
-from tests.gateway.serving import Api, Caller, Rows, loaded
+from tests.gateway.serving import Api, Caller, Seeder, loaded
+from tests.model_files import penguins
 
 JSON = "application/json"
 ROWS = b'{"rows": [{"island": "Dream"}]}'
@@ -18,7 +18,7 @@ CSV = b"island\nDream\n"
 
 
 @pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
+async def api(rows: Seeder, worker: Worker) -> Api:
     made = rows.api(penguins())
     await loaded(worker, made)
     return made

@@ -13,8 +13,8 @@ import pytest
 from contract.slugs import slug
 from gateway.processes.worker import Worker
 from inference.formats import ApiInfo, find
-from tests.gateway.model_files import cancer, penguins
-from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, until
+from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, until
+from tests.model_files import cancer, penguins
 
 OPEN = ["", "/", "/v2/health/live", "/v2/health/ready", "/v2/models/{id}/ready", "/v1/models/{id}", "/ping", "/health"]
 OPEN += ["/docs/docs.css", "/docs/docs.js", "/docs/base.css", "/docs/tokens.css"]
@@ -23,7 +23,7 @@ PREDICTING = ["predict", "v2/models/{id}/infer", "v1/models/{id}:predict", "v1/m
 
 
 @pytest.fixture
-async def api(rows: Rows, worker: Worker) -> Api:
+async def api(rows: Seeder, worker: Worker) -> Api:
     """An operating trial whose model is loaded."""
     made = rows.api(penguins(), trial_of=5)
     await loaded(worker, made)
@@ -75,14 +75,14 @@ async def test_a_browser_is_asked_for_the_key(call: Caller, api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", [*OPEN, *KEYED])
-async def test_no_page_is_seen_from_other_addresses(rows: Rows, worker: Worker, path: str) -> None:
+async def test_no_page_is_seen_from_other_addresses(rows: Seeder, worker: Worker, path: str) -> None:
     api = rows.api(penguins(), networks=["198.51.100.0/24"])
     await loaded(worker, api)
 
     assert (await get(Caller(worker), api, path)).status == 403
 
 
-async def test_pages_are_neither_counted_nor_charged(call: Caller, api: Api, rows: Rows, worker: Worker) -> None:
+async def test_pages_are_neither_counted_nor_charged(call: Caller, api: Api, rows: Seeder, worker: Worker) -> None:
     for path in [*OPEN, *KEYED, "/nothing", "/v2/nothing"]:
         await get(call, api, path)
         await get(call, api, path, key=False)
@@ -104,7 +104,7 @@ async def test_a_stopped_api_is_alive_and_not_ready(call: Caller, api: Api, work
 
 
 async def test_a_model_is_called_by_its_name_or_the_api_s_id(
-    call: Caller, api: Api, rows: Rows, worker: Worker
+    call: Caller, api: Api, rows: Seeder, worker: Worker
 ) -> None:
     model_id = rows.one("SELECT model_id FROM apimgmt_predictionapi WHERE id = %s", api.id)
     rows.sql("UPDATE apimgmt_model SET name = 'Palmer`s Pingüins (v2)' WHERE id = %s", model_id)
@@ -175,7 +175,7 @@ BROKEN: list[tuple[str, bytes]] = [
 
 
 async def test_broken_bodies_are_refused_counted_and_never_charged(
-    call: Caller, api: Api, rows: Rows, worker: Worker
+    call: Caller, api: Api, rows: Seeder, worker: Worker
 ) -> None:
     for path, body in BROKEN:
         for encoding in ({}, {"content-encoding": "gzip"}):
@@ -189,7 +189,7 @@ async def test_broken_bodies_are_refused_counted_and_never_charged(
     await until(lambda: rows.used(api.id) == 0)
 
 
-async def test_each_format_is_counted_and_charged_once(call: Caller, api: Api, rows: Rows, worker: Worker) -> None:
+async def test_each_format_is_counted_and_charged_once(call: Caller, api: Api, rows: Seeder, worker: Worker) -> None:
     row = {"island": "Dream"}
     tensor = {"name": "island", "datatype": "BYTES", "shape": [1], "data": ["Dream"]}
     bodies = {
@@ -218,7 +218,7 @@ async def test_a_body_that_inflates_too_far_is_refused(call: Caller, api: Api, w
     assert (answer.status, answer.code) == (413, "payload_too_large")
 
 
-async def test_open_pages_tell_no_names(call: Caller, api: Api, rows: Rows, worker: Worker) -> None:
+async def test_open_pages_tell_no_names(call: Caller, api: Api, rows: Seeder, worker: Worker) -> None:
     rows.sql("UPDATE apimgmt_model SET name = 'Secret Name'")
     await applied(worker, api.set(target="operating"))
     assert worker.table.get(api.id).name == "secret-name"  # type: ignore[union-attr]
@@ -266,7 +266,7 @@ async def test_the_docs_page_has_no_second_address_where_its_links_would_be_wron
     assert (await get(call, api, "/docs/")).code == "unknown_path"
 
 
-async def test_the_page_needs_nothing_from_elsewhere(rows: Rows, worker: Worker, call: Caller) -> None:
+async def test_the_page_needs_nothing_from_elsewhere(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = rows.api(cancer())
     await loaded(worker, api)
 

@@ -14,19 +14,19 @@ from gateway.db.connection import DatabaseAway
 from gateway.processes.worker import Worker
 from gateway.usage.recovery import recover_orphans
 from inference.predictor import ModelFailed
-from tests.gateway.model_files import cancer
-from tests.gateway.serving import Answer, Api, Caller, Rows, loaded, running_worker, until
+from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, running_worker, until
+from tests.model_files import cancer
 
 
 @pytest.fixture
-async def trial(rows: Rows, worker: Worker) -> Api:
+async def trial(rows: Seeder, worker: Worker) -> Api:
     """A trial of three requests."""
     made = rows.api(cancer(), trial_of=3)
     await loaded(worker, made)
     return made
 
 
-async def test_each_reply_tells_what_remains(call: Caller, trial: Api, rows: Rows) -> None:
+async def test_each_reply_tells_what_remains(call: Caller, trial: Api, rows: Seeder) -> None:
     refused = await call(trial, headers={})
     answers = [await call(trial) for _ in range(4)]
 
@@ -52,7 +52,7 @@ async def test_final_exhaustion_costs_the_database_nothing(
     assert {(answer.status, answer.code) for answer in answers} == {(429, "quota_exhausted")}
 
 
-async def test_a_raised_limit_ends_the_exhaustion(call: Caller, trial: Api, worker: Worker, rows: Rows) -> None:
+async def test_a_raised_limit_ends_the_exhaustion(call: Caller, trial: Api, worker: Worker, rows: Seeder) -> None:
     for _ in range(4):
         await call(trial)
 
@@ -63,7 +63,7 @@ async def test_a_raised_limit_ends_the_exhaustion(call: Caller, trial: Api, work
     assert [(await call(trial)).status for _ in range(2)] == [200, 429]
 
 
-async def test_only_a_200_uses_the_quota(call: Caller, trial: Api, worker: Worker, rows: Rows) -> None:
+async def test_only_a_200_uses_the_quota(call: Caller, trial: Api, worker: Worker, rows: Seeder) -> None:
     route = worker.table.get(trial.id)
     assert route is not None
     model = route.state.models[trial.version_id]
@@ -84,7 +84,7 @@ async def test_only_a_200_uses_the_quota(call: Caller, trial: Api, worker: Worke
     assert [(await call(trial)).status for _ in range(4)] == [200, 200, 200, 429]
 
 
-async def test_more_rows_than_a_trial_takes(gateway_env: Environment, rows: Rows) -> None:
+async def test_more_rows_than_a_trial_takes(gateway_env: Environment, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, trial_max_rows=2)) as worker:
         trial = rows.api(cancer(), trial_of=3)
         official = rows.api(cancer())
@@ -101,7 +101,7 @@ async def test_more_rows_than_a_trial_takes(gateway_env: Environment, rows: Rows
 
 
 async def test_a_stop_while_a_reservation_is_held_gives_it_back(
-    call: Caller, trial: Api, worker: Worker, rows: Rows
+    call: Caller, trial: Api, worker: Worker, rows: Seeder
 ) -> None:
     route = worker.table.get(trial.id)
     assert route is not None
@@ -123,7 +123,7 @@ async def test_a_stop_while_a_reservation_is_held_gives_it_back(
 
 
 async def test_without_the_database_a_trial_is_unavailable_and_an_official_api_serves(
-    gateway_env: Environment, rows: Rows
+    gateway_env: Environment, rows: Seeder
 ) -> None:
     async with running_worker(gateway_env) as worker:
         trial, official = rows.api(cancer(), trial_of=3), rows.api(cancer())
@@ -142,7 +142,9 @@ async def test_without_the_database_a_trial_is_unavailable_and_an_official_api_s
     assert again.status == 200
 
 
-async def test_exactly_the_quota_under_64_parallel_callers_on_two_workers(gateway_env: Environment, rows: Rows) -> None:
+async def test_exactly_the_quota_under_64_parallel_callers_on_two_workers(
+    gateway_env: Environment, rows: Seeder
+) -> None:
     """300 calls, half of them invalid, on a trial of 100."""
     async with running_worker(gateway_env) as first, running_worker(gateway_env, slot=1) as second:
         trial = rows.api(cancer(), trial_of=100)
@@ -163,7 +165,9 @@ async def test_exactly_the_quota_under_64_parallel_callers_on_two_workers(gatewa
         await until(lambda: rows.counts(trial.id) == (100, 200, 0))
 
 
-async def test_callers_wait_for_what_others_may_give_back(call: Caller, trial: Api, worker: Worker, rows: Rows) -> None:
+async def test_callers_wait_for_what_others_may_give_back(
+    call: Caller, trial: Api, worker: Worker, rows: Seeder
+) -> None:
     """Somebody else holds the whole quota, and gives one back after a moment."""
     rows.sql("UPDATE apimgmt_trialquota SET used = 3 WHERE api_id = %s", trial.id)
     waiting = [asyncio.create_task(call(trial)) for _ in range(2)]
@@ -177,7 +181,7 @@ async def test_callers_wait_for_what_others_may_give_back(call: Caller, trial: A
     assert answers[1].headers["retry-after"] == "1"
 
 
-async def test_a_caller_that_is_cancelled_gives_back(call: Caller, trial: Api, rows: Rows, worker: Worker) -> None:
+async def test_a_caller_that_is_cancelled_gives_back(call: Caller, trial: Api, rows: Seeder, worker: Worker) -> None:
     for pause in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008):
         calling = asyncio.create_task(call(trial))
         await asyncio.sleep(pause)
@@ -191,7 +195,7 @@ async def test_a_caller_that_is_cancelled_gives_back(call: Caller, trial: Api, r
     assert worker.ledgers.requests_in_flight == 0
 
 
-async def test_a_commit_whose_answer_was_lost_is_given_back(call: Caller, trial: Api, rows: Rows) -> None:
+async def test_a_commit_whose_answer_was_lost_is_given_back(call: Caller, trial: Api, rows: Seeder) -> None:
     assert (await call(trial)).status == 200
     # What the database holds after a reservation whose answer never reached the worker.
     rows.sql("UPDATE apimgmt_trialquota SET used = used + 1 WHERE api_id = %s", trial.id)
@@ -203,7 +207,7 @@ async def test_a_commit_whose_answer_was_lost_is_given_back(call: Caller, trial:
 
 
 async def test_a_worker_that_dies_between_reserving_and_answering(
-    gateway_env: Environment, rows: Rows, worker: Worker, call: Caller
+    gateway_env: Environment, rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     trial = rows.api(cancer(), trial_of=3)
     async with running_worker(gateway_env, slot=1) as dying:
@@ -228,7 +232,7 @@ async def test_a_worker_that_dies_between_reserving_and_answering(
 
 @pytest.mark.parametrize("mark", ["revision = revision - 1", "epoch = gen_random_uuid()"])
 async def test_a_restored_database_counts_as_it_says(
-    call: Caller, trial: Api, worker: Worker, rows: Rows, mark: str
+    call: Caller, trial: Api, worker: Worker, rows: Seeder, mark: str
 ) -> None:
     """A backup from before the last two 200s: the trial is not used up, and its reservations are no lost ones."""
     assert (await call(trial)).status == 200
@@ -253,7 +257,7 @@ async def test_a_restored_database_counts_as_it_says(
 
 
 async def test_a_request_over_midnight_is_counted_where_it_was_reserved(
-    call: Caller, trial: Api, worker: Worker, rows: Rows
+    call: Caller, trial: Api, worker: Worker, rows: Seeder
 ) -> None:
     """Else closing yesterday's ledger would find a reservation without a 200, and give it back."""
     now = worker.ledgers._now

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.processes.worker import Worker
-from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
-from tests.gateway.serving import Rows, loaded, until
+from tests.gateway.serving import Seeder, loaded, until
+from tests.model_files import cancer
 
 POST = b"POST /livez HTTP/1.1\r\nhost: gateway\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
@@ -156,7 +156,7 @@ async def test_what_is_odd_but_clear_is_read_as_it_is_meant(served: Served, sent
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("pieces", [1, 4])
 async def test_a_body_behind_an_upgrade_that_is_not_made_is_read(
-    served: Served, rows: Rows, framing: str, pieces: int
+    served: Served, rows: Seeder, framing: str, pieces: int
 ) -> None:
     """Java's own client asks for HTTP/2 in this way with every first request, whatever it sends."""
     api = rows.api(cancer())
@@ -182,7 +182,7 @@ async def test_a_body_behind_an_upgrade_that_is_not_made_is_read(
 
 
 async def test_an_upgrade_behind_the_body_of_another_is_not_read(
-    served: Served, rows: Rows, caplog: pytest.LogCaptureFixture
+    served: Served, rows: Seeder, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = rows.api(cancer())
     await loaded(served.worker, api)
@@ -195,7 +195,7 @@ async def test_an_upgrade_behind_the_body_of_another_is_not_read(
 
 
 async def test_a_broken_body_that_waits_for_100_continue_gets_nothing_behind_its_refusal(
-    served: Served, rows: Rows, caplog: pytest.LogCaptureFixture
+    served: Served, rows: Seeder, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = rows.api(cancer())
     await loaded(served.worker, api)
@@ -206,7 +206,7 @@ async def test_a_broken_body_that_waits_for_100_continue_gets_nothing_behind_its
     assert caplog.records == []
 
 
-async def test_a_broken_body_behind_an_upgrade_is_400(served: Served, rows: Rows) -> None:
+async def test_a_broken_body_behind_an_upgrade_is_400(served: Served, rows: Seeder) -> None:
     api = rows.api(cancer())
     await loaded(served.worker, api)
     async with served.connected() as client:
@@ -220,7 +220,7 @@ async def test_a_broken_body_behind_an_upgrade_is_400(served: Served, rows: Rows
     assert rows.counts(api.id) == (0, 0, 0)
 
 
-async def test_a_request_inside_a_body_is_a_body(served: Served, rows: Rows) -> None:
+async def test_a_request_inside_a_body_is_a_body(served: Served, rows: Seeder) -> None:
     api = rows.api(cancer())
     await loaded(served.worker, api)
     hidden = head(api) + api.body

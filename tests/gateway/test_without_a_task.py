@@ -14,9 +14,9 @@ import pytest
 from contract.settings import Environment
 from drills.harmful import looping
 from gateway.processes.worker import Worker
-from tests.gateway.model_files import cancer
 from tests.gateway.raw_http import QUICK, Served, head, serving
-from tests.gateway.serving import Api, Rows, loaded, running_worker, until
+from tests.gateway.serving import Api, Seeder, loaded, running_worker, until
+from tests.model_files import cancer
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def ready(served: Served, api: Api) -> Api:
     return api
 
 
-async def test_a_trial_waits_for_its_quota(served: Served, rows: Rows) -> None:
+async def test_a_trial_waits_for_its_quota(served: Served, rows: Seeder) -> None:
     api = await ready(served, rows.api(cancer(), trial_of=3))
     async with served.connected() as client:
         client.send(*[head(api) + api.body] * 5)
@@ -41,7 +41,9 @@ async def test_a_trial_waits_for_its_quota(served: Served, rows: Rows) -> None:
     assert rows.used(api.id) == 3
 
 
-async def test_a_trial_without_its_database_is_503(served: Served, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trial_without_its_database_is_503(
+    served: Served, rows: Seeder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api = await ready(served, rows.api(cancer(), trial_of=3))
     rows.sql("ALTER TABLE apimgmt_trialuse RENAME TO elsewhere")
     async with served.connected() as client:
@@ -52,7 +54,7 @@ async def test_a_trial_without_its_database_is_503(served: Served, rows: Rows, m
     assert (answer.status, answer.code) == (503, "quota_unavailable")
 
 
-async def test_a_model_in_its_own_process(served: Served, rows: Rows) -> None:
+async def test_a_model_in_its_own_process(served: Served, rows: Seeder) -> None:
     api = await ready(served, rows.api(looping()))
     async with served.connected() as client:
         client.send(*[head(api) + api.body] * 3)
@@ -60,7 +62,7 @@ async def test_a_model_in_its_own_process(served: Served, rows: Rows) -> None:
         assert [(await client.answer()).status for _ in range(3)] == [200] * 3
 
 
-async def test_a_large_body_that_comes_in_one_piece(served: Served, rows: Rows) -> None:
+async def test_a_large_body_that_comes_in_one_piece(served: Served, rows: Seeder) -> None:
     """And the answers to it and to the request behind it, in their order."""
     api = await ready(served, rows.api(cancer()))
     body = json.dumps({"rows": [api.spec.sample] * 150}).encode()
@@ -75,7 +77,7 @@ async def test_a_large_body_that_comes_in_one_piece(served: Served, rows: Rows) 
     await until(lambda: rows.counts(api.id) == (2, 0, 0))
 
 
-async def test_more_work_than_the_event_loop_takes(served: Served, rows: Rows) -> None:
+async def test_more_work_than_the_event_loop_takes(served: Served, rows: Seeder) -> None:
     api = await ready(served, rows.api(cancer()))
     next(iter(served.worker.table)).state.models[api.version_id].row_s = 1.0
     async with served.connected() as client:
@@ -84,7 +86,7 @@ async def test_more_work_than_the_event_loop_takes(served: Served, rows: Rows) -
         assert (await client.answer()).status == 200
 
 
-async def test_a_model_that_is_brought_back_into_memory(rows: Rows, gateway_env: Environment) -> None:
+async def test_a_model_that_is_brought_back_into_memory(rows: Seeder, gateway_env: Environment) -> None:
     async with running_worker(replace(gateway_env, model_memory_mb=1)) as worker, serving(worker, QUICK) as served:
         apis = [await ready(served, rows.api(cancer())) for _ in range(4)]
         async with served.connected() as client:
@@ -93,7 +95,7 @@ async def test_a_model_that_is_brought_back_into_memory(rows: Rows, gateway_env:
                 assert (await client.answer()).status == 200
 
 
-async def test_a_page_of_a_model_that_is_not_here_yet(rows: Rows, gateway_env: Environment) -> None:
+async def test_a_page_of_a_model_that_is_not_here_yet(rows: Seeder, gateway_env: Environment) -> None:
     async with running_worker(gateway_env) as worker, serving(worker, QUICK) as served:
         api = rows.api(cancer())
         await until(lambda: worker.table.get(api.id))
@@ -104,7 +106,7 @@ async def test_a_page_of_a_model_that_is_not_here_yet(rows: Rows, gateway_env: E
             assert (await client.answer()).status == 200
 
 
-async def test_a_client_that_leaves_while_its_request_waits(served: Served, rows: Rows) -> None:
+async def test_a_client_that_leaves_while_its_request_waits(served: Served, rows: Seeder) -> None:
     api = await ready(served, rows.api(looping()))
     async with served.connected() as client:
         body = b'{"rows": [{"n": 300000}]}'
