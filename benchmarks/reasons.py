@@ -44,14 +44,14 @@ def _load(stem: str) -> Predictor:
     document = msgspec.json.decode(path.with_suffix(".json").read_bytes())
     layout = "matrix" if len({column["type"] for column in document["columns"]}) == 1 else "columns"
     predictor = Predictor(path, spec_from_json({"input": layout} | document))
-    predictor.warm_up()
+    formats.warm_up(predictor)
     return predictor
 
 
 def _pairs(predictor: Predictor) -> list[tuple[str, Work, Work]]:
     """Of each format that can explain: its name, a request without reasons, the same with them."""
     spec = predictor.spec
-    engine = predictor.sample_table()
+    engine = formats.sample_table(predictor)
     prediction = predictor.predict(engine)
     explainer = predictor.prepared(Explainer)
     v1 = _sample("kserve-v1", spec)

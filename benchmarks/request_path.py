@@ -111,7 +111,7 @@ async def _stages(model: BenchModel, folder: Path, loop: asyncio.AbstractEventLo
     path = folder / f"{model.spec.input}.onnx"
     path.write_bytes(model.content)
     predictor = Predictor(path, model.spec)
-    predictor.warm_up()
+    formats.warm_up(predictor)
     key = new_key()
     app = _gateway(model, predictor, key, folder)
     body = msgspec.json.encode({"rows": [model.spec.sample]})

@@ -16,6 +16,17 @@ ColumnType = Literal["float", "int", "string", "bool"]
 InputLayout = Literal["columns", "matrix"]
 Cell = float | int | str | bool | None
 
+DEFAULT_FORMAT = "onnx"
+"""The format of model files that is served where none is named; each stored version has its own."""
+
+TYPE_WORDS: dict[ColumnType, str] = {
+    "float": "a number",
+    "int": "a whole number",
+    "string": "text",
+    "bool": "true or false",
+}
+"""What a value of a column is, as descriptions and refusals say it."""
+
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One input column. `baseline` stands for "without this column" in prediction reasons."""

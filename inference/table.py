@@ -1,6 +1,6 @@
 """Rows on their way into a model and predictions on their way out, as numpy arrays; and the rules one cell must obey.
 
-Every dialect makes a `Table` through a `Layout`, every engine takes one, so neither knows the other.
+Every request format makes a `Table` through a `Layout`, every engine takes one, so neither knows the other.
 """
 
 from __future__ import annotations

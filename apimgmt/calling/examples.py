@@ -12,7 +12,7 @@ from django.conf import settings
 from contract.model_spec import ModelSpec
 from contract.problems import Problem, RowError
 from inference import formats
-from inference.formats import FORMATS, Format
+from inference.formats import FORMATS, FormatInfo
 from inference.formats.description import snippets
 
 
@@ -126,7 +126,7 @@ def format_examples(base: str, spec: ModelSpec | None, model_name: str) -> list[
     ]
 
 
-def refusal(one: Format, problem: Problem) -> str:
+def refusal(one: FormatInfo, problem: Problem) -> str:
     """What the gateway answers on the format's path."""
     content, _media_type = formats.refusal(one.path.format(model="m"), problem, "0191b2c4d5e6", types_url())
     return _laid_out(content)

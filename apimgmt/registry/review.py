@@ -15,7 +15,7 @@ from apimgmt.registry.drafts import Found
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from
 from apimgmt.registry.spec_builder import CARRIED
 from contract.model_spec import Cell, Column, ColumnType
-from inference.signature import port_of
+from inference.inputs import port_of
 
 # Above this the table is shown and not editable: correct a metadata file instead.
 MOST_EDITABLE_COLUMNS = 1000

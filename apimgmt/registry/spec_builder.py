@@ -14,7 +14,9 @@ from django.utils.translation import gettext as _
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, StatedColumn, is_of_type
 from apimgmt.registry.sample_table import Learnt, learn_columns
 from contract.model_spec import Cell, Column, ColumnType, InputLayout, ModelSpec, Task
-from inference.signature import Kind, NotServable, Signature, class_count, port_of, table_layout, task_of
+from inference.inputs import port_of, table_layout
+from inference.outputs import class_count, label_output, task_of
+from inference.signature import Kind, NotServable, Signature
 
 # Which columns an input of a kind can carry, the usual one first. A float input carries whole numbers and yes/no too.
 CARRIED: dict[Kind, tuple[ColumnType, ...]] = {
@@ -129,7 +131,7 @@ def _layout(signature: Signature, stated: Metadata) -> InputLayout:
 def _classes_and_task(made: _Maker) -> tuple[tuple[str, ...], Task]:
     stated = made.metadata
     stated_task = stated.task
-    if stated_task is None and stated.classes is not None and made.signature.label_output is None:
+    if stated_task is None and stated.classes is not None and label_output(made.signature.outputs) is None:
         stated_task = "binary" if len(stated.classes) == 2 else "multiclass"
     try:
         task = task_of(
@@ -149,13 +151,13 @@ def _classes_and_task(made: _Maker) -> tuple[tuple[str, ...], Task]:
 def _classes(made: _Maker) -> tuple[str, ...]:
     signature, stated = made.signature, made.metadata.classes
     count = class_count(signature)
-    if signature.label_output is None and count in {None, 1}:
+    if label_output(signature.outputs) is None and count in {None, 1}:
         count = 2  # one probability: of the second class
     made.sources["classes"] = _metadata_file() if stated else _model_file()
     if stated is None:
         if signature.labels is not None:
             return signature.labels
-        if count is not None and (signature.has_integer_labels or signature.label_output is None):
+        if count is not None and (signature.has_integer_labels or label_output(signature.outputs) is None):
             return tuple(str(position) for position in range(count))
         made.faults.append(_("classes: the file doesn't tell the class labels; name them in a metadata file."))
         return ()

@@ -22,7 +22,8 @@ from contract.model_spec import ModelSpec
 from gateway.db.statements.workers import ModelLoad
 from gateway.models.incidents import IncidentLog
 from gateway.models.own_process import IsolatedModel
-from inference.engines.onnx.operators import obstacle_to_inline
+from inference import formats
+from inference.engines import engine_for
 from inference.predictor import ModelFailed, ModelLoadError, Predictor
 from inference.sandbox.prediction_messages import ModelRef
 
@@ -399,14 +400,14 @@ def _loaded(ref: ModelRef, obstacle: str) -> _Made:
         spec = msgspec.json.decode(ref.spec_json, type=ModelSpec)
         content = Path(ref.path).read_bytes()
         in_process = _Made(spec, _PROCESS_BYTES + _BYTES_PER_FILE_BYTE * len(content))
-        obstacle = obstacle or ("" if ref.format == "onnx" else "it is no ONNX model") or obstacle_to_inline(content)
+        obstacle = obstacle or engine_for(ref.format).obstacle_to_inline(content)
         if obstacle:
             return replace(in_process, obstacle=obstacle)
         predictor = Predictor(Path(ref.path), spec, ref.format)
         row_s = _row_seconds(predictor)
         if row_s > INLINE_WORK_S:
             return replace(in_process, obstacle=f"one row takes {row_s * 1000:.1f} ms")
-        predictor.warm_up()
+        formats.warm_up(predictor)
         return _Made(spec, _MODEL_BYTES + _BYTES_PER_FILE_BYTE * len(content), predictor, row_s)
     except (ModelLoadError, ModelFailed):
         raise
@@ -421,7 +422,7 @@ def _loaded(ref: ModelRef, obstacle: str) -> _Made:
 
 def _row_seconds(predictor: Predictor) -> float:
     """The best of a few runs of the sample row, in this thread's CPU time: a busy machine makes no model slower."""
-    table = predictor.sample_table()
+    table = formats.sample_table(predictor)
     best = float("inf")
     for _ in range(_TIMED_RUNS):
         started = time.thread_time()

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -46,6 +45,7 @@ from gateway.usage.crash_note import CrashNote
 from gateway.usage.ledger import LedgerSet
 from gateway.usage.recovery import recover_orphans
 from gateway.usage.trial_quota import TrialAccount
+from inference.engines import import_libraries
 
 EXIT_OK: Final = 0
 EXIT_CRASHED: Final = 1
@@ -307,8 +307,8 @@ def main() -> int:
         return EXIT_MISCONFIGURED
     listener, channel = socket.socket(fileno=given.listener), socket.socket(fileno=given.channel)
     threading.Thread(target=_die_with_master, args=(os.dup(given.channel),), daemon=True).start()
-    # Its engine's libraries take long to import and hold up everything meanwhile: now, not beside the first requests.
-    import_module("inference.engines.onnx.engine")
+    # The engines' libraries take long to import and hold up everything meanwhile: now, not beside the first requests.
+    import_libraries()
 
     async def run() -> int:
         try:

@@ -32,6 +32,7 @@ from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Cell, LedgerSe
 from gateway.usage.ledger_file import IN_CALL
 from gateway.usage.trial_quota import Reservation
 from inference import formats
+from inference.engines import engine_for
 from inference.formats import ApiInfo, Decoded, Endpoint, Page, Reply, RequestFormat
 from inference.predictor import ModelFailed, Predictor
 
@@ -299,6 +300,7 @@ class Gateway:
                 is_ready=_is_ready(route),
                 served=None if page.is_open else call.model.spec,
                 predictor=None if page.is_open else call.model.predictor,
+                platform="" if page.is_open else engine_for(call.model.ref.format).platform,
             )
         )
 

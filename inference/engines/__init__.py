@@ -1,42 +1,25 @@
-"""What runs a model file. One engine a file, one line in `_ENGINES`; its libraries are imported when first used."""
+"""What runs a model file: one folder an engine, and one line in `_ENGINES`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
-from typing import Protocol, cast
+from inference.engines.base import Engine, ModelFailed, ModelLoadError, Session
+from inference.engines.onnx.engine import OnnxEngine
 
-from contract.model_spec import ModelSpec
-from inference.table import Prediction, Table, Type
+__all__ = ["Engine", "ModelFailed", "ModelLoadError", "Session", "engine_for", "import_libraries"]
 
-# format of a model file -> module and class that runs it
-_ENGINES: dict[str, tuple[str, str]] = {
-    "onnx": ("inference.engines.onnx.engine", "OnnxEngine"),
-}
+_ENGINES: tuple[Engine, ...] = (OnnxEngine(),)
+
+_BY_FORMAT = {engine.format: engine for engine in _ENGINES}
 
 
-class ModelLoadError(Exception):
-    """The file can't be served as it is described. `str()` is one plain sentence."""
+def engine_for(model_format: str) -> Engine:
+    """Raises `ModelLoadError` for a format that no engine reads."""
+    if model_format not in _BY_FORMAT:
+        raise ModelLoadError(f"No engine reads the format {model_format}.")
+    return _BY_FORMAT[model_format]
 
 
-class ModelFailed(Exception):
-    """The model could not compute this prediction. `str()` is one plain sentence."""
-
-
-class Engine(Protocol):
-    """A loaded model. `dtypes`: the array type it takes each column in, in the order of `spec.columns`."""
-
-    dtypes: tuple[Type, ...]
-
-    def predict(self, table: Table) -> Prediction:
-        """Blocking and safe to call from several threads. Raises `ModelFailed`."""
-
-
-def load(path: Path, spec: ModelSpec, fmt: str) -> Engine:
-    """Raises `ModelLoadError`, also for a format that no engine reads."""
-    if fmt not in _ENGINES:
-        raise ModelLoadError(f"No engine reads the format {fmt}.")
-    module, name = _ENGINES[fmt]
-    engine = cast(Callable[[Path, ModelSpec], Engine], getattr(import_module(module), name))
-    return engine(path, spec)
+def import_libraries() -> None:
+    """Import what the engines need to load models, before it would hold up something else."""
+    for engine in _ENGINES:
+        engine.import_libraries()

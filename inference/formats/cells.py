@@ -1,6 +1,6 @@
 """What one value may be: the precise reading of a JSON or CSV cell, and the list of faults a refusal carries.
 
-The quick ways in `json_intake` and `csv_intake` never refuse anything themselves: what they can't take is read again
+The quick ways in `json_parser` and `csv_parser` never refuse anything themselves: what they can't take is read again
 by these rules, which accept a little more (3.0 for a whole number) and explain what they refuse.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from contract.model_spec import TYPE_WORDS
 from contract.problems import Problem, RowError
 from inference.table import ColumnRule
 
@@ -26,7 +27,6 @@ _COMPARED_CHARACTERS = 64  # longer names are compared with nothing
 # Pairs of names that are compared for one request: difflib takes long, and a row may send other names than the last.
 _COMPARISONS = 500
 
-EXPECTED: Final = {"float": "a number", "int": "a whole number", "string": "text", "bool": "true or false"}
 TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _WHOLE: Final = re.compile(r"[-+]?[0-9]{1,40}")  # longer ones are beyond 64 bits, and Python refuses very long ones
@@ -85,7 +85,7 @@ def _number(rule: ColumnRule, value: int | float) -> object:
 
 def expected(rule: ColumnRule, value: object = None) -> str:
     """What a refusal says was expected: the kind, or the range when the kind was right."""
-    kind = EXPECTED[rule.type]
+    kind = TYPE_WORDS[rule.type]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or rule.type not in {"float", "int"}:
         return kind
     if rule.type == "int" and isinstance(value, float) and not value.is_integer():
@@ -166,7 +166,7 @@ class Faults:
                 sent = typos[rule.name]
                 self.add(row, sent, f'the column "{rule.name}"', f'a column called "{shortened(sent)}"', rule.name)
             else:
-                self.add(row, rule.name, EXPECTED[rule.type], "nothing: the column is missing")
+                self.add(row, rule.name, TYPE_WORDS[rule.type], "nothing: the column is missing")
 
     def add_typos(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: set[str]) -> None:
         """Columns that a row, or a header, may lack but seems to misspell; the likeness asked for is higher."""

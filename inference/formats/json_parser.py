@@ -1,6 +1,6 @@
 """`{"rows": [{...}]}` into a table: a decoder compiled for the model's columns, and a careful reading where it refuses.
 
-Other dialects' rows (objects or lists, under other keys) are read here too, by `table_of`. Of keys that appear twice in
+Other formats' rows (objects or lists, under other keys) are read here too, by `table_of`. Of keys that appear twice in
 an object the last one counts. Extra columns are skipped, whatever is in them, unless the row lacks a column whose name
 is nearly the same: predicting without it would hide a typo.
 """

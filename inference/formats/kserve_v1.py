@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
-from inference.formats.base import ApiInfo, Codec, Decoded, Format, Page, Reply, RequestMeta, sentence
+from inference.formats.base import Codec, Decoded, Page, Reply, RequestMeta
+from inference.formats.description.info import ApiInfo, FormatInfo
 from inference.formats.description.schemas import (
     ANY,
     NUMBER,
@@ -28,14 +28,13 @@ from inference.formats.description.schemas import (
 )
 from inference.formats.description.snippets import ordered_sample
 from inference.formats.json_parser import JsonParser, listed, members
-from inference.formats.native_json import check_json_charset
-from inference.formats.plain_labels import PlainAnswers
+from inference.formats.media import check_json_charset
+from inference.formats.plain_answers import PlainAnswers
+from inference.formats.refusals import one_line
 from inference.formats.replies import JSON_TYPE
+from inference.predictor import Predictor
 from inference.reasons import Explainer, Reasons
 from inference.table import Prediction
-
-if TYPE_CHECKING:
-    from inference.predictor import Predictor
 
 _SHAPE = '{"instances": [[...]] or [{...}]}'
 
@@ -44,7 +43,7 @@ class _Error(msgspec.Struct):
     error: str
 
 
-class V1Dialect(msgspec.Struct, frozen=True, gc=False):
+class KServeV1Format(msgspec.Struct, frozen=True, gc=False):
     """`:predict`, or `:explain`, which adds each variable's contribution."""
 
     explains: bool
@@ -78,16 +77,16 @@ class KServeV1(Codec):
     predicting = re.compile(r"v1/models/(?P<model>[^/:]+):(?P<verb>predict|explain)")
 
     tag = "kserve v1"
-    about = "KServe's protocol v1."
+    summary = "KServe's protocol v1."
 
     def __init__(self) -> None:
         shape, answers = '{"instances": [{…}]} or [[…]]', '{"predictions": [label or value, …]}'
         explained = '{"predictions": […], "explanations": [{"class", "contributions"}, …]}'
         self.formats = (
-            Format(
+            FormatInfo(
                 "kserve-v1", "KServe v1", "v1/models/{model}:predict", "application/json", shape, answers, v1_sample
             ),
-            Format(
+            FormatInfo(
                 "kserve-v1-explain",
                 "KServe v1, with prediction reasons",
                 "v1/models/{model}:explain",
@@ -98,8 +97,8 @@ class KServeV1(Codec):
             ),
         )
         self.pages = (
-            Page(re.compile(""), lambda about: _json({"status": "alive"}), is_open=True),
-            Page(re.compile(r"v1/models"), lambda about: _json({"models": [about.name or about.api_id]})),
+            Page(re.compile(""), lambda info: _json({"status": "alive"}), is_open=True),
+            Page(re.compile(r"v1/models"), lambda info: _json({"models": [info.name or info.api_id]})),
             Page(re.compile(r"v1/models/(?P<model>[^/:]+)"), _readiness, is_open=True),
         )
 
@@ -139,11 +138,11 @@ class KServeV1(Codec):
         return path in {"", "v1"} or path.startswith("v1/")
 
     def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
-        return msgspec.json.encode(_Error(sentence(problem))), JSON_TYPE
+        return msgspec.json.encode(_Error(one_line(problem))), JSON_TYPE
 
-    def dialect(self, asked: RequestMeta) -> V1Dialect:
-        check_json_charset(asked.media)
-        return V1Dialect(asked.verb == "explain")
+    def request_format(self, meta: RequestMeta) -> KServeV1Format:
+        check_json_charset(meta.media)
+        return KServeV1Format(meta.verb == "explain")
 
     def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         predictor.prepared(PlainAnswers)
@@ -159,8 +158,8 @@ def _json(document: object, status: int = 200) -> Reply:
     return Reply(msgspec.json.encode(document), JSON_TYPE, status=status)
 
 
-def _readiness(about: ApiInfo) -> Reply:
-    return _json({"name": about.model_name, "ready": about.is_ready}, 200 if about.is_ready else 503)
+def _readiness(info: ApiInfo) -> Reply:
+    return _json({"name": info.model_name, "ready": info.is_ready}, 200 if info.is_ready else 503)
 
 
 class _Explanation(msgspec.Struct, omit_defaults=True):

@@ -10,7 +10,7 @@ import binascii
 import csv
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -22,11 +22,9 @@ from inference.formats.description.schemas import TEXT, Schema, list_of, object_
 from inference.formats.native_csv import sample_csv
 from inference.formats.numbers import number_texts
 from inference.formats.replies import JSON_TYPE
+from inference.predictor import Predictor
 from inference.reasons import LISTED, Explainer, Reasons, number_text
 from inference.table import Classification, Prediction
-
-if TYPE_CHECKING:
-    from inference.predictor import Predictor
 
 # name -> type, whether it must be there
 _INPUTS = {
@@ -73,7 +71,7 @@ _INPUT_LIST = msgspec.json.Decoder(list[_Input])
 
 
 class ManualRequest(msgspec.Struct):
-    """What was asked beside the rows. `header` and `rows` are the CSV as it was sent, where the answer repeats it."""
+    """The options beside the rows. `header` and `rows` are the CSV as it was sent, where the answer repeats it."""
 
     has_reasons: bool
     appends_inputs: bool
@@ -98,7 +96,7 @@ def manual_members(body: bytes) -> bytes | None:
 
 
 class Manual:
-    """The dialect. `decode` takes what `manual_members` found."""
+    """How it is read and answered. `decode` takes what `manual_members` found."""
 
     name = "manual"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from contract.problems import Problem
+
+_JSON_CHARSETS = {None, "utf-8", "utf8", "us-ascii"}
 _READ_CHARACTERS = 1000  # of an Accept header; browsers send two hundred, and thirty thousand take a tenth of a second
 
 
@@ -24,6 +27,12 @@ def content_type(value: str) -> MediaType:
         if key.strip().lower() == "charset":
             charset = text.strip().strip("\"'").lower() or None
     return MediaType(name.strip().lower(), charset)
+
+
+def check_json_charset(media: MediaType) -> None:
+    """Raises `Problem("unsupported_media_type")`."""
+    if media.charset not in _JSON_CHARSETS:
+        raise Problem("unsupported_media_type", f"JSON is UTF-8 (RFC 8259), not {str(media.charset)[:80]}.")
 
 
 def prefers(accept: str, wanted: str, over: str) -> bool:

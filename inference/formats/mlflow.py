@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
-from inference.formats.base import ApiInfo, Codec, Decoded, Format, Page, Reply, RequestMeta, sentence
+from inference.formats.base import Codec, Decoded, Page, Reply, RequestMeta
 from inference.formats.csv_parser import CsvParser
+from inference.formats.description.info import ApiInfo, FormatInfo
 from inference.formats.description.schemas import (
     ANY,
     ROW,
@@ -29,14 +30,13 @@ from inference.formats.description.schemas import (
 )
 from inference.formats.description.snippets import ordered_sample
 from inference.formats.json_parser import JsonParser, listed, members, without_nan
+from inference.formats.media import check_json_charset
 from inference.formats.native_csv import csv_charset, sample_csv
-from inference.formats.native_json import check_json_charset
-from inference.formats.plain_labels import PlainAnswers
+from inference.formats.plain_answers import PlainAnswers
+from inference.formats.refusals import one_line
 from inference.formats.replies import JSON_TYPE
+from inference.predictor import Predictor
 from inference.table import Prediction, Table
-
-if TYPE_CHECKING:
-    from inference.predictor import Predictor
 
 # The protocol's server whose requests and answers these are; clients read it to choose the shapes they send.
 _PROTOCOL_VERSION = b"3.17.2"
@@ -79,7 +79,7 @@ class _Mlflow(Codec):
     def problem(self, problem: Problem, request_id: str, types_url: str) -> tuple[bytes, bytes]:
         status = problem.kind.status
         code = _ERROR_CODES.get(status, "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST")
-        return msgspec.json.encode(_Error(code, sentence(problem))), JSON_TYPE
+        return msgspec.json.encode(_Error(code, one_line(problem))), JSON_TYPE
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         answers = predictor.prepared(PlainAnswers).json(prediction)
@@ -87,14 +87,14 @@ class _Mlflow(Codec):
 
 
 class MlflowJson(_Mlflow):
-    """Codec and dialect in one, with the protocol's pages."""
+    """Codec and request format in one, with the protocol's pages."""
 
     tag = "mlflow"
-    about = "MLflow's scoring protocol."
+    summary = "MLflow's scoring protocol."
 
     def __init__(self) -> None:
         self.formats = (
-            Format(
+            FormatInfo(
                 "mlflow",
                 "MLflow scoring",
                 "invocations",
@@ -106,7 +106,7 @@ class MlflowJson(_Mlflow):
         )
         self.pages = (
             Page(re.compile("ping|health"), _ping, is_open=True),
-            Page(re.compile("version"), lambda about: Reply(_PROTOCOL_VERSION, _TEXT_TYPE)),
+            Page(re.compile("version"), lambda info: Reply(_PROTOCOL_VERSION, _TEXT_TYPE)),
         )
 
     def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
@@ -142,8 +142,8 @@ class MlflowJson(_Mlflow):
             },
         }
 
-    def dialect(self, asked: RequestMeta) -> MlflowJson:
-        check_json_charset(asked.media)
+    def request_format(self, meta: RequestMeta) -> MlflowJson:
+        check_json_charset(meta.media)
         return self
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
@@ -155,7 +155,7 @@ class MlflowJson(_Mlflow):
         return Decoded(_table(shapes[0], given[shapes[0]], predictor.prepared(JsonParser)))
 
 
-class _MlflowCsvDialect(msgspec.Struct, frozen=True, gc=False):
+class _MlflowCsvFormat(msgspec.Struct, frozen=True, gc=False):
     charset: str | None
     codec: MlflowCsv
     name: str = "mlflow-csv"
@@ -176,11 +176,13 @@ class MlflowCsv(_Mlflow):
 
     def __init__(self) -> None:
         self.formats = (
-            Format("mlflow-csv", "MLflow scoring, CSV", "invocations", "text/csv", "a header row", _ANSWER, sample_csv),
+            FormatInfo(
+                "mlflow-csv", "MLflow scoring, CSV", "invocations", "text/csv", "a header row", _ANSWER, sample_csv
+            ),
         )
 
-    def dialect(self, asked: RequestMeta) -> _MlflowCsvDialect:
-        return _MlflowCsvDialect(csv_charset(asked.media.charset), self)
+    def request_format(self, meta: RequestMeta) -> _MlflowCsvFormat:
+        return _MlflowCsvFormat(csv_charset(meta.media.charset), self)
 
 
 def mlflow_sample(spec: ModelSpec) -> bytes:
@@ -188,8 +190,8 @@ def mlflow_sample(spec: ModelSpec) -> bytes:
     return msgspec.json.encode({"dataframe_records": [ordered_sample(spec)]})
 
 
-def _ping(about: ApiInfo) -> Reply:
-    return Reply(b"\n", JSON_TYPE, status=200 if about.is_ready else 503)
+def _ping(info: ApiInfo) -> Reply:
+    return Reply(b"\n", JSON_TYPE, status=200 if info.is_ready else 503)
 
 
 def _members(body: bytes) -> dict[str, msgspec.Raw]:
@@ -202,15 +204,15 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
     return members(strict, _SHAPE)
 
 
-def _table(shape: str, raw: msgspec.Raw, intake: JsonParser) -> Table:
+def _table(shape: str, raw: msgspec.Raw, parser: JsonParser) -> Table:
     if shape == "dataframe_split":
         columns, rows = _split(raw)
-        return intake.table_of(rows, "dataframe_split.data", columns)
+        return parser.table_of(rows, "dataframe_split.data", columns)
     if shape == "dataframe_records":
-        return intake.table_of(listed(raw, shape), shape, columns=())
+        return parser.table_of(listed(raw, shape), shape, columns=())
     if bytes(memoryview(raw)[:1]) == b"{":
-        return intake.table_of(*_rows_of_columns(raw, shape))
-    return intake.table_of(listed(raw, shape), shape)
+        return parser.table_of(*_rows_of_columns(raw, shape))
+    return parser.table_of(listed(raw, shape), shape)
 
 
 def _split(raw: msgspec.Raw) -> tuple[Sequence[str], list[msgspec.Raw]]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from contract.model_spec import Cell, ModelSpec
 from contract.problems import Problem
-from inference.formats.base import Codec, Decoded, Format, Reply, RequestMeta
+from inference.formats.base import Codec, Decoded, Reply, RequestMeta
 from inference.formats.csv_parser import CsvParser
+from inference.formats.description.info import FormatInfo
 from inference.formats.media import prefers
 from inference.formats.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
+from inference.predictor import Predictor
 from inference.table import Prediction
-
-if TYPE_CHECKING:
-    from inference.predictor import Predictor
 
 # A fixed list: Python's own codecs include some that are no charset, and some that take quadratic time.
 _CHARSETS = {
@@ -49,7 +46,7 @@ def csv_charset(name: str | None) -> str | None:
     return charset
 
 
-class NativeCsvDialect(msgspec.Struct, frozen=True, gc=False):
+class NativeCsvFormat(msgspec.Struct, frozen=True, gc=False):
     """One request's choice of charset and answer."""
 
     charset: str | None
@@ -67,13 +64,13 @@ class NativeCsvDialect(msgspec.Struct, frozen=True, gc=False):
 
 
 class NativeCsv(Codec):
-    """The codec: picks the dialect by charset and Accept."""
+    """The codec: charset and Accept say how a request is read and answered."""
 
     media_types = ("text/csv",)
 
     def __init__(self) -> None:
         self.formats = (
-            Format(
+            FormatInfo(
                 "csv",
                 "CSV",
                 "predict",
@@ -84,13 +81,14 @@ class NativeCsv(Codec):
             ),
         )
 
-    def dialect(self, asked: RequestMeta) -> NativeCsvDialect:
-        wants_json = prefers(asked.accept, "application/json", over="text/csv")
-        return NativeCsvDialect(csv_charset(asked.media.charset), wants_json)
+    def request_format(self, meta: RequestMeta) -> NativeCsvFormat:
+        wants_json = prefers(meta.accept, "application/json", over="text/csv")
+        return NativeCsvFormat(csv_charset(meta.media.charset), wants_json)
 
     def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
-        dialect = NativeCsvDialect("utf-8", answers_json=False)
-        dialect.encode(prediction, dialect.decode(sample_csv(predictor.spec), predictor), predictor, "1")
+        request_format = NativeCsvFormat("utf-8", answers_json=False)
+        decoded = request_format.decode(sample_csv(predictor.spec), predictor)
+        request_format.encode(prediction, decoded, predictor, "1")
 
 
 def sample_csv(spec: ModelSpec) -> bytes:

@@ -6,13 +6,12 @@ is no plain rows is looked at once more, and handed over if it has `inputs`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem, problem_body
-from inference.formats.base import PROBLEM_TYPE, Codec, Decoded, Format, Reply, RequestFormat, RequestMeta
+from inference.formats.base import PROBLEM_TYPE, Codec, Decoded, Reply, RequestFormat, RequestMeta
+from inference.formats.description.info import FormatInfo
 from inference.formats.description.schemas import (
     NUMBER,
     ROW,
@@ -28,34 +27,24 @@ from inference.formats.description.schemas import (
 from inference.formats.description.snippets import ordered_sample
 from inference.formats.json_parser import JsonParser
 from inference.formats.manual import Manual, manual_members, manual_sample, manual_schemas
-from inference.formats.media import MediaType
+from inference.formats.media import check_json_charset
 from inference.formats.native_csv import sample_csv
 from inference.formats.replies import JSON_TYPE, JsonReply
+from inference.predictor import Predictor
 from inference.table import Prediction
-
-if TYPE_CHECKING:
-    from inference.predictor import Predictor
-
-_CHARSETS = {None, "utf-8", "utf8", "us-ascii"}
-
-
-def check_json_charset(media: MediaType) -> None:
-    """Raises `Problem("unsupported_media_type")`."""
-    if media.charset not in _CHARSETS:
-        raise Problem("unsupported_media_type", f"JSON is UTF-8 (RFC 8259), not {str(media.charset)[:80]}.")
 
 
 class NativeJson(Codec):
-    """Codec and dialect in one: nothing in the headers changes how JSON is read or answered."""
+    """Codec and request format in one: nothing in the headers changes how JSON is read or answered."""
 
     name = "native-json"
     manual = Manual()
     tag = "native"
-    about = "Rows as JSON or CSV, and the manual's named inputs."
+    summary = "Rows as JSON or CSV, and the manual's named inputs."
 
     def __init__(self) -> None:
         self.formats = (
-            Format(
+            FormatInfo(
                 "json",
                 "JSON rows",
                 "predict",
@@ -64,7 +53,7 @@ class NativeJson(Codec):
                 '{"model_version", "predictions": [{"class", "probabilities"} or {"value"}]}',
                 sample_body,
             ),
-            Format(
+            FormatInfo(
                 "named-inputs",
                 "Named inputs, with prediction reasons",
                 "predict",
@@ -97,19 +86,19 @@ class NativeJson(Codec):
         """With the manual format's members: a refusal mostly comes before the body tells which of the two it is."""
         return problem_body(problem, request_id, types_url=types_url, with_manual_members=True), PROBLEM_TYPE
 
-    def dialect(self, asked: RequestMeta) -> RequestFormat:
-        check_json_charset(asked.media)
+    def request_format(self, meta: RequestMeta) -> RequestFormat:
+        check_json_charset(meta.media)
         return self
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        intake = predictor.prepared(JsonParser)
-        table = intake.quick_table(body)
+        parser = predictor.prepared(JsonParser)
+        table = parser.quick_table(body)
         if table is not None:
             return Decoded(table)
         members = manual_members(body)
         if members is not None:
             return self.manual.decode(members, predictor)
-        return Decoded(intake.careful_table(body))
+        return Decoded(parser.careful_table(body))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         if decoded.note:  # only the manual format's requests are noted

@@ -27,10 +27,9 @@ from contract.logs import set_up_logs
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
 from inference import formats
-from inference.engines import ModelFailed, ModelLoadError
+from inference.engines import ModelFailed, ModelLoadError, import_libraries
 from inference.predictor import Predictor
 from inference.sandbox import limits
-from inference.sandbox.inspector import is_out_of_memory
 from inference.sandbox.prediction_messages import (
     LENGTH,
     Answer,
@@ -65,6 +64,7 @@ def main() -> None:
     if os.getppid() != given.parent:
         return  # it died before we could say that we die with it
     os.nice(given.nice)
+    import_libraries()  # before it may read no more than models
     if missing := _confine(given.readable):  # told before files are limited, because the log may be one
         set_up_logs(parent=given.parent)
         _log.warning("work_process_not_confined", missing=", ".join(missing))
@@ -148,7 +148,7 @@ class Handler:
         except Problem as problem:
             answer = Refused(problem.kind.code, problem.detail, problem.errors, problem.headers, problem.retry_after_s)
         except (ModelFailed, ModelLoadError) as error:
-            answer = Failed(str(error), is_out_of_memory(str(error)))
+            answer = Failed(str(error), error.is_out_of_memory)
         except MemoryError:
             answer = Failed("", is_memory=True)
         self.line.send(answer)
@@ -198,7 +198,7 @@ class Handler:
             except msgspec.DecodeError as error:
                 raise ModelLoadError(f"The version's description can't be read: {error}.") from None
             found = Predictor(Path(model.path), spec, model.format)
-            found.warm_up()
+            formats.warm_up(found)
             self._models[model] = found
         self._models.move_to_end(model)
         return found

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.processes.worker import Worker
 from inference import formats
+from inference.formats.registry import PREDICTING
 from tests.gateway.serving import Api, Caller, Seeder, loaded
 from tests.model_files import Made, cancer, diabetes, penguins
 
@@ -40,7 +41,7 @@ async def test_the_example_of_each_format_is_answered(call: Caller, api: Api) ->
 
 async def test_every_format_has_an_anchor_of_its_own_and_every_predicting_codec_tells_of_one() -> None:
     assert len({one.anchor for one in formats.FORMATS}) == len(formats.FORMATS)
-    for codec in formats._PREDICTING:
+    for codec in PREDICTING:
         assert codec.formats, codec
         assert all(codec.predicting.fullmatch(one.path.format(model="m")) for one in codec.formats), codec
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from contract.problems import Problem, RowError
-from inference.formats import Reply, choose, sample_csv
+from inference.formats import Reply, choose, sample_csv, table_from_rows
 from inference.predictor import Predictor
 from inference.table import Table
 from tests import model_files as made
@@ -112,7 +112,7 @@ def test_the_answer_tells_what_was_recognised(mixed: Predictor) -> None:
 def test_the_sample_csv_gives_what_the_sample_row_gives(load: Load) -> None:
     for maker in (made.cancer, made.penguins, made.diabetes):
         predictor = load(maker())
-        by_row = predictor.table_from_rows([predictor.spec.sample])
+        by_row = table_from_rows(predictor, [predictor.spec.sample])
         by_csv = decode(predictor, sample_csv(predictor.spec))
         assert str(by_row) == str(by_csv)
 

@@ -11,6 +11,7 @@ import pytest
 
 from contract.model_spec import Column, ModelSpec, is_plain_integer
 from inference.engines.onnx.row_buffers import RowRuns
+from inference.formats import table_from_rows, warm_up
 from inference.predictor import ModelFailed, ModelLoadError, Predictor
 from inference.table import Classification, Regression
 from tests import model_files as made
@@ -21,13 +22,13 @@ YES_NO: dict[str, Any] = {"task": "binary", "classes": ("no", "yes")}
 
 
 def classified(predictor: Predictor, *rows: dict[str, Any]) -> tuple[list[str], list[list[float]]]:
-    prediction = predictor.predict(predictor.table_from_rows(rows or [predictor.spec.sample]))
+    prediction = predictor.predict(table_from_rows(predictor, rows or [predictor.spec.sample]))
     assert isinstance(prediction, Classification)
     return prediction.labels(predictor.spec), prediction.probabilities.tolist()
 
 
 def values(predictor: Predictor, *rows: dict[str, Any]) -> list[float]:
-    prediction = predictor.predict(predictor.table_from_rows(rows or [predictor.spec.sample]))
+    prediction = predictor.predict(table_from_rows(predictor, rows or [predictor.spec.sample]))
     assert isinstance(prediction, Regression)
     result: list[float] = prediction.values.tolist()
     return result
@@ -178,7 +179,7 @@ def test_the_model_prints_nothing(load: Load, capfd: pytest.CaptureFixture[str])
     predictor = load((made.matrix_spec(2), _failing()))
 
     with pytest.raises(ModelFailed):
-        predictor.predict(predictor.table_from_rows([{"a": 1, "b": 2}]))
+        predictor.predict(table_from_rows(predictor, [{"a": 1, "b": 2}]))
 
     assert capfd.readouterr() == ("", "")
 
@@ -197,7 +198,7 @@ def test_a_run_that_fails_is_told_in_one_line(load: Load) -> None:
     predictor = load((made.matrix_spec(2), _failing()))
 
     with pytest.raises(ModelFailed) as caught:
-        predictor.predict(predictor.table_from_rows([{"a": 1, "b": 2}]))
+        predictor.predict(table_from_rows(predictor, [{"a": 1, "b": 2}]))
 
     assert str(caught.value).startswith("The model could not compute: ")
     assert "\n" not in str(caught.value)
@@ -316,7 +317,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_warming_up_predicts_the_sample_row(load: Load, maker: Any) -> None:
     predictor = load(maker())
 
-    prediction = predictor.warm_up()
+    prediction = warm_up(predictor)
 
     assert isinstance(prediction, Regression if predictor.spec.task == "regression" else Classification)
 
@@ -325,7 +326,7 @@ def test_a_sample_row_that_does_not_fit_is_told_with_its_column(load: Load) -> N
     predictor = load((spec_of({"a": "float"}, {"a": "much"}, input="matrix"), made.passing_on()))
 
     with pytest.raises(ModelLoadError, match='a: expected a number, received text "much"'):
-        predictor.warm_up()
+        warm_up(predictor)
 
 
 def test_rows_whose_answers_differ_in_shape_go_the_usual_way_after_a_few() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contract.problems import problem_body
-from inference.formats import sample_csv
+from inference.formats import sample_csv, table_from_rows
 from tests import model_files as made
 from tests.conftest import Load
 from tests.inference.asking import answer, manual, manual_body, refused
@@ -33,7 +33,7 @@ def test_a_regression_has_one_column_of_values(load: Load) -> None:
     header, row = manual(predictor)[VALID]
 
     assert header == ["Row number", "Prediction value"]
-    assert row[1] == str(predictor.predict(predictor.table_from_rows([predictor.spec.sample])).values[0])
+    assert row[1] == str(predictor.predict(table_from_rows(predictor, [predictor.spec.sample])).values[0])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.formats import ApiInfo, choose, find
+from inference.formats import ApiInfo, choose, find, table_from_rows, warm_up
 from inference.predictor import Predictor
 from tests import model_files as made
 from tests.conftest import Load
@@ -61,7 +61,7 @@ def test_a_tensor_per_column(load: Load) -> None:
 
     document = answer(predictor, PATH, {"id": "a7", "inputs": inputs})
 
-    prediction = predictor.predict(predictor.table_from_rows([sample]))
+    prediction = predictor.predict(table_from_rows(predictor, [sample]))
     assert (document["model_name"], document["model_version"], document["id"]) == ("m", "3", "a7")
     label, probabilities = document["outputs"]
     assert label == {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["Chinstrap"]}
@@ -286,7 +286,7 @@ def page(predictor: Predictor, path: str, *, is_ready: bool = True, apart: bool 
 
 def test_metadata_names_every_column_and_output(load: Load) -> None:
     predictor = load(made.penguins())
-    predictor.warm_up()
+    warm_up(predictor)
 
     status, document = page(predictor, "v2/models/slug")
 
@@ -299,14 +299,14 @@ def test_metadata_names_every_column_and_output(load: Load) -> None:
 
 
 def test_metadata_tells_64_bit_values(mixed: Predictor) -> None:
-    mixed.warm_up()
+    warm_up(mixed)
 
     assert page(mixed, "v2/models/slug")[1]["outputs"] == [{"name": "value", "datatype": "FP64", "shape": [-1]}]
 
 
 def test_metadata_of_a_model_in_a_process_of_its_own_differs_in_widths_only(load: Load) -> None:
     predictor = load(made.penguins())
-    predictor.warm_up()
+    warm_up(predictor)
 
     document = page(predictor, "v2/models/slug")[1]
     apart = page(predictor, "v2/models/slug", apart=True)[1]

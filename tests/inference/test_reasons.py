@@ -10,6 +10,7 @@ import pytest
 
 from contract.model_spec import Column, ModelSpec
 from inference import reasons
+from inference.formats import table_from_rows
 from inference.predictor import Predictor
 from inference.reasons import Explainer, number_text, shown
 from tests import model_files as made
@@ -17,7 +18,7 @@ from tests.conftest import Load
 
 
 def explained(predictor: Predictor, rows: list[dict[str, Any]]) -> reasons.Reasons:
-    table = predictor.table_from_rows(rows)
+    table = table_from_rows(predictor, rows)
     return predictor.prepared(Explainer).explain(table, predictor.predict(table), predictor.predict)
 
 
@@ -58,9 +59,9 @@ def test_two_classes_are_about_the_second_whatever_is_predicted(load: Load) -> N
     sample = predictor.spec.sample
 
     found = explained(predictor, [sample])
-    moved = predictor.predict(predictor.table_from_rows([sample | {predictor.spec.columns[0].name: 0.0}]))
+    moved = predictor.predict(table_from_rows(predictor, [sample | {predictor.spec.columns[0].name: 0.0}]))
 
-    plain = predictor.predict(predictor.table_from_rows([sample])).probabilities[0, 1]
+    plain = predictor.predict(table_from_rows(predictor, [sample])).probabilities[0, 1]
     assert found.class_indexes == [1]
     assert found.contributions[0, 0] == pytest.approx(plain - moved.probabilities[0, 1], abs=1e-6)
 
@@ -71,7 +72,7 @@ def test_several_classes_are_about_the_predicted_one(load: Load) -> None:
 
     found = explained(predictor, rows)
 
-    table = predictor.table_from_rows(rows)
+    table = table_from_rows(predictor, rows)
     assert found.class_indexes == predictor.predict(table).class_indexes
     assert found.contributions.shape == (2, 6)
 
@@ -93,7 +94,7 @@ def test_pieces_change_nothing(load: Load, monkeypatch: pytest.MonkeyPatch, layo
 
 def test_one_row_is_one_batch_of_a_prediction_per_column_and_one(load: Load) -> None:
     predictor = load(made.penguins())
-    table = predictor.table_from_rows([predictor.spec.sample])
+    table = table_from_rows(predictor, [predictor.spec.sample])
     prediction = predictor.predict(table)
     asked: list[int] = []
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contract.model_spec import Cell, ColumnType, ModelSpec
-from inference.formats.cells import EXPECTED
+from contract.model_spec import TYPE_WORDS, Cell, ColumnType, ModelSpec
 
 
 class ColumnNote(msgspec.Struct, frozen=True):
@@ -26,7 +25,7 @@ def describe_columns(spec: ModelSpec) -> list[ColumnNote]:
         ColumnNote(
             name=column.name,
             type=column.type,
-            expected=EXPECTED[column.type],
+            expected=TYPE_WORDS[column.type],
             is_required=not column.nullable,
             values=", ".join(column.categories) if column.categories else _range(column.min, column.max),
             unit=column.unit or "",

@@ -12,19 +12,19 @@ from typing import Final
 
 from contract.model_spec import Column, ModelSpec
 from contract.problems import PROBLEM_TYPES
-from inference.formats.base import ApiInfo, Format
 from inference.formats.description.columns import ColumnNote, describe_columns
+from inference.formats.description.info import ApiInfo, FormatInfo
 from inference.formats.description.snippets import Snippet, ordered_sample, snippets
 
 _KINDS: Final = {"float": "number", "int": "whole number", "string": "text", "bool": "true or false"}
 _MOST_FIELDS: Final = 200  # beyond that the form is one text box
 
 
-def page(about: ApiInfo, formats: Sequence[Format]) -> str:
+def page(info: ApiInfo, formats: Sequence[FormatInfo]) -> str:
     """The whole document."""
-    spec = about.spec
-    name = about.name or about.api_id
-    url = f"{about.base_url}/predict"
+    spec = info.spec
+    name = info.name or info.api_id
+    url = f"{info.base_url}/predict"
     calls = snippets(url, spec)
     contents = [("columns", "Columns"), ("try", "Try it"), *((call.name, call.title) for call in calls)]
     contents += [("formats", "Formats"), ("errors", "Errors")]
@@ -44,7 +44,7 @@ def page(about: ApiInfo, formats: Sequence[Format]) -> str:
 <a class="skip" href="#content">Skip to the content</a>
 <main class="main" id="content">
 <div class="page-head"><div class="page-title"><h1>{escape(name)}</h1>
-<p class="muted">Version {escape(about.version)}. {escape(_purpose(spec))}</p></div></div>
+<p class="muted">Version {escape(info.version)}. {escape(_purpose(spec))}</p></div></div>
 <div class="docs">
 <nav class="contents" aria-label="On this page"><ul>{"".join(_link(*item) for item in contents)}</ul></nav>
 <div class="docs-text">
@@ -52,8 +52,8 @@ def page(about: ApiInfo, formats: Sequence[Format]) -> str:
 {_columns(spec)}
 {_form(spec)}
 {"".join(_snippet(call) for call in calls)}
-{_formats(about, name, formats)}
-{_errors(about)}
+{_formats(info, name, formats)}
+{_errors(info)}
 </div>
 </div>
 </main>
@@ -188,7 +188,7 @@ def _snippet(call: Snippet) -> str:
     )
 
 
-def _formats(about: ApiInfo, name: str, formats: Sequence[Format]) -> str:
+def _formats(info: ApiInfo, name: str, formats: Sequence[FormatInfo]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(one.title)}<span class="path">POST /{escape(one.path.format(model=name))}</span>'
         f'</th><td data-label="Body">{escape(one.body)}</td><td data-label="Answer">{escape(one.answer)}</td></tr>'
@@ -197,14 +197,14 @@ def _formats(about: ApiInfo, name: str, formats: Sequence[Format]) -> str:
     return _section(
         "formats",
         "Formats",
-        f"<p>One key, one count and one quota for all of them. Paths are below <code>{escape(about.base_url)}</code>; "
+        f"<p>One key, one count and one quota for all of them. Paths are below <code>{escape(info.base_url)}</code>; "
         '<a href="openapi.json">openapi.json</a> has every path with its schema.</p>'
         '<div class="table-wrap"><table class="table cards formats"><thead><tr><th scope="col">Format</th>'
         f'<th scope="col">Body</th><th scope="col">Answer</th></tr></thead><tbody>{rows}</tbody></table></div>',
     )
 
 
-def _errors(about: ApiInfo) -> str:
+def _errors(info: ApiInfo) -> str:
     rows = "".join(
         f'<tr id="{kind.code}"><th scope="row" class="mono">{kind.code}</th>'
         f'<td class="number" data-label="Status">{kind.status}</td>'

@@ -7,33 +7,34 @@ from typing import Any, Final
 
 from contract.model_spec import ModelSpec
 from contract.problems import PROBLEM_TYPES
-from inference.formats.base import ApiInfo, Codec
+from inference.formats.base import Codec
 from inference.formats.description.columns import describe_columns
+from inference.formats.description.info import ApiInfo
 from inference.formats.description.schemas import COUNT, TEXT, Schema, list_of, object_of
 from inference.formats.description.snippets import ordered_sample
 
 _JSON_TYPES: Final = {"float": "number", "int": "integer", "string": "string", "bool": "boolean"}
 
 
-def openapi(about: ApiInfo, codecs: Sequence[Codec]) -> dict[str, Any]:
+def openapi(info: ApiInfo, codecs: Sequence[Codec]) -> dict[str, Any]:
     """The whole document."""
-    spec = about.spec
-    name = about.name or about.api_id
+    spec = info.spec
+    name = info.name or info.api_id
     paths: dict[str, Schema] = {}
     schemas = {"Row": _row(spec), "Problem": _problem()}
     for codec in codecs:
-        paths |= codec.paths(name, about.version, spec)
+        paths |= codec.paths(name, info.version, spec)
         schemas |= codec.schemas(spec)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"Prediction API {name}",
-            "version": about.version,
+            "version": info.version,
             "description": spec.description or f"Predicts {spec.target}.",
         },
-        "servers": [{"url": about.base_url}],
+        "servers": [{"url": info.base_url}],
         "security": [{"key": []}, {"bearer": []}, {"basic": []}],
-        "tags": [{"name": codec.tag, "description": codec.about} for codec in codecs if codec.tag],
+        "tags": [{"name": codec.tag, "description": codec.summary} for codec in codecs if codec.tag],
         "paths": paths,
         "components": {
             "securitySchemes": {

@@ -9,28 +9,29 @@ import pytest
 from apimgmt.registry.metadata import DescriptionRefused, metadata_from
 from apimgmt.registry.spec_builder import Description, describe
 from contract.model_spec import Column
-from inference.signature import NotServable, Port, Signature
+from inference.engines.onnx.ports import port
+from inference.signature import NotServable, Signature
 from tests.apimgmt.registry import makers
 
 MATRIX = Signature(
-    inputs=(Port("X", "tensor(float)", (None, 3)),),
-    outputs=(Port("label", "tensor(int64)", (None,)), Port("probabilities", "tensor(float)", (None, 2))),
+    inputs=(port("X", "tensor(float)", (None, 3)),),
+    outputs=(port("label", "tensor(int64)", (None,)), port("probabilities", "tensor(float)", (None, 2))),
     labels=("0", "1"),
     has_integer_labels=True,
 )
 NAMES = ("age", "town", "visits", "member")
 COLUMNS = Signature(
     inputs=(
-        Port("age", "tensor(float)", (None, 1)),
-        Port("town", "tensor(string)", (None, 1)),
-        Port("visits", "tensor(int64)", (None, 1)),
-        Port("member", "tensor(bool)", (None,)),
+        port("age", "tensor(float)", (None, 1)),
+        port("town", "tensor(string)", (None, 1)),
+        port("visits", "tensor(int64)", (None, 1)),
+        port("member", "tensor(bool)", (None,)),
     ),
-    outputs=(Port("variable", "tensor(float)", (None, 1)),),
+    outputs=(port("variable", "tensor(float)", (None, 1)),),
 )
 TEXT_LABELS = Signature(
     inputs=MATRIX.inputs,
-    outputs=(Port("label", "tensor(string)", (None,)), Port("scores", "seq(map(string,tensor(float)))", None)),
+    outputs=(port("label", "tensor(string)", (None,)), port("scores", "seq(map(string,tensor(float)))", None)),
     labels=("no", "yes"),
 )
 SAMPLE = b"age,town,visits,member,spent\n30,Oslo,2,true,9.5\n41.5,Rome,3,false,1\n"
@@ -137,7 +138,7 @@ def test_a_nullable_column_may_be_absent_from_the_stated_sample() -> None:
 
 
 def test_one_number_per_row_is_a_column_or_a_matrix_of_one() -> None:
-    signature = Signature(inputs=(Port("X", "tensor(float)", (None, 1)),), outputs=COLUMNS.outputs)
+    signature = Signature(inputs=(port("X", "tensor(float)", (None, 1)),), outputs=COLUMNS.outputs)
 
     assert describe(signature).spec.input == "columns"
     assert describe(signature, metadata_from({"input": "matrix"})).spec.columns[0].name == "x0"
@@ -193,7 +194,7 @@ def test_a_sample_that_contradicts_the_graph_is_refused(signature: Signature, sa
 
 
 def test_an_open_width_nobody_knows_is_asked_for() -> None:
-    signature = Signature(inputs=(Port("X", "tensor(float)", (None, None)),), outputs=COLUMNS.outputs)
+    signature = Signature(inputs=(port("X", "tensor(float)", (None, None)),), outputs=COLUMNS.outputs)
 
     assert "Give a sample CSV, or a metadata file with columns" in refused(signature)
 
@@ -205,7 +206,7 @@ def test_text_labels_nobody_knows_are_asked_for() -> None:
 
 
 def test_probabilities_without_a_label_need_the_owners_word() -> None:
-    signature = Signature(inputs=MATRIX.inputs, outputs=(Port("probabilities", "tensor(float)", (None, 3)),))
+    signature = Signature(inputs=MATRIX.inputs, outputs=(port("probabilities", "tensor(float)", (None, 3)),))
 
     with pytest.raises(NotServable, match="no class label"):
         describe(signature)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from contract.problems import Problem
 from drills.graphs import spec_of
-from inference.formats import choose, inflated, refusal, sample_body, sample_csv
+from inference.formats import choose, inflated, refusal, sample_body, sample_csv, warm_up
 from inference.predictor import ModelFailed, Predictor
 from tests.model_files import penguins, summing
 
@@ -48,7 +48,7 @@ def predictors() -> tuple[Predictor, ...]:
     for name, (spec, content) in (("numbers", numbers), ("categories", penguins())):
         (folder / name).write_bytes(content)
         loaded.append(Predictor(folder / name, spec))
-        loaded[-1].warm_up()
+        warm_up(loaded[-1])
     return tuple(loaded)
 
 

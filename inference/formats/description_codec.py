@@ -13,8 +13,9 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.settings import PROJECT_DIR
-from inference.formats.base import ApiInfo, Codec, Headers, Page, Reply
+from inference.formats.base import Codec, Headers, Page, Reply
 from inference.formats.description import docs_page, openapi
+from inference.formats.description.info import ApiInfo
 from inference.formats.description.schemas import TEXT, Schema, answer, page
 from inference.formats.replies import JSON_TYPE
 
@@ -40,18 +41,18 @@ _KEPT: Final[Headers] = ((b"cache-control", b"max-age=300"),)
 _DOCUMENTS_KEPT: Final = 32  # of a thousand columns one has a third of a megabyte
 
 
-class Description(Codec):
+class DescriptionCodec(Codec):
     """Predicts nothing; tells of the other codecs."""
 
     predicting = re.compile(r"(?!)")
     tag = "description"
-    about = "This document, and the same as a page."
+    summary = "This document, and the same as a page."
 
     def __init__(self, codecs: Sequence[Codec]) -> None:
         self._formats = [one for codec in codecs for one in codec.formats]
         self._codecs = (*codecs, self)
-        self._openapi_of = _Documents(lambda about: msgspec.json.encode(openapi.openapi(about, self._codecs)))
-        self._page_of = _Documents(lambda about: docs_page.page(about, self._formats).encode())
+        self._openapi_of = _Documents(lambda info: msgspec.json.encode(openapi.openapi(info, self._codecs)))
+        self._page_of = _Documents(lambda info: docs_page.page(info, self._formats).encode())
         self.pages = (
             Page(re.compile(r"openapi\.json"), self._openapi, asks_browser=True),
             Page(re.compile(r"docs"), self._docs, asks_browser=True),  # below a slash its own links would lead nowhere
@@ -65,11 +66,11 @@ class Description(Codec):
             "/docs": page(self.tag, "The same as a page", html, "Problem"),
         }
 
-    def _openapi(self, about: ApiInfo) -> Reply:
-        return Reply(self._openapi_of(about), JSON_TYPE, _NO_STORE)
+    def _openapi(self, info: ApiInfo) -> Reply:
+        return Reply(self._openapi_of(info), JSON_TYPE, _NO_STORE)
 
-    def _docs(self, about: ApiInfo) -> Reply:
-        return Reply(self._page_of(about), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
+    def _docs(self, info: ApiInfo) -> Reply:
+        return Reply(self._page_of(info), b"text/html; charset=utf-8", _SAFE + _NO_STORE)
 
 
 class _Documents:
@@ -79,11 +80,11 @@ class _Documents:
         self._make = make
         self._made: OrderedDict[tuple[str, ...], tuple[ModelSpec, bytes]] = OrderedDict()
 
-    def __call__(self, about: ApiInfo) -> bytes:
-        key = (about.api_id, about.name, about.version, about.base_url)
+    def __call__(self, info: ApiInfo) -> bytes:
+        key = (info.api_id, info.name, info.version, info.base_url)
         found = self._made.pop(key, None)
-        if found is None or found[0] is not about.spec:
-            found = about.spec, self._make(about)
+        if found is None or found[0] is not info.spec:
+            found = info.spec, self._make(info)
         self._made[key] = found
         if len(self._made) > _DOCUMENTS_KEPT:
             self._made.popitem(last=False)
@@ -91,7 +92,7 @@ class _Documents:
 
 
 def _served(name: str) -> Callable[[ApiInfo], Reply]:
-    return lambda about: Reply(_content(name), _MEDIA[Path(name).suffix], _SAFE + _KEPT)
+    return lambda info: Reply(_content(name), _MEDIA[Path(name).suffix], _SAFE + _KEPT)
 
 
 @lru_cache

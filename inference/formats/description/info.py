@@ -1,0 +1,49 @@
+"""What descriptions tell of: one API, and one request format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from contract.model_spec import ModelSpec
+from inference.predictor import Predictor
+
+
+class ApiInfo(msgspec.Struct, frozen=True):
+    """One API. `served` is given to pages that need the API to operate.
+
+    `predictor` is given to them too, unless the model runs in a process of its own. `platform`: what runs it.
+    """
+
+    api_id: str
+    name: str
+    model_name: str
+    version: str
+    base_url: str
+    is_ready: bool
+    served: ModelSpec | None = None
+    predictor: Predictor | None = None
+    platform: str = ""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What is served. Only for pages that aren't open."""
+        assert self.served is not None  # noqa: S101  (the app gives it to every page that isn't open)
+        return self.served
+
+
+class FormatInfo(msgspec.Struct, frozen=True):
+    """One request format, as lists of formats show it.
+
+    `path` is below the API's base; "{model}" stands for the model's name. `body` and `answer` are its shapes in short,
+    `sample` makes a request with the model's sample row.
+    """
+
+    anchor: str
+    title: str
+    path: str
+    media_type: str
+    body: str
+    answer: str
+    sample: Callable[[ModelSpec], bytes]
