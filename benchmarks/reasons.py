@@ -80,9 +80,9 @@ def _named(predictor: Predictor, spec: ModelSpec, *, has_reasons: bool) -> Work:
 
 def _request(predictor: Predictor, path: str, body: bytes) -> Work:
     def work() -> object:
-        dialect = formats.choose(path, _HEADERS)
-        decoded = dialect.decode(body, predictor)
-        return dialect.encode(predictor.predict(decoded.table), decoded, predictor, "1")
+        request_format = formats.choose(path, _HEADERS)
+        decoded = request_format.decode(body, predictor)
+        return request_format.encode(predictor.predict(decoded.table), decoded, predictor, "1")
 
     return work
 

@@ -190,9 +190,9 @@ async def test_work_that_goes_elsewhere_is_decoded_here_once(
     state_of(served, api).models[api.version_id].row_s = 1.0
     decoded, decode = [], JsonParser.quick_table
 
-    def noted(intake: JsonParser, *given: object) -> object:
-        decoded.append(intake)
-        return decode(intake, *given)  # type: ignore[arg-type]
+    def noted(parser: JsonParser, *given: object) -> object:
+        decoded.append(parser)
+        return decode(parser, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(JsonParser, "quick_table", noted)
     async with both_ends(served) as (client, _):

@@ -251,11 +251,11 @@ def test_a_description_is_made_once_for_each_version(path: str) -> None:
     found = find(path)
     assert found is not None
     assert found.page is not None
-    about = ApiInfo("a" * 16, "cancer", "", "1", "https://gateway.example/apis/a", is_ready=True, served=cancer()[0])
+    info = ApiInfo("a" * 16, "cancer", "", "1", "https://gateway.example/apis/a", is_ready=True, served=cancer()[0])
 
-    first, again = found.page.make(about), found.page.make(about)
+    first, again = found.page.make(info), found.page.make(info)
     described = msgspec.structs.replace(cancer()[0], description="Described anew.")
-    other = found.page.make(msgspec.structs.replace(about, served=described))
+    other = found.page.make(msgspec.structs.replace(info, served=described))
 
     assert first.body is again.body
     assert b"Described anew." not in first.body

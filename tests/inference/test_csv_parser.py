@@ -32,9 +32,9 @@ def decode(predictor: Predictor, body: bytes | str, content_type: str = "text/cs
 
 
 def answer(predictor: Predictor, body: str, accept: str = "*/*") -> Reply:
-    dialect = choose("predict", headers(accept=accept))
-    decoded = dialect.decode(body.encode(), predictor)
-    return dialect.encode(predictor.predict(decoded.table), decoded, predictor, "2")
+    request_format = choose("predict", headers(accept=accept))
+    decoded = request_format.decode(body.encode(), predictor)
+    return request_format.encode(predictor.predict(decoded.table), decoded, predictor, "2")
 
 
 def refusal(predictor: Predictor, body: bytes | str, content_type: str = "text/csv") -> Problem:
@@ -280,13 +280,13 @@ def test_what_is_not_csv_is_malformed(mixed: Predictor, body: bytes, words: str)
 def test_what_excel_writes_on_a_japanese_windows_is_recognised(penguins: Predictor) -> None:
     body = "island,sex,メモ\n東京,male,ソ\n".encode("cp932")
 
-    dialect = choose("predict", headers())
-    decoded = dialect.decode(body, penguins)
+    request_format = choose("predict", headers())
+    decoded = request_format.decode(body, penguins)
 
     assert columns_of(decoded.table)[1] == ["東京"]
     assert str(decoded.note) == "charset=cp932; separator=comma; decimal=point"
     marked = "island,sex\n東京,male\n".encode("utf-16")
-    assert str(dialect.decode(marked, penguins).note).startswith("charset=utf-16")
+    assert str(request_format.decode(marked, penguins).note).startswith("charset=utf-16")
 
 
 def test_a_body_in_another_charset_than_said_is_malformed(mixed: Predictor) -> None:

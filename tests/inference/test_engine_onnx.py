@@ -337,19 +337,19 @@ def test_rows_whose_answers_differ_in_shape_go_the_usual_way_after_a_few() -> No
     options.log_severity_level = 4
     rows = RowRuns(session, options, inputs=[("X", 2)], output_names=["y"], width=3, dtype=np.dtype(np.float32))
 
-    def asked(row: tuple[float | None, ...]) -> bool:
+    def is_bound(row: tuple[float | None, ...]) -> bool:
         if rows.run(row) is not None:
             return True
         rows.learn(session.run(["y"], {"X": np.array([row], np.float32)}))
         return False
 
-    assert [asked((1.0, 0.0, 0.0)) for _ in range(2)] == [False, True]
-    assert [asked((1.0, None, 0.0)) for _ in range(5)] == [False] * 5
-    assert asked((1.0, 0.0, 0.0))  # that was no failure of the graph's
+    assert [is_bound((1.0, 0.0, 0.0)) for _ in range(2)] == [False, True]
+    assert [is_bound((1.0, None, 0.0)) for _ in range(5)] == [False] * 5
+    assert is_bound((1.0, 0.0, 0.0))  # that was no failure of the graph's
     for row in ((1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (1.0, 1.0, 1.0)):
-        assert not asked(row)
+        assert not is_bound(row)
 
-    assert [asked((1.0, 0.0, 0.0)) for _ in range(3)] == [False] * 3  # not learnt any more
+    assert [is_bound((1.0, 0.0, 0.0)) for _ in range(3)] == [False] * 3  # not learnt any more
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def mixed(load: Load) -> Predictor:
 
 def attempt(predictor: Predictor, content_type: str, body: bytes) -> Table | None:
     """The table, or None for a refusal of the documented kinds. Whatever else is raised fails the test."""
-    dialect = choose("predict", {b"content-type": content_type.encode()})
+    request_format = choose("predict", {b"content-type": content_type.encode()})
     try:
-        table = dialect.decode(body, predictor).table
+        table = request_format.decode(body, predictor).table
     except Problem as refusal:
         problem = refusal
     else:
@@ -153,9 +153,9 @@ def attempt_all(predictor: Predictor, body: bytes, json_length: int | None = Non
     if json_length is not None:
         headers[b"inference-header-content-length"] = b"%d" % json_length
     for path in ("predict", "v2/models/m/infer", "v1/models/m:predict", "v1/models/m:explain", "invocations"):
-        dialect = choose(path, headers)
+        request_format = choose(path, headers)
         try:
-            decoded = dialect.decode(body, predictor)
+            decoded = request_format.decode(body, predictor)
         except Problem as problem:
             _check_refusal(path, problem)
             continue
@@ -164,7 +164,7 @@ def attempt_all(predictor: Predictor, body: bytes, json_length: int | None = Non
             prediction = predictor.predict(decoded.table)
         except ModelFailed:  # numbers that are too large to be added
             continue
-        assert dialect.encode(prediction, decoded, predictor, "1").body
+        assert request_format.encode(prediction, decoded, predictor, "1").body
 
 
 @few

@@ -26,9 +26,9 @@ def decode(predictor: Predictor, body: bytes | dict[str, Any]) -> Table:
 
 
 def answer(predictor: Predictor, *rows: dict[str, Any]) -> dict[str, Any]:
-    dialect = choose("predict", HEADERS)
-    decoded = dialect.decode(json.dumps({"rows": rows}).encode(), predictor)
-    reply = dialect.encode(predictor.predict(decoded.table), decoded, predictor, "2")
+    request_format = choose("predict", HEADERS)
+    decoded = request_format.decode(json.dumps({"rows": rows}).encode(), predictor)
+    reply = request_format.encode(predictor.predict(decoded.table), decoded, predictor, "2")
     assert reply.content_type == b"application/json"
     document: dict[str, Any] = json.loads(reply.body)
     return document

@@ -12,7 +12,7 @@ from inference.formats import find, refusal, sample_csv
 from inference.predictor import Predictor
 from tests import model_files as made
 from tests.conftest import Load
-from tests.inference.asking import answer, ask, refused
+from tests.inference.client import answer, refused, send
 from tests.model_files import spec_of
 
 V1, EXPLAIN, MLFLOW = "v1/models/m:predict", "v1/models/m:explain", "invocations"
@@ -107,11 +107,11 @@ def test_every_mlflow_shape(penguins: Predictor, number: int) -> None:
 
     assert answer(penguins, MLFLOW, body) == {"predictions": ["Chinstrap"]}
     with_nan = json.dumps(body).replace("null", "NaN").encode()
-    assert json.loads(ask(penguins, MLFLOW, with_nan).body) == {"predictions": ["Chinstrap"]}
+    assert json.loads(send(penguins, MLFLOW, with_nan).body) == {"predictions": ["Chinstrap"]}
 
 
 def test_mlflow_csv_is_answered_with_json(penguins: Predictor) -> None:
-    reply = ask(penguins, MLFLOW, sample_csv(penguins.spec), "text/csv; charset=utf-8")
+    reply = send(penguins, MLFLOW, sample_csv(penguins.spec), "text/csv; charset=utf-8")
 
     assert json.loads(reply.body) == {"predictions": ["Chinstrap"]}
     assert dict(reply.headers)[b"x-csv-dialect"].startswith(b"charset=utf-8")

@@ -11,7 +11,7 @@ from contract.problems import problem_body
 from inference.formats import sample_csv, table_from_rows
 from tests import model_files as made
 from tests.conftest import Load
-from tests.inference.asking import answer, manual, manual_body, refused
+from tests.inference.client import answer, manual, manual_body, refused
 
 VALID, ANALYSIS = "prediction_valid.csv", "prediction_analysis.csv"
 

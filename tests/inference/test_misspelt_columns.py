@@ -24,8 +24,8 @@ def penguins() -> Predictor:
 
 
 def decode(predictor: Predictor, body: bytes, content_type: bytes):
-    dialect = choose("predict", {b"content-type": content_type})
-    return dialect.decode(body, predictor)
+    request_format = choose("predict", {b"content-type": content_type})
+    return request_format.decode(body, predictor)
 
 
 @pytest.mark.parametrize(

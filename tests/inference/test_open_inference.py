@@ -13,7 +13,7 @@ from inference.formats import ApiInfo, choose, find, table_from_rows, warm_up
 from inference.predictor import Predictor
 from tests import model_files as made
 from tests.conftest import Load
-from tests.inference.asking import answer, ask, refused
+from tests.inference.client import answer, refused, send
 from tests.model_files import spec_of
 
 PATH = "v2/models/m/infer"
@@ -112,7 +112,7 @@ def test_binary_in_and_out(load: Load) -> None:
     ]
     body, json_length = binary(inputs, parameters={"binary_data_output": True})
 
-    reply = ask(predictor, PATH, body, "", inference_header_content_length=json_length)
+    reply = send(predictor, PATH, body, "", inference_header_content_length=json_length)
 
     assert reply.content_type == b"application/octet-stream"
     ((name, value),) = reply.headers
@@ -155,7 +155,7 @@ def test_outputs_that_are_asked_for(load: Load) -> None:
     inputs = [tensor("island", "BYTES", ["Dream"])]
     wanted = [{"name": "probabilities", "parameters": {"binary_data": True}}, {"name": "label"}]
 
-    reply = ask(predictor, PATH, {"inputs": inputs, "outputs": wanted})
+    reply = send(predictor, PATH, {"inputs": inputs, "outputs": wanted})
 
     document = json.loads(reply.body[: int(reply.headers[0][1])])
     assert [output["name"] for output in document["outputs"]] == ["probabilities", "label"]
@@ -276,10 +276,10 @@ def page(predictor: Predictor, path: str, *, is_ready: bool = True, apart: bool 
     endpoint = find(path)
     assert endpoint is not None
     assert endpoint.page is not None
-    about = ApiInfo(
+    info = ApiInfo(
         "id", "slug", endpoint.model, "3", "http://host/apis/id", is_ready, predictor.spec, None if apart else predictor
     )
-    reply = endpoint.page.make(about)
+    reply = endpoint.page.make(info)
     assert reply.content_type == b"application/json"
     return reply.status, json.loads(reply.body)
 

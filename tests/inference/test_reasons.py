@@ -96,15 +96,15 @@ def test_one_row_is_one_batch_of_a_prediction_per_column_and_one(load: Load) -> 
     predictor = load(made.penguins())
     table = table_from_rows(predictor, [predictor.spec.sample])
     prediction = predictor.predict(table)
-    asked: list[int] = []
+    batches: list[int] = []
 
     def predict(batch: Any) -> Any:
-        asked.append(batch.n_rows)
+        batches.append(batch.n_rows)
         return predictor.predict(batch)
 
     predictor.prepared(Explainer).explain(table, prediction, predict)
 
-    assert asked == [7]
+    assert batches == [7]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
-"""What descriptions tell of: one API, and one request format."""
+"""What descriptions are made from: one API, its request formats, and what each codec says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from contract.model_spec import ModelSpec
+from inference.formats.description.schemas import Schema
 from inference.predictor import Predictor
 
 
@@ -47,3 +49,19 @@ class FormatInfo(msgspec.Struct, frozen=True):
     body: str
     answer: str
     sample: Callable[[ModelSpec], bytes]
+
+
+class Described(Protocol):
+    """Paths of an API that belong together, as OpenAPI describes them.
+
+    `tag` groups them in the document, with `summary` as the words for it; "" where they are in another's group.
+    """
+
+    tag: str
+    summary: str
+
+    def paths(self, name: str, version: str, spec: ModelSpec) -> dict[str, Schema]:
+        """For a model of this name."""
+
+    def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
+        """The schemas that the paths refer to, by name."""

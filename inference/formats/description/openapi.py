@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 of one API, with its real columns: every codec tells its own paths, this puts them together."""
+"""OpenAPI 3.1 of one API, with its real columns: every codec describes its own paths, this puts them together."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from typing import Any, Final
 
 from contract.model_spec import ModelSpec
 from contract.problems import PROBLEM_TYPES
-from inference.formats.base import Codec
 from inference.formats.description.columns import describe_columns
-from inference.formats.description.info import ApiInfo
+from inference.formats.description.info import ApiInfo, Described
 from inference.formats.description.schemas import COUNT, TEXT, Schema, list_of, object_of
 from inference.formats.description.snippets import ordered_sample
 
 _JSON_TYPES: Final = {"float": "number", "int": "integer", "string": "string", "bool": "boolean"}
 
 
-def openapi(info: ApiInfo, codecs: Sequence[Codec]) -> dict[str, Any]:
+def openapi(info: ApiInfo, parts: Sequence[Described]) -> dict[str, Any]:
     """The whole document."""
     spec = info.spec
     name = info.name or info.api_id
     paths: dict[str, Schema] = {}
     schemas = {"Row": _row(spec), "Problem": _problem()}
-    for codec in codecs:
-        paths |= codec.paths(name, info.version, spec)
-        schemas |= codec.schemas(spec)
+    for part in parts:
+        paths |= part.paths(name, info.version, spec)
+        schemas |= part.schemas(spec)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -34,7 +33,7 @@ def openapi(info: ApiInfo, codecs: Sequence[Codec]) -> dict[str, Any]:
         },
         "servers": [{"url": info.base_url}],
         "security": [{"key": []}, {"bearer": []}, {"basic": []}],
-        "tags": [{"name": codec.tag, "description": codec.summary} for codec in codecs if codec.tag],
+        "tags": [{"name": part.tag, "description": part.summary} for part in parts if part.tag],
         "paths": paths,
         "components": {
             "securitySchemes": {

@@ -63,13 +63,13 @@ def read_body(data: bytes) -> str:
     path, headers = FORMATS[kind % len(FORMATS)]
     predictor = predictors()[which]
     try:
-        dialect = choose(path, headers)
+        request_format = choose(path, headers)
         body = data[1:]
         if encoding := headers.get(b"content-encoding"):
             body = inflated(body, encoding, LIMIT_BYTES)
-        decoded = dialect.decode(body, predictor)
+        decoded = request_format.decode(body, predictor)
         assert decoded.table.n_rows >= 1
-        reply = dialect.encode(predictor.predict(decoded.table), decoded, predictor, "1")
+        reply = request_format.encode(predictor.predict(decoded.table), decoded, predictor, "1")
         assert reply.body
     except ModelFailed:  # numbers that are too large for this model
         return "model_failed"

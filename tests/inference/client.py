@@ -1,4 +1,4 @@
-"""Asks one loaded model in any dialect, without a server."""
+"""Sends requests in any format to one loaded model, without a server."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from inference.predictor import Predictor
 JSON = "application/json"
 
 
-def ask(predictor: Predictor, path: str, body: Any, content_type: str = JSON, **headers: str) -> Reply:
+def send(predictor: Predictor, path: str, body: Any, content_type: str = JSON, **headers: str) -> Reply:
     """The whole way of one request. `body`: bytes, or what becomes JSON."""
     sent = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     sent |= {b"content-type": content_type.encode()} if content_type else {}
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    dialect = choose(path, sent)
-    decoded = dialect.decode(content, predictor)
-    return dialect.encode(predictor.predict(decoded.table), decoded, predictor, "3")
+    request_format = choose(path, sent)
+    decoded = request_format.decode(content, predictor)
+    return request_format.encode(predictor.predict(decoded.table), decoded, predictor, "3")
 
 
 def answer(predictor: Predictor, path: str, body: Any, **headers: str) -> Any:
     """The reply's JSON."""
-    return json.loads(ask(predictor, path, body, **headers).body)
+    return json.loads(send(predictor, path, body, **headers).body)
 
 
 def refused(predictor: Predictor, path: str, body: Any, content_type: str = JSON, **headers: str) -> Problem:
     """The refusal; its shape on this path is JSON that says what it is."""
     with pytest.raises(Problem) as caught:
-        ask(predictor, path, body, content_type, **headers)
+        send(predictor, path, body, content_type, **headers)
     assert 400 <= caught.value.kind.status < 500
     content, media = refusal(path, caught.value, "id", "https://docs")
     assert isinstance(json.loads(content), dict)

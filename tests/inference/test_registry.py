@@ -79,9 +79,9 @@ def test_a_415_tells_what_would_be_read() -> None:
     ],
 )
 def test_accept_chooses_the_answer_to_csv(accept: str, is_json: bool) -> None:
-    dialect = choose("predict", {b"content-type": b"text/csv", b"accept": accept.encode()})
+    request_format = choose("predict", {b"content-type": b"text/csv", b"accept": accept.encode()})
 
-    assert getattr(dialect, "answers_json") is is_json  # noqa: B009  # not part of the protocol
+    assert getattr(request_format, "answers_json") is is_json  # noqa: B009  # not part of the protocol
 
 
 def test_only_predicting_paths_predict() -> None:
