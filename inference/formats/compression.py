@@ -26,7 +26,7 @@ def check_encoding(value: bytes) -> str:
         shown = value.decode("latin-1").strip()[:80]
         raise Problem(
             "unsupported_media_type",
-            f"The body is encoded as {shown}; gzip, deflate and unencoded bodies are read.",
+            f"The body is encoded as {shown}; this gateway reads gzip, deflate and unencoded bodies.",
             headers=_ACCEPTED,
         )
     return encoding
@@ -95,4 +95,4 @@ def _stream(inflator: zlib._Decompress, body: memoryview, content: bytearray, li
 
 
 def _too_large() -> Problem:
-    return Problem("payload_too_large", "The body is too large once it is inflated.")
+    return Problem("payload_too_large", "The body is too large once it is decompressed.")

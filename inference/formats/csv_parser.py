@@ -182,7 +182,7 @@ class _Pieces:
         if self._faults:
             raise self._faults.problem(n_rows)
         if not n_rows:
-            raise Problem("invalid_rows", "The CSV has a header, but no row below it.")
+            raise Problem("invalid_rows", "The CSV has a header but no rows.")
         return joined(tables)
 
     def _piece_table(self, rows: list[_Row], *, first_row: int) -> Table | None:

@@ -168,7 +168,7 @@ def _given(members: bytes) -> dict[str, Any]:
         given[one.name] = _checked(one)
     missing = [name for name, (_, is_required) in _INPUTS.items() if is_required and name not in given]
     if missing:
-        raise Problem("malformed_body", f"`inputs` lacks {', '.join(missing)}.")
+        raise Problem("malformed_body", f"`inputs` is missing {', '.join(missing)}.")
     return given
 
 

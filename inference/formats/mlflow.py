@@ -237,7 +237,7 @@ def _rows_of_columns(raw: msgspec.Raw, key: str) -> tuple[list[msgspec.Raw], str
         _refuse(key, error)
     lengths = {len(cells) for cells in columns.values()}
     if len(lengths) != 1:
-        raise Problem("invalid_rows", f"The columns of `{key}` are of {len(lengths)} different lengths.")
+        raise Problem("invalid_rows", f"The columns of `{key}` have {len(lengths)} different lengths.")
     names = list(columns)
     cells = [[_unwrapped(cell) for cell in column] for column in columns.values()]
     return [msgspec.Raw(b"[" + b",".join(row) + b"]") for row in zip(*cells, strict=True)], key, names
@@ -253,5 +253,5 @@ def _unwrapped(cell: msgspec.Raw) -> bytes:
 
 def _refuse(key: str, error: Exception) -> NoReturn:
     if isinstance(error, msgspec.ValidationError):
-        raise Problem("invalid_rows", f"`{key}` has not the expected shape: {error}.") from None
+        raise Problem("invalid_rows", f"`{key}` does not have the expected shape: {error}.") from None
     raise Problem("malformed_body", f"`{key}` is not valid JSON.") from None

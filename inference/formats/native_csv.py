@@ -42,7 +42,7 @@ def csv_charset(name: str | None) -> str | None:
     charset = _CHARSETS.get(name)
     if charset is None:
         known = ", ".join(dict.fromkeys(_CHARSETS.values()))
-        raise Problem("unsupported_media_type", f"The charset {name[:80]} is none of {known}.")
+        raise Problem("unsupported_media_type", f"The charset {name[:80]} is not supported; supported are {known}.")
     return charset
 
 

@@ -60,7 +60,9 @@ class Endpoint(msgspec.Struct, frozen=True):
             raise Problem("unknown_path", "No model or version of this name is served here.")
         if is_other_model:
             known = f"{api_id} or {name}" if name else api_id
-            raise Problem("unknown_path", f"No model is called {_shortened(self.model)} here; this API's is {known}.")
+            raise Problem(
+                "unknown_path", f"No model is called {_shortened(self.model)} here; this API's model is {known}."
+            )
         if is_other_version:
             raise Problem("unknown_path", f"Version {_shortened(self.version)} is not served; version {version} is.")
 

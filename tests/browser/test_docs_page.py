@@ -64,6 +64,6 @@ def test_it_tells_its_calls_without_scripts(launch: Callable[..., LiveApi], brow
 
     for name in ("curl", "Python", "JavaScript", "Excel (Power Query)"):
         expect(page.get_by_role("heading", name=name)).to_be_visible()
-    expect(page.get_by_text("This form needs scripts")).to_be_visible()
+    expect(page.get_by_text("This form needs JavaScript")).to_be_visible()
     expect(page.get_by_role("button", name="Send")).to_be_hidden()
     assert faults == []

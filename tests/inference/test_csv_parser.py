@@ -252,7 +252,7 @@ def test_a_header_without_rows_is_refused(mixed: Predictor, body: str) -> None:
     problem = refusal(mixed, body)
 
     assert problem.kind.code == "invalid_rows"
-    assert problem.detail == "The CSV has a header, but no row below it."
+    assert problem.detail == "The CSV has a header but no rows."
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def _columns(spec: ModelSpec) -> str:
     return _section(
         "columns",
         "Columns",
-        "<p>Found by name, in any order; others are ignored, unless one looks like a misspelt name. A column that is "
-        "not required may be left out or null.</p>"
+        "<p>Columns are found by name, in any order. Others are ignored, unless one looks like a misspelt name. "
+        "A column that is not required may be left out or null.</p>"
         f'<div class="table-wrap"><table class="table cards"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>",
     )
@@ -144,12 +144,12 @@ def _form(spec: ModelSpec) -> str:
         "try",
         "Try it",
         "<p>Sends one real request from this browser. It is counted, and a trial's quota is charged for it.</p>"
-        '<p id="try-without">This form needs scripts. The calls below don\'t.</p>'
+        '<p id="try-without">This form needs JavaScript. The calls below do not.</p>'
         '<form id="try-form" data-url="predict" autocomplete="off" hidden>'
         '<div class="field"><label for="key">API key</label>'
         '<input class="input mono" id="key" type="password" autocomplete="off" spellcheck="false">'
-        '<p class="field-help">Stays on this page. Needed here, unless the browser asked for it when the page was '
-        "opened.</p></div>"
+        '<p class="field-help">The key stays on this page. Leave it empty if the browser asked for it when you '
+        "opened the page.</p></div>"
         f"{fields}"
         '<div class="form-actions"><button class="button primary" type="submit">Send</button></div>'
         '<div id="try-reply" class="stack-s" role="status" aria-live="polite"></div></form>',

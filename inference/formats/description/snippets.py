@@ -34,8 +34,8 @@ def snippets(url: str, spec: ModelSpec) -> list[Snippet]:
         Snippet(
             "powerquery",
             "Excel (Power Query)",
-            "Name a table of your workbook Rows, with these columns. Data, Get Data, Blank Query, Advanced Editor: "
-            "paste this, and put the key in its second line.",
+            "In your workbook, name a table Rows and give it these columns. Choose Data, Get Data, Blank Query, "
+            "Advanced Editor. Paste this, and put the key in the second line.",
             power_query(url, spec),
         ),
     ]

@@ -41,16 +41,17 @@ def elements_of(name: str, datatype: str, shape: list[int], data: msgspec.Raw | 
     """The flat elements. The size is compared before anything is made of it, so a lie costs nothing."""
     if datatype not in DATATYPES:
         known = ", ".join(DATATYPES)
-        raise Problem(
-            "malformed_body", f"The input {shortened(name)}: the datatype {shortened(datatype)} is none of {known}."
-        )
+        raise _malformed(name, f"the datatype {shortened(datatype)} is not supported; supported are {known}")
     if not all(0 <= size <= INT64_MAX for size in shape):  # Python refuses to write out a very large number
-        words = "a shape has no negative sizes, and none beyond 64 bits"
-        raise Problem("malformed_body", f"The input {shortened(name)}: {words}.")
+        raise _malformed(name, "the sizes in a shape are not negative and fit 64 bits")
     n_elements = math.prod(shape)
     if isinstance(data, memoryview):
         return _from_binary(name, datatype, n_elements, data)
     return _from_json(name, datatype, n_elements, data)
+
+
+def _malformed(name: str, words: str) -> Problem:
+    return Problem("malformed_body", f"The input {shortened(name)}: {words}.")
 
 
 def _wrong_size(name: str, found: object, wanted: int) -> Problem:
@@ -62,8 +63,8 @@ def _from_binary(name: str, datatype: str, n_elements: int, data: memoryview) ->
         return _texts(name, _lengths_read(name, n_elements, data))
     dtype = DATATYPES[datatype]
     if len(data) != n_elements * dtype.itemsize:
-        words = f"{len(data)} bytes are not the {n_elements} {datatype} elements that its shape says"
-        raise Problem("malformed_body", f"The input {shortened(name)}: {words}.")
+        words = f"its shape says {n_elements} {datatype} elements, its data has {len(data)} bytes"
+        raise _malformed(name, words)
     if datatype == "BOOL":  # a byte that is neither 0 nor 1 would be a broken truth
         return np.frombuffer(data, np.uint8).astype(bool)
     return np.frombuffer(data, dtype)
@@ -77,7 +78,7 @@ def _lengths_read(name: str, n_elements: int, data: memoryview) -> list[bytes]:
         stop = start + int.from_bytes(data[place:start], "little")
         if start > len(data) or stop > len(data):
             number = len(elements) + 1
-            raise Problem("malformed_body", f"The input {shortened(name)}: element {number} ends beyond its data.")
+            raise _malformed(name, f"element {number} ends after the end of the data")
         if len(elements) == n_elements:
             raise _wrong_size(name, f"more than {n_elements}", n_elements)
         elements.append(bytes(data[start:stop]))
@@ -93,8 +94,7 @@ def _texts(name: str, elements: list[bytes]) -> Array:
         try:
             texts[index] = element.decode()
         except UnicodeDecodeError:
-            words = f"The input {shortened(name)}: element {index + 1} is not UTF-8."
-            raise Problem("malformed_body", words) from None
+            raise _malformed(name, f"element {index + 1} is not UTF-8") from None
     return texts
 
 
@@ -109,7 +109,7 @@ def _from_json(name: str, datatype: str, n_elements: int, data: msgspec.Raw) -> 
     try:
         return _FROM_JSON[dtype.kind](flat, dtype)
     except (OverflowError, ValueError):
-        raise Problem("malformed_body", f"The input {shortened(name)}: a number does not fit {datatype}.") from None
+        raise _malformed(name, f"a number does not fit {datatype}") from None
 
 
 def _flat(name: str, value: object, n_elements: int) -> list[Any]:

@@ -80,7 +80,7 @@ def _request(document: bytes) -> InferenceRequest:
         return _decoded(checked_utf8(document))
     except (msgspec.DecodeError, RecursionError) as error:
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
-        raise Problem("malformed_body", f"The body is no inference request: {words}.") from None
+        raise Problem("malformed_body", f"The body is not an inference request: {words}.") from None
 
 
 def _decoded(document: bytes) -> InferenceRequest:
@@ -104,7 +104,7 @@ def wanted_outputs(request: InferenceRequest, names: tuple[str, ...]) -> Wanted:
     for output in request.outputs:
         if output.name not in names:
             raise Problem(
-                "malformed_body", f"No output is called “{output.name[:80]}”; there is {' and '.join(names)}."
+                "malformed_body", f"No output is called “{output.name[:80]}”; the model's outputs: {', '.join(names)}."
             )
         parameters = output.parameters or {}
         if parameters.get("classification"):
@@ -129,9 +129,11 @@ def tensors(inputs: list[Input], binary: memoryview | None) -> list[Tensor]:
         if binary is None:
             raise Problem("malformed_body", "binary_data_size needs the header Inference-Header-Content-Length.")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(rest):
-            raise Problem("malformed_body", f"The input {one.name[:80]}: binary_data_size is beyond the body's end.")
+            raise Problem(
+                "malformed_body", f"The input {one.name[:80]}: binary_data_size goes beyond the end of the body."
+            )
         found.append((one.name, one.datatype, one.shape, rest[:size]))
         rest = rest[size:]
     if len(rest):
-        raise Problem("malformed_body", f"{len(rest)} bytes are left behind the last tensor.")
+        raise Problem("malformed_body", f"{len(rest)} bytes are left over after the last tensor.")
     return found

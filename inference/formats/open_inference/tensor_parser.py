@@ -62,7 +62,7 @@ class TensorParser:
 
     def _table(self, given: dict[str, Array], n_rows: int) -> Table:
         if n_rows == 0:
-            raise Problem("invalid_rows", "The tensors have no row: send at least one.")
+            raise Problem("invalid_rows", "The tensors have no rows: send at least one.")
         checks = _Checks(n_rows)
         missing: list[ColumnRule] = []
         left_out: list[ColumnRule] = []
