@@ -97,6 +97,7 @@ class RowRuns:
             self._spare.append(buffers)
             return None
         try:
+            # The wrapper's own method takes 0.9 µs more, and with options 100 µs: it first looks for WebGPU's.
             self._session._sess.run_with_iobinding(buffers.binding._iobinding, self._options)
         except Exception:  # noqa: BLE001  # as above; perhaps this row's answer has another shape than the first's
             self._failures += 1
