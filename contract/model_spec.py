@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "anomaly"]
 ColumnType = Literal["float", "int", "string", "bool"]
 InputLayout = Literal["columns", "matrix"]
 Cell = float | int | str | bool | None
