@@ -72,7 +72,7 @@ def labels_in_order(
         return Labels(tuple(range(n_classes or len(stated or ()))), "position")
     seen = sorted(set(labels), key=_rank)
     if numbers is not None and numbers.shape[1] > 1:
-        learnt = _by_winner(labels, numbers)
+        learnt = _by_winner(labels, numbers) or _by_winner(labels, -numbers)  # the least distance wins, too
         if learnt is not None:
             return learnt
     elif n_classes == 2 and len(seen) == 2:  # one number: of the second class, or rising with it

@@ -24,6 +24,9 @@ _MANY_LABELS: Final = 50
 _MARGIN: Final = 1e-4
 _ANOMALY_LABELS: Final = frozenset({-1, 1})
 
+GraphLabels = Mapping[str, tuple[Label, ...]]
+"""Of each output behind which the graph has a list of class labels: that list."""
+
 
 class RolesRefused(Exception):
     """The outputs can't be served, or what is stated contradicts them. `note` says why."""
@@ -65,17 +68,21 @@ class Decision:
     def output(self, role: Role) -> str | None:
         return next((output.name for output in self.roles if output.role == role), None)
 
+    @property
+    def is_classification(self) -> bool:
+        return any(output.role in SINGLE_ROLES for output in self.roles)
+
 
 def decide_roles(
     outputs: Sequence[Observed],
     inputs: Sequence[Array],
     stated: Stated,
     *,
-    graph_labels: tuple[Label, ...] | None = None,
+    graph_labels: GraphLabels | None = None,
 ) -> Decision:
     """`inputs`: one `(n_rows,)` array a column, as the graph was given them. Raises `RolesRefused`."""
     _check_statement(outputs, stated)
-    deciding = _Deciding(outputs, inputs, stated, graph_labels)
+    deciding = _Deciding(outputs, inputs, stated, graph_labels or {})
     deciding.drop_what_says_nothing()
     deciding.choose()
     deciding.check_result()
@@ -121,7 +128,7 @@ class _Deciding:
         outputs: Sequence[Observed],
         inputs: Sequence[Array],
         stated: Stated,
-        graph_labels: tuple[Label, ...] | None,
+        graph_labels: GraphLabels,
     ) -> None:
         self._outputs = outputs
         self._inputs = inputs
@@ -202,26 +209,30 @@ class _Deciding:
         return all(one.kind == "bool" or set(np.unique(one.values)) <= {0, 1} for one in wide)
 
     def _choose_among(self, found: list[Observed]) -> None:
-        """Several columns of labels: the same class said twice is one label, independent ones are several."""
+        """Several columns of labels: the same class said twice is one label; whole numbers that the graph has no
+        list for, beside a label that it has one for, are leaves of a tree; independent labels are refused."""
+        listed = [one for one in found if one.name in self._graph_labels]
         text = [one for one in found if one.kind == "string"]
-        few = [one for one in found if not self._has_many_values(one)]
-        first = (text or few or found)[0]
-        for other in found:
-            if other is not first and not _say_the_same(first, other):
-                raise RolesRefused("multilabel", outputs=[one.name for one in found])
+        first = (listed or text or found)[0]
         self.roles[first.name] = "label"
         for other in found:
-            if other is not first:
+            if other is first:
+                continue
+            if _say_the_same(first, other):
                 self._ignore(other, "ignored_second_label")
+            elif listed and other not in listed and other.kind == "int":
+                self._ignore(other, "ignored_leaf")
+            else:
+                raise RolesRefused("multilabel", outputs=[one.name for one in found])
 
     def _choose_lone(self, one: Observed) -> None:
-        if one.kind != "int" or self._graph_labels is not None or self._is_classification_stated:
+        if one.kind != "int" or one.name in self._graph_labels or self._is_classification_stated:
             self.roles[one.name] = "label"
         else:
             self._ask("lone_whole_number", one, "value", "label")
 
     def _has_many_values(self, one: Observed) -> bool:
-        if one.kind != "int" or self._graph_labels is not None:
+        if one.kind != "int" or one.name in self._graph_labels:
             return False
         n_values = len(np.unique(one.column))
         return n_values > _MANY_LABELS and n_values > len(one.column) // 10

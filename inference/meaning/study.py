@@ -26,7 +26,7 @@ from inference.meaning.checks import (
 from inference.meaning.classes import ClassesUnknown, Labels, Names, labels_in_order, pair_names
 from inference.meaning.observed import Observed, labels_of, observe
 from inference.meaning.probes import Probes, Row, make_probes
-from inference.meaning.roles import Question, RolesRefused, Stated, decide_roles
+from inference.meaning.roles import Decision, GraphLabels, Question, RolesRefused, Stated, decide_roles
 from inference.table import Array
 
 BATCH_SIZES: Final = (2, 7, 32)
@@ -80,54 +80,36 @@ def study(
     stated: StatedMeaning,
     *,
     sample_rows: Sequence[Row] = (),
-    graph_labels: tuple[Label, ...] | None = None,
+    graph_labels: GraphLabels | None = None,
 ) -> Studied:
     """`spec`: with columns, layout and sample; its task and classes are not looked at.
 
     Raises `RolesRefused`, `ClassesRefused`, and `ModelFailed` where a row of the owner's can't be computed.
     """
-    probes = make_probes(spec, sample_rows)
-    tried = _try_alone(run, probes)
+    tried = _try_alone(run, make_probes(spec, sample_rows))
     stated_roles = Stated(stated.task, stated.roles, len(stated.classes) if stated.classes else None)
     decision = decide_roles(tried.outputs, _inputs(spec, tried.rows), stated_roles, graph_labels=graph_labels)
-    found = {role: decision.output(role) for role in ("label", "probabilities", "scores")}
-    checks = [*_finite_checks(tried, decision.roles)]
-    questions = list(decision.questions)
-    classes: tuple[ClassLabel, ...] = ()
-    origin = ""
-    numbers_name = found["probabilities"] or found["scores"]
-    is_classification = found["label"] is not None or numbers_name is not None
-    if is_classification:
-        label = tried.output(found["label"]) if found["label"] else None
-        numbers = tried.output(numbers_name) if numbers_name else None
-        try:
-            labels = _labels(label, numbers, graph_labels, stated)
-            classes, origin = pair_names(labels, stated.classes), labels.origin
-        except ClassesUnknown as unknown:
-            questions.append(Question("classes", found["label"] or numbers_name or "", seen=unknown.seen))
-        else:
-            checks += _class_checks(labels, label, numbers, is_probability=found["probabilities"] is not None)
+    classes = _study_classes(decision, tried, stated, graph_labels or {})
     batch_checks = _batch_checks(run, tried, decision.roles)
-    outputs = _with_targets(decision.roles, tried, stated.targets or (spec.target,))
     return Studied(
-        task=_task(decision.is_anomaly, is_classification, len(classes), stated.task),
+        task=_task(decision, len(classes.pairs), stated.task),
         meaning=Meaning(
-            outputs=outputs,
-            classes=classes,
+            outputs=_with_targets(decision.roles, tried, stated.targets or (spec.target,)),
+            classes=classes.pairs,
             is_row_wise=any(check.outcome == "told" for check in batch_checks),
             notes=decision.notes,
         ),
-        questions=tuple(questions),
-        checks=(*checks, *batch_checks),
+        questions=(*decision.questions, *classes.questions),
+        checks=(*_finite_checks(tried, decision.roles), *classes.checks, *batch_checks),
         tried=tried,
-        class_origin=origin,
+        class_origin=classes.origin,
     )
 
 
-def _task(is_anomaly: bool, is_classification: bool, n_classes: int, stated: Task | None) -> Task:
-    if is_anomaly:
+def _task(decision: Decision, n_classes: int, stated: Task | None) -> Task:
+    if decision.is_anomaly:
         return "anomaly"
-    if not is_classification:
+    if not decision.is_classification:
         return "regression"
     if not n_classes:
         return stated or "multiclass"
@@ -188,35 +170,6 @@ def _finite_checks(tried: Tried, roles: Sequence[Output]) -> list[Check]:
     return [check_finite(one.values, n_owned=tried.n_owned) for one in served if one.kind in {"float", "maps", "int"}]
 
 
-def _labels(
-    label: Observed | None, numbers: Observed | None, graph_labels: tuple[Label, ...] | None, stated: StatedMeaning
-) -> Labels:
-    seen = labels_of(label) if label is not None else None
-    if numbers is not None and numbers.kind == "maps" and graph_labels is None:
-        graph_labels = numbers.keys if stated.classes is None or seen is not None else None
-    width = None if numbers is None else 2 if numbers.is_one_a_row else numbers.width
-    values = numbers.values if numbers is not None else None
-    return labels_in_order(graph_labels, seen, values, n_classes=width, stated=stated.classes)
-
-
-def _class_checks(
-    labels: Labels, label: Observed | None, numbers: Observed | None, *, is_probability: bool
-) -> list[Check]:
-    if numbers is None or not is_probability:
-        return []
-    values = in_class_order(numbers, labels.values)
-    checks = [check_probabilities(numbers.values)]
-    if label is not None:
-        position = {_key(one): index for index, one in enumerate(labels.values)}
-        seen = [_key(one) for one in labels_of(label)]
-        strangers = [row for row, one in enumerate(seen) if one not in position]
-        if strangers:
-            params = {"label": labels_of(label)[strangers[0]]}
-            return [*checks, Check("unknown_label", "refused", strangers[0], params)]
-        checks.append(check_agreement([position[one] for one in seen], values))
-    return checks
-
-
 def _key(label: Label) -> tuple[type, Label]:
     """True is no 1 here."""
     return type(label), label
@@ -232,6 +185,67 @@ def in_class_order(numbers: Observed, labels: Sequence[Label]) -> Array:
     if numbers.is_one_a_row:
         return np.column_stack([1 - numbers.column, numbers.column])
     return numbers.values
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """None for what is no classification."""
+
+    pairs: tuple[ClassLabel, ...] = ()
+    origin: str = ""
+    questions: tuple[Question, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+def _study_classes(decision: Decision, tried: Tried, stated: StatedMeaning, graph_labels: GraphLabels) -> _Classes:
+    """Raises `ClassesRefused`."""
+    if not decision.is_classification:
+        return _Classes()
+    label_name, probabilities_name = decision.output("label"), decision.output("probabilities")
+    numbers_name = probabilities_name or decision.output("scores")
+    label = tried.output(label_name) if label_name else None
+    numbers = tried.output(numbers_name) if numbers_name else None
+    named = [name for name in (label_name, numbers_name) if name is not None]
+    listed = next((graph_labels[name] for name in named if name in graph_labels), None)
+    try:
+        labels = _labels(label, numbers, listed, stated)
+    except ClassesUnknown as unknown:
+        return _Classes(questions=(Question("classes", label_name or numbers_name or "", seen=unknown.seen),))
+    pairs = pair_names(labels, stated.classes)
+    checks = _class_checks(labels, label, numbers if probabilities_name else None)
+    return _Classes(pairs, labels.origin, checks=tuple(checks))
+
+
+def _labels(
+    label: Observed | None, numbers: Observed | None, listed: tuple[Label, ...] | None, stated: StatedMeaning
+) -> Labels:
+    seen = labels_of(label) if label is not None else None
+    if numbers is not None and numbers.kind == "maps" and listed is None:
+        listed = numbers.keys  # their order is nobody's: each number is looked up by its key
+    width = None if numbers is None else 2 if numbers.is_one_a_row else numbers.width
+    values = numbers.values if numbers is not None else None
+    return labels_in_order(listed, seen, values, n_classes=width, stated=stated.classes)
+
+
+def _class_checks(labels: Labels, label: Observed | None, probabilities: Observed | None) -> list[Check]:
+    checks = [check_probabilities(probabilities.values)] if probabilities is not None else []
+    if label is None:
+        return checks
+    position = {_key(one): index for index, one in enumerate(labels.values)}
+    seen = labels_of(label)
+    for row, one in enumerate(seen):
+        if _key(one) not in position:
+            return [*checks, Check("unknown_label", "refused", row, {"label": one})]
+    if probabilities is not None:
+        values = in_class_order(probabilities, labels.values)
+        checks.append(check_agreement([position[_key(one)] for one in seen], values))
+    return checks
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
 
 
 def _batch_checks(run: Run, tried: Tried, roles: Sequence[Output]) -> list[Check]:
