@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from contract.meaning import Meaning
+
 Task = Literal["binary", "multiclass", "regression", "anomaly"]
 ColumnType = Literal["float", "int", "string", "bool"]
 InputLayout = Literal["columns", "matrix"]
@@ -50,7 +52,10 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """A complete description. `columns` are in the model's order, `classes` in the order of its probabilities."""
+    """A complete description. `columns` are in the model's order, `classes` in the order of its probabilities.
+
+    `meaning`: None for a version that was registered before meanings were stored.
+    """
 
     task: Task
     target: str = "prediction"
@@ -60,6 +65,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     sample: dict[str, Cell]
     score: Score | None = None
     description: str = ""
+    meaning: Meaning | None = None
 
 
 def is_plain_integer(name: str) -> bool:
