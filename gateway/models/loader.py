@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from contract.model_spec import ModelSpec
+from contract.model_store import stored_path
 from gateway.db.statements.workers import ModelLoad
 from gateway.models.incidents import IncidentLog
 from gateway.models.own_process import IsolatedModel
@@ -214,7 +215,7 @@ class ModelLoader:
                 (self._spare if was_served else self._queue).append(model)
 
     def _make(self, api_id: str, version: Version) -> LoadedModel:
-        path = self._store_dir / version.sha256[:2] / version.sha256
+        path = stored_path(self._store_dir, version.sha256)
         ref = ModelRef(version.version_id, str(path), version.format, version.spec_json)
         model = LoadedModel(api_id, version, ref, IsolatedModel(api_id, ref, self._incidents), self._summon)
         self._models[api_id, version.version_id] = model
