@@ -142,9 +142,7 @@ class BatchPool:
         try:
             answer = await process.ask(ask, files=(body.fd, answer_file.fd), approve=approve)
         except ProcessEnded as end:
-            self.incidents.note(
-                api_id, ask.model.version_id, "process_crashed", f"A large body ended its process ({end})."
-            )
+            self.incidents.note(api_id, ask.model.version_id, "process_crashed", "batch_process_ended", end=str(end))
             raise ModelFailed(f"The process that computed it ended ({end}).") from None
         finally:
             self._put_back(process, self.limits.max_body_bytes if b"content-encoding" in ask.headers else body.size)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from contract.incidents import Param, ReasonCode
 from contract.problems import Problem
 from gateway.models.incidents import IncidentLog, Kind
 from inference.engines import ModelFailed, ModelLoadError
@@ -106,18 +107,18 @@ class IsolatedModel:
         except ProcessEnded as end:
             if self._process is not process:  # `close` ended it: nothing is held against the model
                 raise ModelFailed("The gateway ended the model's process.") from None
-            self._note_end("process_crashed", f"The model ended its process ({end}).")
+            self._note_end("process_crashed", "process_ended", end=str(end))
             raise ModelFailed(f"The model ended the process that computed it ({end}).") from None
         except TimeoutError:
-            self._note_end("timeout", f"The model took longer than {self._timeout_s:g} seconds.")
+            self._note_end("timeout", "time_limit", timeout_s=self._timeout_s)
             raise Problem("model_timeout", f"The model took longer than {self._timeout_s:g} seconds.") from None
         if isinstance(answer, Failed) and answer.is_memory:
-            self._incidents.note(self._api_id, self._model.version_id, "memory", _failure(answer))
+            self._incidents.note(self._api_id, self._model.version_id, "memory", "memory_limit")
         return reply_of(answer)
 
-    def _note_end(self, kind: Kind, reason: str) -> None:
+    def _note_end(self, kind: Kind, reason: ReasonCode, **params: Param) -> None:
         self._starts_again_at = time.monotonic() + _RESTART_PAUSE_S
-        self._incidents.note(self._api_id, self._model.version_id, kind, reason)
+        self._incidents.note(self._api_id, self._model.version_id, kind, reason, **params)
 
     def _running(self) -> ChildProcess:
         if self._process is None or not self._process.is_running:
