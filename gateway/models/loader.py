@@ -22,7 +22,7 @@ from contract.model_spec import ModelSpec
 from contract.model_store import stored_path
 from gateway.db.statements.workers import ModelLoad
 from gateway.models.incidents import IncidentLog
-from gateway.models.own_process import IsolatedModel
+from gateway.models.isolated_model import IsolatedModel
 from inference import formats
 from inference.engines import engine_for
 from inference.predictor import ModelFailed, ModelLoadError, Predictor

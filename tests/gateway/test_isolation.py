@@ -22,10 +22,10 @@ from drills.harmful import POISON, allocating, dividing, looping
 from gateway.db.connection import Connection, DatabaseAway
 from gateway.db.statements.routes import RouteRead
 from gateway.models import loader
-from gateway.models.batch import RUNNING, WAITING, BatchPool, Limits, Locks
+from gateway.models.batch import RUNNING, WAITING, BatchPool, FileLocks, Limits
 from gateway.models.incidents import IncidentLog
+from gateway.models.isolated_model import REQUESTS_AT_ONCE
 from gateway.models.loader import LoadedModel, ModelLoader, Version
-from gateway.models.own_process import REQUESTS_AT_ONCE
 from gateway.models.spool import Spool
 from gateway.processes.worker import Worker
 from gateway.routing import follower
@@ -390,7 +390,7 @@ async def test_a_trial_refuses_too_many_rows_before_they_are_computed(
 
 async def test_two_run_four_wait_and_the_rest_is_refused(rows: Seeder, worker: Worker, call: Caller) -> None:
     apis = [await made(rows, worker, cancer()) for _ in range(3)]
-    locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
+    locks = FileLocks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
     taken = [locks.take(), locks.take()]  # as if another worker computed two
     assert None not in taken
     assert locks.take() is None
@@ -419,7 +419,7 @@ async def test_a_body_that_is_stopped_while_it_computes_is_answered_by_the_new_r
     rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     api = await made(rows, worker, cancer())
-    locks = Locks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
+    locks = FileLocks(worker.runner.batch.run_dir, "batch-slot", RUNNING)
     taken = [locks.take(), locks.take()]
     task = asyncio.create_task(post_csv(call, api, 1000))
     await asyncio.sleep(0.2)
@@ -437,7 +437,9 @@ async def test_no_room_for_an_answer_starts_no_process(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
     run = {"spool_dir": tmp_path / "spool", "store_dir": tmp_path, "run_dir": tmp_path / "run"}
     pool = BatchPool(**run, incidents=IncidentLog("w"), limits=Limits(max_body_bytes=1000, trial_max_rows=10))
-    ask = Predict(ModelRef(1, "", "onnx", b"{}"), "predict", {}, "1", body=None, asks=False, max_body_bytes=1000)
+    ask = Predict(
+        ModelRef(1, "", "onnx", b"{}"), "predict", {}, "1", body=None, needs_approval=False, max_body_bytes=1000
+    )
     before = psutil.Process().children()
 
     with pytest.raises(Problem) as refused:
