@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.models.batch import BatchPool
-from gateway.models.loader import LoadedModel
+from gateway.models.loaded_model import LoadedModel
 from gateway.models.spool import Spool
 from inference.formats import Reply
 from inference.sandbox.async_child import Approve

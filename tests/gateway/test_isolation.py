@@ -25,7 +25,8 @@ from gateway.models import loader
 from gateway.models.batch import RUNNING, WAITING, BatchPool, FileLocks, Limits
 from gateway.models.incidents import IncidentLog
 from gateway.models.isolated_model import REQUESTS_AT_ONCE
-from gateway.models.loader import LoadedModel, ModelLoader, Version
+from gateway.models.loaded_model import LoadedModel, Version
+from gateway.models.loader import ModelLoader
 from gateway.models.spool import Spool
 from gateway.processes.worker import Worker
 from gateway.routing import follower
@@ -211,7 +212,7 @@ async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
         tries.append(ref)
         raise ModelLoadError("no")
 
-    monkeypatch.setattr(loader, "_loaded", fail)
+    monkeypatch.setattr(loader, "place", fail)
     api = await made(rows, worker, cancer())
 
     codes = [(await call(api)).code for _ in range(10)]
@@ -224,7 +225,7 @@ async def test_a_model_that_cannot_be_loaded_is_not_loaded_for_each_caller(
 async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_into_a_process(
     rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = loader._loaded
+    load = loader.place
     obstacles = []
 
     def crashed_meanwhile(ref: ModelRef, obstacle: str) -> object:
@@ -233,7 +234,7 @@ async def test_a_version_that_crashes_a_worker_while_this_one_loads_it_comes_int
         worker.loader._quarantined = frozenset(worker.loader._models)
         return made
 
-    monkeypatch.setattr(loader, "_loaded", crashed_meanwhile)
+    monkeypatch.setattr(loader, "place", crashed_meanwhile)
     api = await made(rows, worker, cancer())
 
     assert obstacles == ["", "it crashed a gateway worker"]
@@ -437,13 +438,13 @@ async def test_no_room_for_an_answer_starts_no_process(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
     run = {"spool_dir": tmp_path / "spool", "store_dir": tmp_path, "run_dir": tmp_path / "run"}
     pool = BatchPool(**run, incidents=IncidentLog("w"), limits=Limits(max_body_bytes=1000, trial_max_rows=10))
-    ask = Predict(
+    request = Predict(
         ModelRef(1, "", "onnx", b"{}"), "predict", {}, "1", body=None, needs_approval=False, max_body_bytes=1000
     )
     before = psutil.Process().children()
 
     with pytest.raises(Problem) as refused:
-        await pool.predict("a" * 16, ask, Spool(tmp_path / "bodies"), None)
+        await pool.predict("a" * 16, request, Spool(tmp_path / "bodies"), None)
 
     assert refused.value.kind.code == "not_ready"
     assert psutil.Process().children() == before
@@ -507,14 +508,14 @@ async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_wh
 async def test_what_there_is_no_room_for_is_called_loaded_unless_it_failed_or_went(tmp_path: Path) -> None:
     loader = ModelLoader(tmp_path, lambda: None, IncidentLog("w"), memory_bytes=1)
     for number in (1, 2, 3):
-        loader._spare.append(loader._make("a" * 16, Version(number, number, "0" * 64, "onnx", b"{}")))
-    loader._spare[0].fail("no")
-    loader._drop(loader._spare[1])
+        loader._background.append(loader._make("a" * 16, Version(number, number, "0" * 64, "onnx", b"{}")))
+    loader._background[0].set_failed("no")
+    loader._drop(loader._background[1])
 
-    loader._go_on()
+    loader._start_work()
     await loader.idle()
 
-    loads, dropped = loader.news()
+    loads, dropped = loader.reports.pending()
     assert [(load.version_id, load.error) for load in loads] == [(3, None)]
     assert dropped == [("a" * 16, 2)]
     loader.close()
