@@ -45,8 +45,16 @@ class AsyncChild(ChildProcess):
     """Its requests are made one after the other."""
 
     def __init__(self, work: Work, confinement: Confinement) -> None:
+        """Raises `ProcessNotStarted`."""
         super().__init__(work, confinement)
         self._socket.setblocking(False)
+        self._is_in_request = False
+
+    def _close_socket(self) -> None:
+        if (
+            not self._is_in_request
+        ):  # else an event loop would wait for ever for a socket that it does not have any more
+            super()._close_socket()
 
     async def request(self, request: Request[R], *, files: Sequence[int] = (), approve: Approve | None = None) -> R:
         """Raises `Problem`, `WorkFailed`, `ProcessEnded`, `ProcessNotStarted`, and what `approve` raises.
@@ -54,6 +62,19 @@ class AsyncChild(ChildProcess):
         A caller that gives up in the middle, by a time-out too, ends the process: it can't be told to stop.
         """
         decoder = response_decoder(type(request))
+        self._is_in_request = True
+        try:
+            response = await self._response(request, files, approve, decoder)
+        finally:
+            self._is_in_request = False
+            if not self.is_running:
+                self.kill()
+        result: R = result_of(response)
+        return result
+
+    async def _response(
+        self, request: Request[R], files: Sequence[int], approve: Approve | None, decoder: msgspec.msgpack.Decoder[Any]
+    ) -> Any:
         try:
             if not self.is_ready:
                 await self._become_ready()
@@ -62,10 +83,9 @@ class AsyncChild(ChildProcess):
         except BaseException:
             self.kill()
             raise
-        if isinstance(response, RowCount):
-            response = await self._after_rows(response.n_rows, approve, decoder)
-        result: R = result_of(response)
-        return result
+        if not isinstance(response, RowCount):
+            return response
+        return await self._after_rows(response.n_rows, approve, decoder)
 
     async def _become_ready(self) -> None:
         try:

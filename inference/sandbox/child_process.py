@@ -102,9 +102,12 @@ class ChildProcess:
         """Safe to call again. Does not wait: a large process takes a while to leave its memory."""
         if self._process.returncode is None:
             self._kill_group()
-        self._socket.close()
         _dying.add(self._process)
         reap()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        self._socket.close()
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError):
