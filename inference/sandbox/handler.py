@@ -1,8 +1,10 @@
 """What a child does with the requests it gets: one method for each type of request.
 
-class PredictionHandler(Handler):
-    @handles(Load)
-    def load(self, request: Load) -> Loaded: ...
+    class PredictionHandler(Handler):
+        @handles(Load)
+        def load(self, request: Load) -> Loaded: ...
+
+The methods are called one after the other, in the order of the requests.
 """
 
 from __future__ import annotations
@@ -16,14 +18,7 @@ from contract.problems import Problem
 from inference.engines import import_libraries
 from inference.engines.base import EngineError
 from inference.sandbox.channel import Channel
-from inference.sandbox.protocol import (
-    Failed,
-    Refused,
-    Request,
-    Response,
-    RowCount,
-    decision_decoder,
-)
+from inference.sandbox.protocol import Failed, Refused, Request, Response, RowCount, decision_decoder
 from inference.signature import NotServable
 
 R = TypeVar("R", bound=Response)

@@ -19,6 +19,7 @@ from typing import TypeVar
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
 from inference.sandbox.blocking_child import BlockingChild
+from inference.sandbox.child import Work
 from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, WorkFailed
 from inference.sandbox.confinement import Confinement, memory_for
 from inference.sandbox.inspection_messages import (
@@ -81,7 +82,7 @@ class InspectionChild:
 
     def read(self, path: Path) -> Signature:
         """Everything the graph tells. Raises `InspectionRefused`."""
-        return self._request(path, ReadSignature(str(path))).signature
+        return self._request(path, ReadSignature(str(path)), "registration").signature
 
     def check(self, path: Path, spec: ModelSpec) -> None:
         """Load the file and compare it with its description. Raises `InspectionRefused`."""
@@ -104,8 +105,8 @@ class InspectionChild:
             self._process.close()
             self._process = None
 
-    def _request(self, path: Path, request: Request[R]) -> R:
-        process = self._started(path)
+    def _request(self, path: Path, request: Request[R], work: Work = "inspection") -> R:
+        process = self._started(path, work)
         try:
             return process.request(request, timeout_s=self._timeout_s)
         except (Problem, WorkFailed) as fault:
@@ -114,7 +115,7 @@ class InspectionChild:
             self.close()
             raise InspectionRefused(self._end_words(end, process.log_tail), process.log_tail) from None
 
-    def _started(self, path: Path) -> BlockingChild:
+    def _started(self, path: Path, work: Work) -> BlockingChild:
         if self._process is not None and self._path == path:
             return self._process
         self.close()
@@ -126,7 +127,7 @@ class InspectionChild:
             readable=str(path.absolute()), memory_bytes=memory_for(path), cpu_s=int(self._timeout_s) + 1
         )
         try:
-            self._process, self._path = BlockingChild("inspection", confinement), path
+            self._process, self._path = BlockingChild(work, confinement), path
         except ProcessNotStarted:
             raise InspectionRefused(NOT_STARTED) from None
         return self._process

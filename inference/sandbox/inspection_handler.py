@@ -48,3 +48,11 @@ class InspectionHandler(Handler):
     def run_self_test(self, request: RunSelfTest) -> SelfTest:
         file = self._file(request.path, request.spec)
         return SelfTest(described(request.spec, file.predict_sample()), file.row_us())
+
+
+class RegistrationHandler(InspectionHandler):
+    """Reads signatures, too: what that takes a build can do without, and is slow to import."""
+
+    @staticmethod
+    def import_libraries() -> None:
+        engine_for(DEFAULT_FORMAT).import_libraries(for_reading=True)

@@ -91,7 +91,7 @@ async def test_an_equal_version_is_loaded_once_and_another_replaces_it(loading: 
     assert one.loader.reports.pending() == ([], [])
 
 
-async def test_a_changed_description_of_the_same_version_is_loaded_anew(loading: Callable[..., Loading]) -> None:
+async def test_a_changed_description_of_the_same_version_is_loaded_again(loading: Callable[..., Loading]) -> None:
     one = loading()
     (first,) = await one.follow(one.demand("api", cancer()))
 
