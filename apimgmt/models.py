@@ -19,6 +19,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from apimgmt.incident_texts import reason_text
+
 API_ID_ALPHABET = string.ascii_lowercase + string.digits
 API_ID_LENGTH = 16
 
@@ -420,7 +422,7 @@ class GatewayIncident(models.Model):
     version_id = models.BigIntegerField()
     worker_id = models.CharField(max_length=32)
     kind = models.CharField(max_length=20, choices=Kind)
-    reason = models.TextField()
+    reason = models.TextField()  # a code and its parameters: `contract.incidents`
     at = models.DateTimeField()
 
     class Meta:
@@ -431,6 +433,11 @@ class GatewayIncident(models.Model):
 
     def __str__(self) -> str:
         return f"{self.api_id} {self.kind}"
+
+    @property
+    def reason_text(self) -> str:
+        """The reason as a sentence for people."""
+        return reason_text(self.reason)
 
 
 class Ledger(models.Model):

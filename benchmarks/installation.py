@@ -25,6 +25,7 @@ from benchmarks.load import Target
 from benchmarks.processes import ServerProcess, clean_environment
 from contract.api_keys import key_digest, new_key
 from contract.model_spec import spec_to_json
+from contract.model_store import stored_path
 from contract.settings import PROJECT_DIR, Environment, read_environment
 from runtime.embedded import Postgres, Tuning, free_port, make_private_folders
 from runtime.processes import wait_until
@@ -150,7 +151,7 @@ class Installation:
     def _add_version(self, connection: psycopg.Connection[tuple[Any, ...]], model: BenchModel) -> tuple[int, int]:
         """A model of its own for each API: at most one API of a model exists at a time."""
         sha256 = hashlib.sha256(model.content).hexdigest()
-        path = self.environment.model_store_dir / sha256[:2] / sha256
+        path = stored_path(self.environment.model_store_dir, sha256)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(model.content)

@@ -38,7 +38,7 @@ from gateway.http.protocol import GatewayProtocol
 from gateway.http.responses import Answer, header_lines
 from gateway.http.server import make_config
 from gateway.models.batch import Limits
-from gateway.models.loader import LoadedModel
+from gateway.models.loaded_model import LoadedModel
 from gateway.models.runner import Runner
 from gateway.request.app import Gateway, Pending
 from gateway.routing.routes import RouteTable
@@ -157,12 +157,11 @@ def _gateway(model: BenchModel, predictor: Predictor, key: str, folder: Path) ->
         quota_used=None,
     )
     table = RouteTable(cast(Any, None))  # no trial here: it makes no account
-    [change] = table.apply(RouteRead(uuid4(), 1, "UTC", [row]), is_full=True)
-    assert change.new is not None
-    assert change.new.version is not None
-    loaded = LoadedModel(_API_ID, change.new.version, *cast(Any, (None, None, None)))  # nothing is computed elsewhere
+    [demand] = table.apply(RouteRead(uuid4(), 1, "UTC", [row]), is_full=True)
+    [wanted] = demand.wanted
+    loaded = LoadedModel(_API_ID, wanted, *cast(Any, (None, None, None)))  # nothing is computed elsewhere
     loaded.predictor, loaded.spec = predictor, model.spec
-    change.new.state.models[1] = loaded
+    demand.models[1] = loaded
     lease = ServingLease()
     lease.deadline_ns = 1 << 62
     return Gateway(

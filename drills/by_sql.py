@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from contract.api_keys import key_digest, new_key
 from contract.model_spec import ModelSpec, spec_to_json
+from contract.model_store import stored_path
 from drills.graphs import Made
 
 EVERYBODY = ("0.0.0.0/0",)
@@ -39,7 +40,7 @@ class Seeder:
         """A stored artefact; returns (model id, version id)."""
         spec, content = made
         sha256 = hashlib.sha256(content).hexdigest()
-        path = self.store_dir / sha256[:2] / sha256
+        path = stored_path(self.store_dir, sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         if model_id is None:

@@ -98,7 +98,7 @@ def status_document(api_id: str) -> dict[str, Any]:
             {
                 "at": incident.at.isoformat(),
                 "kind": incident.kind,
-                "reason": incident.reason,
+                "reason": incident.reason_text,
                 "worker": incident.worker_id,
             }
             for incident in selectors.incidents(api)

@@ -19,6 +19,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from apimgmt.errors import Refused
+from contract.model_store import stored_path
 
 # An inspection may take six times this in memory; usual table models are far below 10 MB.
 MAX_MODEL_BYTES = 256 * 1024 * 1024
@@ -51,8 +52,7 @@ class Staged:
 
 def path_of(sha256: str) -> Path:
     """Where the bytes of this digest lie, whether or not they are there."""
-    store: Path = settings.ENVIRONMENT.model_store_dir
-    return store / sha256[:2] / sha256
+    return stored_path(settings.ENVIRONMENT.model_store_dir, sha256)
 
 
 def verify(sha256: str) -> None:

@@ -1,7 +1,7 @@
 """Large bodies: spooled to disk, and read, predicted and answered in a few niced processes for the whole machine.
 
-How many run and wait at once is told by file locks under VAR_DIR/run, which all workers of the machine share and which
-a killed one can't keep: two run, four wait, further ones are refused.
+Two run and four wait; further ones are refused. The places are file locks under VAR_DIR/run, which all workers of the
+machine share and which a killed worker can't keep.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Final
 
 from contract.problems import Problem
 from gateway.models.incidents import IncidentLog
-from gateway.models.own_process import reply_of
+from gateway.models.prediction_process import model_failed, not_ready, start_process
 from gateway.models.spool import Spool
 from inference.engines import ModelFailed
 from inference.formats import Reply
-from inference.sandbox.child_process import BASE_MEMORY_BYTES, Approve, ChildProcess, ProcessEnded, reap
-from inference.sandbox.prediction_messages import Failed, Predict, Replied
+from inference.sandbox.async_child import Approve, AsyncChild
+from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, WorkFailed, reap
+from inference.sandbox.confinement import BASE_MEMORY_BYTES, Confinement
+from inference.sandbox.prediction_messages import Predict
 
 RUNNING: Final = 2
 WAITING: Final = 4
@@ -34,9 +36,10 @@ BODIES_OF_AN_API: Final = 4
 MEMORY_PER_BODY_BYTE: Final = 40
 _FILE_PER_BODY_BYTE: Final = 20
 _NICENESS: Final = 10
-_LOOK_S: Final = 0.02
+_POLL_S: Final = 0.02
 _IDLE_S: Final = 30.0
 _LARGE_BODY_BYTES: Final = 8_000_000  # a process that had one keeps much memory: it is not used again
+_TOO_MUCH_MEMORY: Final = "The body needs more memory than a large body may have. Send fewer rows at once."
 
 
 @dataclass(kw_only=True)
@@ -53,8 +56,8 @@ class FileReply(Reply, kw_only=True):
     spool: Spool
 
 
-class Locks:
-    """So many of a thing on this machine, each as a locked file."""
+class FileLocks:
+    """So many places on this machine, each a locked file. A process that is killed gives its places back."""
 
     def __init__(self, directory: Path, name: str, number: int) -> None:
         self._paths = [directory / f"{name}-{index}.lock" for index in range(number)]
@@ -82,14 +85,14 @@ class BatchPool:
     incidents: IncidentLog
     limits: Limits
     timeout_s: float = BATCH_TIMEOUT_S
-    _idle: list[tuple[float, ChildProcess]] = field(default_factory=list)
+    _idle: list[tuple[float, AsyncChild]] = field(default_factory=list)
     _bodies: dict[str, int] = field(default_factory=dict)
     n_waiting: int = 0
     """Large bodies of this worker that wait for a process."""
 
     def __post_init__(self) -> None:
-        self._tickets = Locks(self.run_dir, "batch-ticket", RUNNING + WAITING)
-        self._slots = Locks(self.run_dir, "batch-slot", RUNNING)
+        self._tickets = FileLocks(self.run_dir, "batch-ticket", RUNNING + WAITING)
+        self._slots = FileLocks(self.run_dir, "batch-slot", RUNNING)
 
     def take_body(self, api_id: str) -> Spool:
         """A file for a body that will come in; `leave_body` gives its place back. Raises `Problem`."""
@@ -111,14 +114,14 @@ class BatchPool:
         except OSError:
             raise Problem("not_ready", "This gateway has no room on its disk for a large body.") from None
 
-    async def predict(self, api_id: str, ask: Predict, body: Spool, approve: Approve | None) -> Reply:
+    async def predict(self, api_id: str, request: Predict, body: Spool, approve: Approve | None) -> Reply:
         """Raises `Problem` and `ModelFailed`."""
         ticket = self._tickets.take()
         if ticket is None:
             raise Problem("too_many_requests", "Too many large bodies are being computed.")
         try:
             async with asyncio.timeout(self.timeout_s), self._slot():
-                return await self._answer(api_id, ask, body, approve)
+                return await self._reply(api_id, request, body, approve)
         except TimeoutError:
             raise Problem("model_timeout", f"No answer within {self.timeout_s:g} seconds.") from None
         finally:
@@ -129,7 +132,7 @@ class BatchPool:
         self.n_waiting += 1
         try:
             while (slot := self._slots.take()) is None:  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_S)  # a lock of another process: nothing tells when it is free
+                await asyncio.sleep(_POLL_S)  # a lock of another process: nothing tells when it is free
         finally:
             self.n_waiting -= 1
         try:
@@ -137,40 +140,43 @@ class BatchPool:
         finally:
             os.close(slot)
 
-    async def _answer(self, api_id: str, ask: Predict, body: Spool, approve: Approve | None) -> Reply:
-        answer_file, process = self.make_spool(), self._process()
+    async def _reply(self, api_id: str, request: Predict, body: Spool, approve: Approve | None) -> Reply:
+        answer, process = self.make_spool(), self._process()
         try:
-            answer = await process.ask(ask, files=(body.fd, answer_file.fd), approve=approve)
+            replied = await process.request(request, files=(body.fd, answer.fd), approve=approve)
         except ProcessEnded as end:
             self.incidents.note(
-                api_id, ask.model.version_id, "process_crashed", f"A large body ended its process ({end})."
+                api_id, request.model.version_id, "process_crashed", "batch_process_ended", end=str(end)
             )
             raise ModelFailed(f"The process that computed it ended ({end}).") from None
+        except ProcessNotStarted as error:
+            raise not_ready(error) from None
+        except WorkFailed as failure:
+            if failure.is_memory:
+                raise ModelFailed(_TOO_MUCH_MEMORY) from None
+            raise model_failed(failure) from None
         finally:
-            self._put_back(process, self.limits.max_body_bytes if b"content-encoding" in ask.headers else body.size)
-        if isinstance(answer, Failed) and answer.is_memory:
-            raise ModelFailed("The body needs more memory than a large body may have. Send fewer rows at once.")
+            is_compressed = b"content-encoding" in request.headers
+            self._put_back(process, self.limits.max_body_bytes if is_compressed else body.size)
+        answer.size = replied.size
+        return FileReply(b"", replied.content_type, replied.headers, spool=answer)
 
-        def read(replied: Replied) -> Reply:
-            answer_file.size = replied.size
-            return FileReply(b"", replied.content_type, replied.headers, spool=answer_file)
-
-        return reply_of(answer, read)
-
-    def _process(self) -> ChildProcess:
+    def _process(self) -> AsyncChild:
         while self._idle:
             _, process = self._idle.pop()
             if process.is_running:
                 return process
             process.kill()
-        return ChildProcess(
-            readable=self.store_dir,
-            memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_BODY_BYTE * self.limits.max_body_bytes,
-            file_bytes=_FILE_PER_BODY_BYTE * self.limits.max_body_bytes,
-            niceness=_NICENESS,
+        return start_process(
+            Confinement(
+                readable=str(self.store_dir),
+                memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_BODY_BYTE * self.limits.max_body_bytes,
+                file_bytes=_FILE_PER_BODY_BYTE * self.limits.max_body_bytes,
+                niceness=_NICENESS,
+            )
         )
 
-    def _put_back(self, process: ChildProcess, body_bytes: int) -> None:
+    def _put_back(self, process: AsyncChild, body_bytes: int) -> None:
         if process.is_running and body_bytes <= _LARGE_BODY_BYTES:
             self._idle.append((time.monotonic(), process))
         else:

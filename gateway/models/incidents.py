@@ -1,4 +1,4 @@
-"""What models did to the processes that ran them, told to the console: who it was, when, and why.
+"""What models did to the processes that ran them, for the console: which model, when, and why.
 
 One incident of a kind per API and minute: a model that fails at every call must not fill the database too.
 """
@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import structlog
 
+from contract.incidents import Param, ReasonCode, encode_reason
 from gateway.db.connection import Database, StatementRefused
 from gateway.db.statements.incidents import Incident, write_incidents
 
@@ -31,13 +32,14 @@ class IncidentLog:
     _waiting: list[Incident] = field(default_factory=list)
     _noted: dict[tuple[str, Kind], float] = field(default_factory=dict)
 
-    def note(self, api_id: str, version_id: int, kind: Kind, reason: str) -> None:
+    def note(self, api_id: str, version_id: int, kind: Kind, reason: ReasonCode, **params: Param) -> None:
+        """`reason` and `params` make a sentence on the console's pages: see `contract.incidents`."""
         now = time.monotonic()
-        _log.error("model_incident", api_id=api_id, version_id=version_id, kind=kind, reason=reason)
+        _log.error("model_incident", api_id=api_id, version_id=version_id, kind=kind, reason=reason, **params)
         if now - self._noted.get((api_id, kind), -_AGAIN_S) < _AGAIN_S or len(self._waiting) >= _MOST_WAITING:
             return
         self._noted[api_id, kind] = now
-        self._waiting.append(Incident(api_id, version_id, self.worker_id, kind, reason))
+        self._waiting.append(Incident(api_id, version_id, self.worker_id, kind, encode_reason(reason, **params)))
 
     async def flush(self, database: Database) -> None:
         """Raises `DatabaseAway`, `NoInterface`; then they wait for the next time."""

@@ -1,4 +1,4 @@
-"""Where a request is computed that must not run on the event loop.
+"""Requests that must not be computed on the event loop.
 
 A small body goes to its model's own process, a large one to the machine's batch processes.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.models.batch import BatchPool
-from gateway.models.loader import LoadedModel
+from gateway.models.loaded_model import LoadedModel
 from gateway.models.spool import Spool
 from inference.formats import Reply
-from inference.sandbox.child_process import Approve
+from inference.sandbox.async_child import Approve
 from inference.sandbox.prediction_messages import Predict
 
-# A process that runs a stranger's model has no business with what opens the API.
+# A process that runs a stranger's model must not see what opens the API.
 _SECRETS = frozenset({b"x-api-key", b"authorization", b"cookie"})
 
 
@@ -37,18 +37,18 @@ class Runner:
 
         `approve` is told the number of rows before the model computes.
         """
-        ask = Predict(
+        request = Predict(
             model=model.ref,
             path=path,
             headers={name: value for name, value in headers.items() if name not in _SECRETS},
             number=str(model.version.number),
             body=body if isinstance(body, bytes) else None,
-            asks=approve is not None,
+            needs_approval=approve is not None,
             max_body_bytes=self.batch.limits.max_body_bytes,
         )
         if isinstance(body, Spool):
-            return await self.batch.predict(model.api_id, ask, body, approve)
-        return await model.process.predict(ask, approve)
+            return await self.batch.predict(model.api_id, request, body, approve)
+        return await model.process.predict(request, approve)
 
     def tend(self) -> None:
         """To be called every second."""

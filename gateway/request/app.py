@@ -21,7 +21,8 @@ from contract.problems import Problem
 from gateway.http.request_cycle import ANSWER, BEGUN, BODY, HEADERS, ClientLeft
 from gateway.http.responses import ALLOW_PAGE, CLOSE, Answer, Answers, header_pairs, quota_lines
 from gateway.models.batch import FileReply, Limits
-from gateway.models.loader import INLINE_WORK_S, LoadedModel
+from gateway.models.loaded_model import LoadedModel
+from gateway.models.placement import INLINE_WORK_S
 from gateway.models.runner import Runner
 from gateway.models.spool import Spool
 from gateway.processes.metrics import Latency
@@ -419,7 +420,7 @@ class Gateway:
 
     async def _arrived(self, model: LoadedModel) -> None:
         """Wait a little for a model that is not in this worker's memory yet, or no longer."""
-        if not await model.arrival(LOAD_WAIT_S):
+        if not await model.wait_until_loaded(LOAD_WAIT_S):
             raise Problem("api_building", "This gateway worker is still loading the model.")
         if not model.is_ready:
             raise Problem("model_failed", f"The model could not be loaded. {model.error}")

@@ -160,7 +160,7 @@ class Follower:
             self._loader.follow(self._table.apply(read, is_full=is_full), is_first=is_first)
 
     async def _beat(self, connection: Connection) -> Heartbeat:
-        loads, dropped = self._loader.news()
+        loads, dropped = self._loader.reports.pending()
         sent_ns = boot_ns()
         try:
             beat = await send_heartbeat(
@@ -176,12 +176,12 @@ class Follower:
         except StatementRefused as error:
             # Said again with each heartbeat, it would keep this worker out of reach for ever.
             _log.error("loads_refused", reason=str(error), apis=[load.api_id for load in loads])
-            self._loader.told(loads, [])
+            self._loader.reports.acknowledge(loads, [])
             raise
         if beat.is_gone:
             raise WorkerGone
         self._lease.renew_lease(sent_ns)
-        self._loader.told(loads, dropped)
+        self._loader.reports.acknowledge(loads, dropped)
         return beat
 
     @property

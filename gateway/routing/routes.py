@@ -17,7 +17,7 @@ import structlog
 
 from contract.slugs import slug
 from gateway.db.statements.routes import RouteRead, RouteRow
-from gateway.models.loader import LoadedModel, Version
+from gateway.models.loaded_model import Demand, LoadedModel, Version
 from gateway.routing.whitelist import Whitelist
 from gateway.usage.trial_quota import TrialAccount
 
@@ -84,19 +84,16 @@ class Route:
     state: ApiState
 
     @property
-    def versions_to_load(self) -> tuple[Version, ...]:
+    def demand(self) -> Demand:
         """What must be in memory while this route stands: the served version, and the one that is to take over."""
-        if self.target not in _LOADS_MODELS:
-            return ()
-        return tuple(version for version in (self.version, self.candidate) if version is not None)
-
-
-@dataclass(frozen=True)
-class Change:
-    """One API's route before and after; None: it was not, or is no longer, there."""
-
-    old: Route | None
-    new: Route | None
+        versions = (self.version, self.candidate) if self.target in _LOADS_MODELS else ()
+        return Demand(
+            self.api_id,
+            self.revision,
+            self.state.models,
+            wanted=tuple(version for version in versions if version is not None),
+            served=None if self.refusal else self.version,
+        )
 
 
 AccountMaker = Callable[[str, int, int], TrialAccount]
@@ -131,22 +128,21 @@ class RouteTable:
         """Another epoch, or a lower number of the same one: our numbers mean nothing in this database."""
         return self.epoch is not None and (epoch != self.epoch or revision < self.revision)
 
-    def apply(self, read: RouteRead, *, is_full: bool) -> list[Change]:
-        """Obey what was read, from now on. Returns what changed, for the loading of models."""
+    def apply(self, read: RouteRead, *, is_full: bool) -> list[Demand]:
+        """Obey what was read, from now on. Returns the models that changed routes need."""
+        demands: list[Demand] = []
         if is_full:
             present = {row.api_id for row in read.rows}
-            changes = [self._remove(api_id) for api_id in list(self._routes) if api_id not in present]
-        else:
-            changes = []
+            demands += [self._remove(api_id) for api_id in list(self._routes) if api_id not in present]
         is_restored = self._is_restored(read.epoch, read.revision)
         if is_restored:
             self._on_restored()
         for row in read.rows:
-            changes += self._apply_row(row, is_restored=is_restored)
+            demands += self._apply_row(row, is_restored=is_restored)
         self.epoch, self.revision = read.epoch, read.revision
-        return changes
+        return demands
 
-    def _apply_row(self, row: RouteRow, *, is_restored: bool) -> list[Change]:
+    def _apply_row(self, row: RouteRow, *, is_restored: bool) -> list[Demand]:
         old = self._routes.get(row.api_id)
         if row.target == DELETED:
             return [self._remove(row.api_id)] if old else []
@@ -154,10 +150,11 @@ class RouteTable:
             old.state.account = None  # a restored trial may have quota again
         # Also when the row's revision is the old one's: a restored database gives the same numbers out again.
         new = self._routes[row.api_id] = self._route(row, old)
-        return [Change(old, new)]
+        return [new.demand]
 
-    def _remove(self, api_id: str) -> Change:
-        return Change(self._routes.pop(api_id), None)
+    def _remove(self, api_id: str) -> Demand:
+        route = self._routes.pop(api_id)
+        return Demand(api_id, route.revision, route.state.models)
 
     def _route(self, row: RouteRow, old: Route | None) -> Route:
         versions = _versions(row)

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from contract.fault_points import fault_point
+from contract.incidents import encode_reason
 from gateway.db.connection import Connection, Database, StatementRefused
 from gateway.db.statements.incidents import Incident, served_version, write_incidents
 from gateway.db.statements.ledgers import DayCount, close_ledger, worker_of_ledger
@@ -101,8 +102,9 @@ async def _report_crash(connection: Connection, file: OwnerlessFile, worker_id: 
     """If the worker crashed while it ran a model: that model runs in a process of its own from now on."""
     crash = read_note(file.path.parent, worker_id)
     suspects = file.suspects() if crash else []
+    reason = encode_reason("worker_crashed", crash=crash)
     incidents = [
-        Incident(api_id, version_id or await served_version(connection, api_id), worker_id, "worker_crashed", crash)
+        Incident(api_id, version_id or await served_version(connection, api_id), worker_id, "worker_crashed", reason)
         for api_id, version_id in suspects
     ]
     if crash:

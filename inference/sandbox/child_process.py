@@ -1,86 +1,88 @@
-"""A work process as its gateway worker sees it: asked one question at a time, killed when something goes wrong.
+"""A confined child as its parent sees it: started, killed, reaped. `BlockingChild` and `AsyncChild` speak to it.
 
-Spawned, not forked: a fork would inherit the ledgers' locks and sockets. The child has one descriptor of ours, its end
-of the socket pair.
+Spawned, not forked: a fork would inherit locks and sockets. The child has one descriptor of ours, its end of the pair
+of sockets, and none of our environment variables.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
-from contract.problems import Problem
 from contract.settings import PROJECT_DIR
-from inference.sandbox.prediction_messages import (
-    LENGTH,
-    Answer,
-    Failed,
-    Go,
-    Loaded,
-    Question,
-    Refused,
-    Replied,
-    Rows,
-    decode_answer,
-)
-from inference.sandbox.prediction_messages import encode as encoded
+from inference.sandbox.child import Work
+from inference.sandbox.confinement import Confinement
+from inference.sandbox.protocol import LENGTH, Decision, Failed, Ready, Refused, Request, Response, encode
 
-Approve = Callable[[int], Awaitable[None]]
-"""Told how many rows a request has; raises `Problem` if they can't be had."""
+R = TypeVar("R", bound=Response)
 
-# The libraries take 150 MB of address space; a graph is held up to four times while it is loaded.
-BASE_MEMORY_BYTES: Final = 1 << 30
-MEMORY_PER_FILE_BYTE: Final = 6
+END_S = 5.0
+"""How long a child whose socket is closed may take to end, which is when it can be told why."""
+POLL_S = 0.005
 
-_END_S: Final = 1.0
+# Its libraries start no threads of their own.
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+_logger = logging.getLogger(__name__)
+
+
+class ProcessNotStarted(Exception):
+    """There is no process, or it ended before it was ready: no fault of a model's. `str()` says why."""
 
 
 class ProcessEnded(Exception):
-    """The process ended, or was ended, before it answered. `str()` says how."""
+    """The process ended, or is to be ended, before it gave a usable answer. `str()` says how."""
+
+    def __init__(self, how: str, *, killed_by: signal.Signals | None = None, is_unusable: bool = False) -> None:
+        super().__init__(how)
+        self.signal = killed_by
+        self.is_unusable = is_unusable
+
+
+class WorkFailed(Exception):
+    """The model could not be loaded, or could not compute. `is_memory`: it asked for more memory than it may have."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message)
+        self.is_memory = failed.is_memory
 
 
 class ChildProcess:
-    """One child. It starts with the first question; after it has ended it can't be used again."""
+    """One child. After it has ended it can't be used again. `missing_limits`: what the kernel took from it in vain."""
 
-    def __init__(self, *, readable: Path, memory_bytes: int, file_bytes: int = 0, niceness: int) -> None:
-        """Raises `Problem("not_ready")` when no process can be started."""
+    def __init__(self, work: Work, confinement: Confinement, *, log_fd: int | None = None) -> None:
+        """Raises `ProcessNotStarted`. What its libraries print goes to `log_fd`, else only errors to our own."""
+        self.missing_limits: tuple[str, ...] = ()
+        self.is_ready = False
         try:
-            self._channel, theirs = socket.socketpair()
+            self._socket, theirs = socket.socketpair()
         except OSError as error:
-            raise _not_started(error) from None
-        self._channel.setblocking(False)
-        options = {
-            "--socket": theirs.fileno(),
-            "--parent": os.getpid(),
-            "--memory": memory_bytes,
-            "--file-size": file_bytes,
-            "--nice": niceness,
-            "--readable": readable,
-        }
+            raise ProcessNotStarted(error.strerror) from None
+        words = [work, str(theirs.fileno()), str(os.getpid()), msgspec.json.encode(confinement).decode()]
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-E", "-s", "-B", "-m", "inference.sandbox.prediction_child"]
-                    + [str(word) for option in options.items() for word in option],
+                    [sys.executable, "-E", "-s", "-B", "-m", "inference.sandbox.child", *words],
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL if log_fd is None else log_fd,
+                    stderr=log_fd,
                     pass_fds=(theirs.fileno(),),
                     cwd=PROJECT_DIR,
-                    # No variable of the installation reaches the child; its libraries start no threads of their own.
-                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                    env=_ENVIRONMENT,
+                    start_new_session=True,
                 )
         except OSError as error:
-            self._channel.close()
-            raise _not_started(error) from None
+            self._socket.close()
+            raise ProcessNotStarted(error.strerror) from None
 
     @property
     def pid(self) -> int:
@@ -88,91 +90,71 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        return self._process not in _dying and self._process.poll() is None
+        return self._process not in _dying and self.exit_code() is None
 
-    async def ask(
-        self, question: Question, *, files: Sequence[int] = (), approve: Approve | None = None
-    ) -> Loaded | Replied | Refused | Failed:
-        """Raises `ProcessEnded`, and what `approve` raises.
-
-        A caller that gives up in the middle, by a time-out too, ends the process: it can't be told to stop.
-        """
-        try:
-            await self._send(question, files)
-            answer = await self._receive()
-        except BaseException:
-            self.kill()
-            raise
-        if not isinstance(answer, Rows):
-            return answer
-        return await self._after_rows(answer, approve)
-
-    async def _after_rows(self, rows: Rows, approve: Approve | None) -> Loaded | Replied | Refused | Failed:
-        try:
-            if approve is not None:
-                await approve(rows.n_rows)
-        except BaseException:
-            await self._send(Go(is_allowed=False))
-            raise
-        try:
-            await self._send(Go(is_allowed=True))
-            answer = await self._receive()
-            if isinstance(answer, Rows):
-                raise ProcessEnded("it answered out of turn")
-            return answer
-        except BaseException:
-            self.kill()
-            raise
-
-    async def _send(self, question: Question, files: Sequence[int] = ()) -> None:
-        payload = encoded(question)
-        head = LENGTH.pack(len(payload))
-        try:
-            # The socket is empty between questions, so these few bytes fit without waiting.
-            socket.send_fds(self._channel, [head], list(files)) if files else self._channel.sendall(head)
-            await asyncio.get_running_loop().sock_sendall(self._channel, payload)
-        except OSError:
-            raise await self._end() from None
-
-    async def _receive(self) -> Answer:
-        (size,) = LENGTH.unpack(await self._exactly(LENGTH.size))
-        try:
-            return decode_answer(await self._exactly(size))
-        except msgspec.DecodeError as error:
-            raise ProcessEnded(f"it gave no usable answer ({error})") from None
-
-    async def _exactly(self, size: int) -> bytes:
-        loop, received = asyncio.get_running_loop(), bytearray()
-        while len(received) < size:
-            try:
-                part = await loop.sock_recv(self._channel, min(size - len(received), 1 << 20))
-            except OSError:
-                part = b""
-            if not part:
-                raise await self._end()
-            received += part
-        return bytes(received)
-
-    async def _end(self) -> ProcessEnded:
-        """How it ended, in words."""
-        deadline = asyncio.get_running_loop().time() + _END_S
-        while (code := self._process.poll()) is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-        if code is None:
-            return ProcessEnded("it closed its socket")
-        self.kill()  # closes the socket
-        return ProcessEnded(signal.Signals(-code).name if code < 0 else f"exit code {code}")
+    def exit_code(self) -> int | None:
+        """None while it runs. Negative: the signal that killed it."""
+        if self._process.returncode is None and _has_ended(self._process.pid):
+            self._kill_group()  # whatever it started, before its id can be somebody else's
+        return self._process.poll()
 
     def kill(self) -> None:
         """Safe to call again. Does not wait: a large process takes a while to leave its memory."""
-        self._process.kill()
-        self._channel.close()
+        if self._process.returncode is None:
+            self._kill_group()
         _dying.add(self._process)
         reap()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        self._socket.close()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _note_ready(self, ready: Ready) -> None:
+        self.is_ready, self.missing_limits = True, ready.missing_limits
+        if ready.missing_limits:
+            _logger.warning("work_process_not_confined missing=%s", ", ".join(ready.missing_limits))
 
 
-def _not_started(error: OSError) -> Problem:
-    return Problem("not_ready", f"This gateway can't start a process now: {error.strerror}.")
+def framed(message: Request[R] | Decision) -> tuple[bytes, bytes]:
+    """Length and payload."""
+    payload = encode(message)
+    return LENGTH.pack(len(payload)), payload
+
+
+def send_head(connection: socket.socket, head: bytes, files: Sequence[int]) -> None:
+    """The length, and open files with it. The socket is empty between requests, so these few bytes fit at once."""
+    if files:
+        socket.send_fds(connection, [head], list(files))
+    else:
+        connection.sendall(head)
+
+
+def result_of(response: R | Refused | Failed) -> R:
+    """Raises `Problem`, `WorkFailed`."""
+    if isinstance(response, Refused):
+        raise response.problem()
+    if isinstance(response, Failed):
+        raise WorkFailed(response)
+    return response
+
+
+def ending(exit_code: int | None) -> ProcessEnded:
+    """How a child that closed its socket ended, in words."""
+    if exit_code is None:
+        return ProcessEnded("it closed its socket")
+    if exit_code < 0:
+        killed_by = signal.Signals(-exit_code)
+        return ProcessEnded(killed_by.name, killed_by=killed_by)
+    return ProcessEnded(f"exit code {exit_code}")
+
+
+def unusable(error: msgspec.DecodeError) -> ProcessEnded:
+    """What it said is no response."""
+    return ProcessEnded(f"it gave no usable answer ({error})", is_unusable=True)
 
 
 _dying: set[subprocess.Popen[bytes]] = set()
@@ -183,3 +165,13 @@ def reap() -> None:
     for process in list(_dying):
         if process.poll() is not None:
             _dying.discard(process)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it has, without taking note of it."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False

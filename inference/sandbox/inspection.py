@@ -11,42 +11,36 @@ in words. docs/decisions/0031-inspection-child.md says what the limits are, and 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import selectors
 import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from contract.model_spec import ModelSpec
-from contract.settings import PROJECT_DIR
-from inference.sandbox.inspection_messages import READY, Answer, Ask, decode_answer, encode_ask
+from contract.problems import Problem
+from inference.sandbox.blocking_child import BlockingChild
+from inference.sandbox.child import Work
+from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, WorkFailed
+from inference.sandbox.confinement import Confinement, memory_for
+from inference.sandbox.inspection_messages import (
+    CheckDescription,
+    ProbeNullable,
+    ReadSignature,
+    RunSelfTest,
+    SelfTest,
+)
+from inference.sandbox.protocol import Request, Response
 from inference.signature import Signature
 
-# The libraries take 150 MB of address space. A graph is held up to four times while it is read: the file's bytes, its
-# parsed form, ONNX Runtime's, and the optimised one.
-BASE_MEMORY_BYTES = 1 << 30
-MEMORY_PER_FILE_BYTE = 6
+__all__ = ["InspectionChild", "InspectionRefused", "SelfTest", "SelfTestFailed"]
+
 # An inspection of a usual model takes well under a second; the rest is for large ones on a busy machine.
 LONGEST_S = 30.0
-LOG_BYTES = 4000
 
+TOO_MUCH_MEMORY = "The model needs more memory than an inspection may take."
+NOT_STARTED = "The console could not start the model's inspection."  # in words that don't blame the model
 
-T = TypeVar("T")
-
-
-def _present(value: T | None) -> T:
-    """For what the protocol or the way the child is started promises."""
-    if value is None:
-        raise TypeError("an inspection answer or pipe is missing")
-    return value
+R = TypeVar("R", bound=Response)
 
 
 class InspectionRefused(Exception):
@@ -61,24 +55,13 @@ class SelfTestFailed(InspectionRefused):
     """The model could not predict its own sample row."""
 
 
-@dataclass(frozen=True)
-class SelfTest:
-    """The sample row's prediction as the gateway would answer it, and the time of one row in the model."""
-
-    prediction: dict[str, Any]
-    row_us: float
-
-
-@dataclass
 class InspectionChild:
     """A child process for one file at a time. Use it in one thread, as a context manager."""
 
-    timeout_s: float = LONGEST_S
-    memory_bytes: int | None = None
-    missing_limits: list[str] = field(default_factory=list)
-    _process: subprocess.Popen[bytes] | None = None
-    _path: Path | None = None
-    _log: bytearray = field(default_factory=bytearray)
+    def __init__(self, timeout_s: float = LONGEST_S) -> None:
+        self._timeout_s = min(timeout_s, LONGEST_S)
+        self._process: BlockingChild | None = None
+        self._path: Path | None = None
 
     def __enter__(self) -> InspectionChild:
         return self
@@ -88,140 +71,84 @@ class InspectionChild:
     ) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def missing_limits(self) -> tuple[str, ...]:
+        """What the kernel refused to take from the child."""
+        return self._process.missing_limits if self._process else ()
+
     def read(self, path: Path) -> Signature:
         """Everything the graph tells. Raises `InspectionRefused`."""
-        return _present(self._ask(path, Ask("read"), mode="read").signature)
+        return self._request(path, ReadSignature(str(path)), "registration").signature
 
     def check(self, path: Path, spec: ModelSpec) -> None:
         """Load the file and compare it with its description. Raises `InspectionRefused`."""
-        self._ask(path, Ask("check", spec))
+        self._request(path, CheckDescription(str(path), spec))
 
     def nullable(self, path: Path, spec: ModelSpec, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the columns for which a missing value still gives a finite prediction: tried on the sample row."""
-        return self._ask(path, Ask("probe", spec, names)).nullable
+        return self._request(path, ProbeNullable(str(path), spec, names)).names
 
     def self_test(self, path: Path, spec: ModelSpec) -> SelfTest:
         """Predict the sample row and measure it. Raises `SelfTestFailed`."""
         try:
-            answer = self._ask(path, Ask("test", spec))
+            return self._request(path, RunSelfTest(str(path), spec))
         except InspectionRefused as error:
             raise SelfTestFailed(str(error), error.log_tail) from None
-        return SelfTest(_present(answer.prediction), answer.row_us)
 
     def close(self) -> None:
         """End the child, if there is one. Safe to call again."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        if self._process is not None:
+            self._process.close()
+            self._process = None
 
-    def _ask(self, path: Path, ask: Ask, *, mode: Literal["read", ""] = "") -> Answer:
-        if self._process is None or self._path != path:
-            self.close()
-            self._start(path, mode)
-        answer = self._exchange(encode_ask(ask) + b"\n")
-        self.missing_limits = answer.missing_limits
-        if answer.refused:
-            raise InspectionRefused(answer.refused, self._log_tail())
-        return answer
-
-    def _start(self, path: Path, mode: str) -> None:
+    def _request(self, path: Path, request: Request[R], work: Work = "inspection") -> R:
+        process = self._started(path, work)
         try:
-            size = path.stat().st_size
+            return process.request(request, timeout_s=self._timeout_s)
+        except (Problem, WorkFailed) as fault:
+            raise InspectionRefused(_fault_words(fault), process.log_tail) from None
+        except (ProcessNotStarted, ProcessEnded, TimeoutError) as end:
+            self.close()
+            raise InspectionRefused(self._end_words(end, process.log_tail), process.log_tail) from None
+
+    def _started(self, path: Path, work: Work) -> BlockingChild:
+        if self._process is not None and self._path == path:
+            return self._process
+        self.close()
+        try:
+            path.stat()
         except OSError as error:
             raise InspectionRefused(f"The file can't be read: {error.strerror}.") from None
-        memory = self.memory_bytes or BASE_MEMORY_BYTES + MEMORY_PER_FILE_BYTE * size
-        limits = [str(path.absolute()), str(memory), str(int(min(self.timeout_s, LONGEST_S)) + 1)]
-        self._log.clear()
-        self._path = path
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-E",
-                "-s",
-                "-B",
-                "-m",
-                "inference.sandbox.inspection_child",
-                *limits,
-                *([mode] if mode else []),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=PROJECT_DIR,
-            # No variable of the console reaches the child; libraries start no threads of their own.
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
+        confinement = Confinement(
+            readable=str(path.absolute()), memory_bytes=memory_for(path), cpu_s=int(self._timeout_s) + 1
         )
-        self._await_start(self._process)
-
-    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
-        """Raises `InspectionRefused` in words that don't blame the model."""
         try:
-            is_ready = self._read_line(process, min(self.timeout_s, LONGEST_S)) == READY
-        except InspectionRefused:
-            is_ready = False
-        if not is_ready:
-            self.close()
-            raise InspectionRefused("The console could not start the model's inspection.", self._log_tail())
+            self._process, self._path = BlockingChild(work, confinement), path
+        except ProcessNotStarted:
+            raise InspectionRefused(NOT_STARTED) from None
+        return self._process
 
-    def _exchange(self, line: bytes) -> Answer:
-        """One question, one answer, within the time limit. Raises `InspectionRefused` if there is none."""
-        process = _present(self._process)
-        questions = _present(process.stdin)
-        with contextlib.suppress(BrokenPipeError):  # a child that has ended already is found out below
-            questions.write(line)
-            questions.flush()
-        try:
-            return decode_answer(self._read_line(process, min(self.timeout_s, LONGEST_S)))
-        except msgspec.DecodeError:
-            self.close()
-            raise InspectionRefused("The model's inspection gave no usable answer.", self._log_tail()) from None
+    def _end_words(self, end: Exception, log: str) -> str:
+        if isinstance(end, TimeoutError):
+            return f"The model's inspection took longer than {self._timeout_s:.0f} s."
+        if not isinstance(end, ProcessEnded):
+            return NOT_STARTED
+        if end.is_unusable:
+            return "The model's inspection gave no usable answer."
+        if end.signal == signal.SIGXCPU:
+            return "The model's inspection took more computing time than allowed."
+        if "bad_alloc" in log or "MemoryError" in log:
+            return TOO_MUCH_MEMORY
+        return f"The model crashed the process that inspected it ({end})."
 
-    def _read_line(self, process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
-        answers, log = _present(process.stdout), _present(process.stderr)
-        received, deadline = bytearray(), time.monotonic() + timeout_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(answers, selectors.EVENT_READ, received)
-            selector.register(log, selectors.EVENT_READ, self._log)
-            while not received.endswith(b"\n"):
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    self.close()
-                    raise InspectionRefused(
-                        f"The model's inspection took longer than {timeout_s:.0f} s.", self._log_tail()
-                    )
-                for key, _events in ready:
-                    chunk = os.read(key.fd, 65536)
-                    key.data.extend(chunk)
-                    if not chunk:
-                        selector.unregister(key.fileobj)
-                        if key.fileobj is answers:
-                            raise self._death(process)
-        return bytes(received)
 
-    def _death(self, process: subprocess.Popen[bytes]) -> InspectionRefused:
-        """Why a child that closed its answers ended, in words."""
-        try:
-            code = process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            code = 0
-        log = _present(process.stderr)
-        os.set_blocking(log.fileno(), False)
-        self._log.extend(log.read() or b"")
-        self.close()
-        if code == -signal.SIGXCPU:
-            return InspectionRefused("The model's inspection took more computing time than allowed.", self._log_tail())
-        if b"bad_alloc" in self._log or b"MemoryError" in self._log:
-            return InspectionRefused("The model needs more memory than an inspection may take.", self._log_tail())
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return InspectionRefused(f"The model crashed the process that inspected it ({how}).", self._log_tail())
-
-    def _log_tail(self) -> str:
-        return bytes(self._log[-LOG_BYTES:]).decode("utf-8", "replace")
+def _fault_words(fault: Problem | WorkFailed) -> str:
+    if isinstance(fault, WorkFailed):
+        return TOO_MUCH_MEMORY if fault.is_memory else str(fault)
+    error = fault.errors[0] if fault.errors else None
+    words = f"{error.column}: expected {error.expected}, received {error.received}." if error else fault.detail
+    return f"The sample row can't be sent as a caller would send it: {words}"

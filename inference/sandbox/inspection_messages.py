@@ -1,55 +1,60 @@
-"""What the console and the inspection child say to each other: one JSON line each way."""
+"""What the console asks of an inspection child."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from contract.model_spec import ModelSpec
+from inference.sandbox.protocol import Request, Response
 from inference.signature import Signature
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """`read`: the signature. `check`: does `spec` fit the graph. `probe`: which of `names` may be missing.
-    `test`: predict the sample row of `spec`."""
+class SignatureRead(Response, frozen=True):
+    """Everything the graph tells."""
 
-    do: Literal["read", "check", "probe", "test"]
-    spec: ModelSpec | None = None
-    names: tuple[str, ...] = ()
+    signature: Signature
 
 
-class Answer(msgspec.Struct):
-    """`refused` is the sentence for the model's owner; otherwise the fields that the question asks for are filled."""
+class ReadSignature(Request[SignatureRead], frozen=True):
+    """For a description that is still to be made."""
 
-    refused: str = ""
-    signature: Signature | None = None
-    nullable: tuple[str, ...] = ()
-    prediction: dict[str, Any] | None = None
-    row_us: float = 0.0
-    seconds: float = 0.0
-    missing_limits: list[str] = msgspec.field(default_factory=list)
+    path: str
 
 
-# The child's first line: its limits stand and its libraries are loaded.
-READY = b"ready\n"
-
-_ask_decoder = msgspec.json.Decoder(Ask)
-_answer_decoder = msgspec.json.Decoder(Answer)
+class DescriptionFits(Response, frozen=True):
+    """The file was loaded as it is described."""
 
 
-def encode_ask(ask: Ask) -> bytes:
-    return msgspec.json.encode(ask)
+class CheckDescription(Request[DescriptionFits], frozen=True):
+    """Load the file and compare it with its description."""
+
+    path: str
+    spec: ModelSpec
 
 
-def decode_ask(line: bytes) -> Ask:
-    return _ask_decoder.decode(line)
+class NullableColumns(Response, frozen=True):
+    """Columns for which a missing value still gives a usable prediction."""
+
+    names: tuple[str, ...]
 
 
-def encode_answer(answer: Answer) -> bytes:
-    return msgspec.json.encode(answer)
+class ProbeNullable(Request[NullableColumns], frozen=True):
+    """Which of the columns called `names` may be missing: tried on the sample row."""
+
+    path: str
+    spec: ModelSpec
+    names: tuple[str, ...]
 
 
-def decode_answer(line: bytes) -> Answer:
-    """Raises `msgspec.DecodeError` for what is no answer."""
-    return _answer_decoder.decode(line)
+class SelfTest(Response, frozen=True):
+    """The sample row's prediction as the gateway would answer it, and the time of one row in the model."""
+
+    prediction: dict[str, Any]
+    row_us: float
+
+
+class RunSelfTest(Request[SelfTest], frozen=True):
+    """Predict the sample row and measure it."""
+
+    path: str
+    spec: ModelSpec

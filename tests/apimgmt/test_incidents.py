@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from django.template.loader import render_to_string
 from django.utils import timezone
 
+from apimgmt.incident_texts import SENTENCES
 from apimgmt.management.base import status_document
 from apimgmt.models import GatewayIncident, PredictionAPI
 from apimgmt.selectors import incidents
+from contract.incidents import ReasonCode, encode_reason
 from tests.factories import make_api
 
 pytestmark = pytest.mark.django_db
@@ -48,9 +51,44 @@ def test_what_is_still_in_force_is_not_hidden_by_ten_later_ones(api: PredictionA
     assert incidents(api) == [*later[:2:-1], lasting]
 
 
+@pytest.mark.parametrize(
+    ("stored", "sentence"),
+    [
+        (encode_reason("process_ended", end="SIGFPE"), "The model ended its process (SIGFPE)."),
+        (encode_reason("batch_process_ended", end="SIGKILL"), "A large body ended its process (SIGKILL)."),
+        (encode_reason("time_limit", timeout_s=30.0), "The model took longer than 30 seconds."),
+        (encode_reason("time_limit", timeout_s=2.5), "The model took longer than 2.5 seconds."),
+        (encode_reason("memory_limit"), "The model needs more memory than it may have."),
+        (encode_reason("worker_crashed", crash="Bus error"), "The worker crashed: Bus error."),
+        ("Segmentation fault", "Segmentation fault"),  # of an older gateway
+        ('{"code": "of_a_later_gateway", "params": {}}', ""),
+        ('{"code": "process_ended", "params": {"other": 1}}', ""),
+    ],
+)
+def test_a_reason_is_a_sentence_for_people(api: PredictionAPI, stored: str, sentence: str) -> None:
+    assert note(api, "timeout", reason=stored).reason_text == sentence
+
+
+def test_every_code_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(get_args(ReasonCode))
+
+
+def test_the_page_shows_the_sentence(api: PredictionAPI) -> None:
+    incident = note(api, "timeout", reason=encode_reason("time_limit", timeout_s=30.0))
+
+    page = render_to_string("apimgmt/partials/_incidents.html", {"page": {"incidents": [incident]}})
+
+    assert "The model took longer than it may. <span" in page
+    assert ">The model took longer than 30 seconds.</span>" in page
+
+
 def test_the_status_document_tells_them(api: PredictionAPI) -> None:
-    note(api, "process_crashed")
+    note(api, "process_crashed", reason=encode_reason("process_ended", end="SIGFPE"))
 
     (told,) = status_document(api.pk)["incidents"]
 
-    assert (told["kind"], told["reason"], told["worker"]) == ("process_crashed", "so it was", "w")
+    assert (told["kind"], told["reason"], told["worker"]) == (
+        "process_crashed",
+        "The model ended its process (SIGFPE).",
+        "w",
+    )

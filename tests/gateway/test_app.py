@@ -282,7 +282,7 @@ async def test_nothing_is_loaded_for_a_request_that_is_refused(rows: Seeder, wor
     await worker.ledgers.write_out(worker.database)
     assert (await call(used_up)).code == "quota_exhausted"  # remembered from now on
     for model in models:
-        model.leave()
+        model.unload()
     too_long = api.headers | {"content-length": "99999999"}
 
     codes = [(await call(used_up)).code, (await call(api, method="GET")).code]

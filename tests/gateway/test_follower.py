@@ -60,13 +60,13 @@ async def test_without_notify_a_heartbeat_finds_the_change(rows: Seeder, worker:
 
 async def test_applying_never_waits_for_loading(rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that takes its time holds up no Stop, and is not said to be loaded before it is."""
-    load = loader._loaded
+    load = loader.place
 
     def slowly(*arguments: object) -> object:
         time.sleep(3.0)
         return load(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loader, "_loaded", slowly)
+    monkeypatch.setattr(loader, "place", slowly)
     started = time.perf_counter()
     api = rows.api(cancer())
     revision = rows.revision
@@ -138,7 +138,7 @@ async def test_a_message_that_is_no_text_keeps_no_worker_out_of_reach(
     def fail(*arguments: object) -> object:
         raise ModelLoadError("it begins with \0\udcff")
 
-    monkeypatch.setattr(loader, "_loaded", fail)
+    monkeypatch.setattr(loader, "place", fail)
     rows.api(cancer())
     await until(lambda: rows.sql("SELECT error FROM apimgmt_modelload") == [("it begins with \ufffd?",)])
     revision = rows.api(penguins()).set(target="stopped")
@@ -154,7 +154,7 @@ async def test_what_the_database_refuses_is_not_said_for_ever(
     def fail(*arguments: object) -> object:
         raise ModelLoadError("no")
 
-    monkeypatch.setattr(loader, "_loaded", fail)
+    monkeypatch.setattr(loader, "place", fail)
     revision = rows.api(cancer()).set(target="stopped")
 
     await until(lambda: rows.workers()[worker.identity.id][1] >= revision)

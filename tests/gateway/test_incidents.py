@@ -19,6 +19,7 @@ from tests.model_files import cancer
 
 WORKER = "c" * 32
 TOLD = "SELECT api_id, version_id, worker_id, kind, reason FROM apimgmt_gatewayincident ORDER BY id"
+CRASH = '{"code":"worker_crashed","params":{"crash":"Segmentation fault"}}'
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def test_a_crash_is_held_against_the_model_that_was_computed(
     adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
 
     assert adopted == 1
-    assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
+    assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", CRASH)]
 
 
 async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
@@ -69,7 +70,7 @@ async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
     adopted = await recover_orphans(folder, set(), database)
 
     assert (refused, adopted) == (0, 1)
-    assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", "Segmentation fault")]
+    assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", CRASH)]
 
 
 async def test_counts_are_adopted_though_the_incident_is_refused(
@@ -88,10 +89,10 @@ async def test_counts_are_adopted_though_the_incident_is_refused(
 
 
 async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Seeder, api: Api, database: Database) -> None:
-    rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (reason <> 'refused')")
+    rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'timeout')")
     log = IncidentLog(WORKER)
-    log.note(api.id, api.version_id, "timeout", "refused")
-    log.note(api.id, api.version_id, "memory", "told")
+    log.note(api.id, api.version_id, "timeout", "time_limit", timeout_s=30)
+    log.note(api.id, api.version_id, "memory", "memory_limit")
 
     await log.flush(database)
     await log.flush(database)
@@ -101,22 +102,22 @@ async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Seeder, 
 
 async def test_incidents_wait_for_the_database_and_are_told_once(rows: Seeder, api: Api, database: Database) -> None:
     log = IncidentLog(WORKER)
-    log.note(api.id, api.version_id, "timeout", "\0 too slow")
+    log.note(api.id, api.version_id, "timeout", "process_ended", end="\0")
     with pytest.raises(DatabaseAway):
         await log.flush(Database(lambda: "postgresql://127.0.0.1:1/nothing"))
 
     await log.flush(database)
     await log.flush(database)
 
-    assert [row[3:] for row in rows.sql(TOLD)] == [("timeout", "\ufffd too slow")]
+    assert [row[3:] for row in rows.sql(TOLD)] == [("timeout", '{"code":"process_ended","params":{"end":"\\u0000"}}')]
 
 
 async def test_one_of_a_kind_a_minute(rows: Seeder, api: Api, database: Database) -> None:
     """A model that fails at every call must not fill the database too."""
     log = IncidentLog(WORKER)
     for _ in range(50):
-        log.note(api.id, api.version_id, "timeout", "too slow")
-    log.note(api.id, api.version_id, "memory", "too large")
+        log.note(api.id, api.version_id, "timeout", "time_limit", timeout_s=30)
+    log.note(api.id, api.version_id, "memory", "memory_limit")
 
     await log.flush(database)
 

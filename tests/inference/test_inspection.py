@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +50,10 @@ def test_one_child_serves_both_stages() -> None:
 
     with InspectionChild() as child:
         child.check(path, spec)
-        first = child._process.pid
+        first = child.pid
         child.self_test(path, spec)
 
-        assert child._process.pid == first
+        assert child.pid == first
 
 
 @pytest.mark.parametrize("zipmap", [False, True])
@@ -161,12 +160,9 @@ def test_a_model_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_never_ends_is_refused_in_time(tmp_path: Path) -> None:
     path = saved(tmp_path, makers.endless())
-    started = time.monotonic()
 
     with InspectionChild(timeout_s=2) as child, pytest.raises(SelfTestFailed, match="longer than 2 s"):
         child.self_test(path, ONE_NUMBER)
-
-    assert time.monotonic() - started < 10
 
 
 def test_a_killed_child_is_a_refusal_and_the_next_call_starts_another(tmp_path: Path) -> None:
@@ -174,7 +170,7 @@ def test_a_killed_child_is_a_refusal_and_the_next_call_starts_another(tmp_path: 
 
     with InspectionChild() as child:
         child.check(path, spec)
-        os.kill(child._process.pid, signal.SIGKILL)
+        os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(SelfTestFailed, match="SIGKILL"):
             child.self_test(path, spec)
 
@@ -200,7 +196,7 @@ def test_no_child_outlives_its_use() -> None:
 
     with InspectionChild() as child:
         child.check(path, spec)
-        pid = child._process.pid
+        pid = child.pid
 
     assert not Path(f"/proc/{pid}").exists()
 
@@ -211,7 +207,7 @@ def test_the_child_gets_none_of_the_consoles_variables(monkeypatch: pytest.Monke
 
     with InspectionChild() as child:
         child.check(path, spec)
-        environment = Path(f"/proc/{child._process.pid}/environ").read_bytes()
+        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
 
     assert b"SECRET_KEY" not in environment
     assert b"DATABASE_URL" not in environment
@@ -222,8 +218,8 @@ def test_the_child_has_all_its_limits_here() -> None:
 
     with InspectionChild() as child:
         child.check(path, spec)
-        limits = Path(f"/proc/{child._process.pid}/limits").read_text()
-        network = os.readlink(f"/proc/{child._process.pid}/ns/net")
+        limits = Path(f"/proc/{child.pid}/limits").read_text()
+        network = os.readlink(f"/proc/{child.pid}/ns/net")
 
     if child.missing_limits:
         pytest.skip(f"this machine's kernel gives no {' and no '.join(child.missing_limits)}")
@@ -278,7 +274,7 @@ def run_guest(code: str, *arguments: Any) -> list[str]:
 
 
 def test_the_inspection_imports_neither_django_nor_the_console() -> None:
-    code = "import sys, inference.sandbox.inspection, inference.sandbox.inspector; print(*sys.modules)"
+    code = "import sys, inference.sandbox.inspection, inference.sandbox.inspection_handler; print(*sys.modules)"
 
     modules = run_guest(code)
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from contract.model_store import stored_path
 from tests.live.conftest import command, register
 
 
@@ -137,7 +138,7 @@ def test_a_model_that_a_gateway_can_not_load_fails_at_confirm_with_the_reason(la
     api = launch()
     api.do("stop")
     sha256 = running.psql("SELECT sha256 FROM apimgmt_modelversion WHERE model_id = %s", [api.model_id])[0][0]
-    path = running.environment.model_store_dir / sha256[:2] / sha256
+    path = stored_path(running.environment.model_store_dir, sha256)
     good = path.read_bytes()
     path.chmod(0o600)
     path.write_bytes(b"not a model")

@@ -10,7 +10,7 @@ from gateway.db.connection import CHANNEL, Connection, fetch_all, storable, tran
 
 @dataclass(frozen=True)
 class Incident:
-    """What the model of one API did to the process that ran it."""
+    """What the model of one API did to the process that ran it. `reason`: as `contract.incidents` encodes it."""
 
     api_id: str
     version_id: int

@@ -20,6 +20,7 @@ from apimgmt.registry.file_kinds import PickleRefused
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.registry.registration import Registered, register_model
 from contract.model_spec import spec_from_json
+from contract.model_store import stored_path
 from tests.apimgmt.registry import makers
 from tests.apimgmt.registry.conftest import stored_files
 from tests.factories import actor_for, make_user, make_workspace
@@ -51,7 +52,7 @@ def test_what_is_stored_is_the_bytes_under_their_sha256(store: Path, workspace: 
     version = register_model(workspace, "Demo", path, actor=INSTALLER).version
 
     kept = model_store.path_of(version.sha256)
-    assert kept == store / version.sha256[:2] / version.sha256
+    assert kept == stored_path(store, version.sha256)
     assert version.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert kept.read_bytes() == path.read_bytes()
     assert version.size_bytes == path.stat().st_size

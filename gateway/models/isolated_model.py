@@ -1,23 +1,25 @@
 """A process of its own for one version of one API: for models that are slow, unusual, or were seen to crash.
 
-It has a memory limit from the start and a time limit for each request. What goes beyond is killed, the caller gets his
-code, the console an incident, and the next request a fresh process. Other APIs notice nothing.
+It has a memory limit from the start and a time limit for each request. A process that exceeds one is killed: its caller
+gets an error code, the console an incident, and the next request a fresh process. Other APIs notice nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from contract.problems import Problem
-from gateway.models.incidents import IncidentLog, Kind
+from gateway.models.incidents import IncidentLog
+from gateway.models.prediction_process import model_failed, not_ready, reply_in_memory, start_process
 from inference.engines import ModelFailed, ModelLoadError
 from inference.formats import Reply
-from inference.sandbox.child_process import BASE_MEMORY_BYTES, MEMORY_PER_FILE_BYTE, Approve, ChildProcess, ProcessEnded
-from inference.sandbox.prediction_messages import Failed, Load, ModelRef, Predict, Refused, Replied
+from inference.sandbox.async_child import Approve, AsyncChild
+from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, WorkFailed
+from inference.sandbox.confinement import Confinement, memory_for
+from inference.sandbox.prediction_messages import Load, ModelRef, Predict, Replied
 
 MODEL_TIMEOUT_S: Final = 30.0
 LOAD_TIMEOUT_S: Final = 30.0
@@ -38,7 +40,7 @@ class IsolatedModel:
         self._model = model
         self._incidents = incidents
         self._timeout_s = timeout_s
-        self._process: ChildProcess | None = None
+        self._process: AsyncChild | None = None
         self._turn = asyncio.Lock()
         self._n_requests = 0
         self._is_retired = False
@@ -61,19 +63,21 @@ class IsolatedModel:
         """Start the process and have it predict the sample row. Raises `ModelLoadError`."""
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S), self._turn:
-                answer = await self._running().ask(Load(self._model))
+                await self._running().request(Load(self._model))
         except TimeoutError:
             raise ModelLoadError(f"Loading the model took longer than {LOAD_TIMEOUT_S:g} seconds.") from None
         except ProcessEnded as end:
             raise ModelLoadError(f"The model ended the process that loaded it ({end}).") from None
+        except ProcessNotStarted as error:
+            raise ModelLoadError(not_ready(error).detail) from None
+        except WorkFailed as failure:
+            raise ModelLoadError(str(model_failed(failure))) from None
         except ModelFailed as error:
             raise ModelLoadError(str(error)) from None
         except Problem as problem:
             raise ModelLoadError(problem.detail) from None
-        if isinstance(answer, Failed):
-            raise ModelLoadError(_failure(answer))
 
-    async def predict(self, ask: Predict, approve: Approve | None) -> Reply:
+    async def predict(self, request: Predict, approve: Approve | None) -> Reply:
         """Raises `Problem` and `ModelFailed`."""
         if self._n_requests >= REQUESTS_AT_ONCE:
             raise Problem("too_many_requests")
@@ -82,7 +86,7 @@ class IsolatedModel:
         try:
             await self._wait_for_turn()
             try:
-                return await self._answer(ask, approve)
+                return reply_in_memory(await self._replied(request, approve))
             finally:
                 self._turn.release()
         finally:
@@ -98,36 +102,40 @@ class IsolatedModel:
         except TimeoutError:
             raise Problem("model_timeout", f"Requests before it took {self._timeout_s:g} seconds.") from None
 
-    async def _answer(self, ask: Predict, approve: Approve | None) -> Reply:
-        process = self._running()
+    async def _replied(self, request: Predict, approve: Approve | None) -> Replied:
+        process, version_id = self._running(), self._model.version_id
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await process.ask(ask, approve=approve)
-        except ProcessEnded as end:
+                return await process.request(request, approve=approve)
+        except WorkFailed as failure:
+            if failure.is_memory:
+                self._incidents.note(self._api_id, version_id, "memory", "memory_limit")
+            raise model_failed(failure) from None
+        except (ProcessEnded, ProcessNotStarted) as end:
             if self._process is not process:  # `close` ended it: nothing is held against the model
                 raise ModelFailed("The gateway ended the model's process.") from None
-            self._note_end("process_crashed", f"The model ended its process ({end}).")
+            self._pause()
+            if isinstance(end, ProcessNotStarted):
+                raise not_ready(end) from None
+            self._incidents.note(self._api_id, version_id, "process_crashed", "process_ended", end=str(end))
             raise ModelFailed(f"The model ended the process that computed it ({end}).") from None
         except TimeoutError:
-            self._note_end("timeout", f"The model took longer than {self._timeout_s:g} seconds.")
+            self._pause()
+            self._incidents.note(self._api_id, version_id, "timeout", "time_limit", timeout_s=self._timeout_s)
             raise Problem("model_timeout", f"The model took longer than {self._timeout_s:g} seconds.") from None
-        if isinstance(answer, Failed) and answer.is_memory:
-            self._incidents.note(self._api_id, self._model.version_id, "memory", _failure(answer))
-        return reply_of(answer)
 
-    def _note_end(self, kind: Kind, reason: str) -> None:
+    def _pause(self) -> None:
+        """A model that ends each process must not have this worker start one after the other."""
         self._starts_again_at = time.monotonic() + _RESTART_PAUSE_S
-        self._incidents.note(self._api_id, self._model.version_id, kind, reason)
 
-    def _running(self) -> ChildProcess:
+    def _running(self) -> AsyncChild:
         if self._process is None or not self._process.is_running:
             self.close()
             if time.monotonic() < self._starts_again_at:
                 raise ModelFailed("The model ended its process a moment ago.")
             path = Path(self._model.path)
-            size = path.stat().st_size if path.exists() else 0
-            self._process = ChildProcess(
-                readable=path, memory_bytes=BASE_MEMORY_BYTES + MEMORY_PER_FILE_BYTE * size, niceness=_NICENESS
+            self._process = start_process(
+                Confinement(readable=str(path), memory_bytes=memory_for(path), niceness=_NICENESS)
             )
         return self._process
 
@@ -142,18 +150,3 @@ class IsolatedModel:
         if self._process is not None:
             self._process.kill()
             self._process = None
-
-
-def reply_of(answer: object, read: Callable[[Replied], Reply] | None = None) -> Reply:
-    """What a work process said, as what the application answers. Raises `Problem` and `ModelFailed`."""
-    if isinstance(answer, Replied):
-        if answer.body is None and read is not None:
-            return read(answer)
-        return Reply(answer.body or b"", answer.content_type, answer.headers)
-    if isinstance(answer, Refused):
-        raise answer.problem()
-    raise ModelFailed(_failure(answer) if isinstance(answer, Failed) else "The model gave no answer.")
-
-
-def _failure(answer: Failed) -> str:
-    return "The model needs more memory than it may have." if answer.is_memory else answer.message

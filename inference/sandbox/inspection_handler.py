@@ -1,0 +1,58 @@
+"""What an inspection child answers: one file at a time, loaded once however much is asked about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contract.model_spec import DEFAULT_FORMAT, ModelSpec
+from inference.engines import engine_for
+from inference.sandbox.handler import Handler, handles
+from inference.sandbox.inspection_messages import (
+    CheckDescription,
+    DescriptionFits,
+    NullableColumns,
+    ProbeNullable,
+    ReadSignature,
+    RunSelfTest,
+    SelfTest,
+    SignatureRead,
+)
+from inference.sandbox.inspector import LoadedFile, described
+
+
+class InspectionHandler(Handler):
+    """What it raises are words for the file's owner."""
+
+    _loaded: tuple[str, ModelSpec, LoadedFile] | None = None
+
+    def _file(self, path: str, spec: ModelSpec) -> LoadedFile:
+        if self._loaded is None or self._loaded[:2] != (path, spec):
+            self._loaded = path, spec, LoadedFile(Path(path), spec)
+        return self._loaded[2]
+
+    @handles(ReadSignature)
+    def read_signature(self, request: ReadSignature) -> SignatureRead:
+        return SignatureRead(engine_for(DEFAULT_FORMAT).read_signature(Path(request.path)))
+
+    @handles(CheckDescription)
+    def check_description(self, request: CheckDescription) -> DescriptionFits:
+        self._file(request.path, request.spec)
+        return DescriptionFits()
+
+    @handles(ProbeNullable)
+    def probe_nullable(self, request: ProbeNullable) -> NullableColumns:
+        file = self._file(request.path, request.spec)
+        return NullableColumns(tuple(name for name in request.names if file.accepts_missing(name)))
+
+    @handles(RunSelfTest)
+    def run_self_test(self, request: RunSelfTest) -> SelfTest:
+        file = self._file(request.path, request.spec)
+        return SelfTest(described(request.spec, file.predict_sample()), file.row_us())
+
+
+class RegistrationHandler(InspectionHandler):
+    """Reads signatures, too: what that takes a build can do without, and is slow to import."""
+
+    @staticmethod
+    def import_libraries() -> None:
+        engine_for(DEFAULT_FORMAT).import_libraries(for_reading=True)

@@ -1,0 +1,208 @@
+"""A model in a process of its own: slow, greedy or deadly, it fails alone and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import psutil
+import pytest
+
+from contract.incidents import encode_reason
+from contract.problems import Problem
+from drills.harmful import POISON, allocating, dividing, looping
+from gateway.models.incidents import IncidentLog
+from gateway.models.isolated_model import REQUESTS_AT_ONCE, IsolatedModel
+from gateway.usage.ledger import LedgerSet
+from inference.engines import ModelFailed
+from inference.formats import Reply
+from tests.gateway.model_store import Made, predict_request, stored_model
+from tests.gateway.serving import until
+
+API = "a" * 16
+ONE_ROUND = b'{"rows": [{"n": 1}]}'
+SOME_ROUNDS = b'{"rows": [{"n": 200000}]}'
+FOR_EVER = b'{"rows": [{"n": 1000000000000}]}'
+TOO_MUCH = b'{"rows": [{"n": 20000000000}]}'
+
+
+class Isolated:
+    """One model in its process, and what was noted against it."""
+
+    def __init__(self, store_dir: Path, made: Made) -> None:
+        self.ref = stored_model(store_dir, made)
+        self.log = IncidentLog("w")
+        self.model = IsolatedModel(API, self.ref, self.log)
+
+    async def predict(self, body: bytes) -> Reply:
+        return await self.model.predict(predict_request(self.ref, body), None)
+
+    async def outcome(self, body: bytes) -> str:
+        """The code of the refusal, or "ok"."""
+        try:
+            await self.predict(body)
+        except Problem as problem:
+            return problem.kind.code
+        except ModelFailed as error:
+            return str(error)
+        return "ok"
+
+    @property
+    def incidents(self) -> list[tuple[str, str]]:
+        return [(incident.kind, incident.reason) for incident in self.log._waiting]
+
+
+@pytest.fixture
+def isolated(tmp_path: Path) -> Iterator[Callable[[Made], Isolated]]:
+    made_ones: list[Isolated] = []
+
+    def make(made: Made) -> Isolated:
+        made_ones.append(Isolated(tmp_path, made))
+        return made_ones[-1]
+
+    yield make
+    for one in made_ones:
+        one.model.close()
+
+
+async def test_it_answers_and_refuses_as_the_worker_would(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(looping())
+    await one.model.load()
+
+    reply = await one.predict(ONE_ROUND)
+
+    assert reply.body == b'{"model_version":"1","predictions":[{"value":1.0}]}'
+    assert one.model.pid in [child.pid for child in psutil.Process().children()]
+    assert await one.outcome(b'{"rows": [{"n": "x"}]}') == "invalid_rows"
+    assert await one.outcome(b"{") == "malformed_body"
+    assert one.incidents == []
+
+
+async def test_its_process_has_no_file_of_the_worker(isolated: Callable[[Made], Isolated], tmp_path: Path) -> None:
+    """A lock that a child holds would keep a dead worker's counts from being recovered."""
+    ledgers = LedgerSet(tmp_path / "ledgers", "w" * 32, ZoneInfo("UTC"))
+    assert ledgers.cell(API)
+    one = isolated(looping())
+    await one.model.load()
+    pid = one.model.pid
+
+    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    ledgers.release()
+
+    assert not [path for path in opened if path.endswith((".ledger", ".lock"))]
+    assert len([path for path in opened if path.startswith("socket:")]) == 1
+
+
+async def test_a_model_that_wants_all_memory_fails_and_goes_on(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(allocating())
+
+    assert "memory" in await one.outcome(TOO_MUCH)
+    assert await one.outcome(ONE_ROUND) == "ok"
+    assert one.incidents == [("memory", encode_reason("memory_limit"))]
+
+
+async def test_a_model_that_ends_its_process_fails_pauses_and_comes_back(
+    isolated: Callable[[Made], Isolated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.models.isolated_model._RESTART_PAUSE_S", 1000.0)
+    one = isolated(dividing())
+    good = b'{"rows": [{"a": 6, "b": 3}]}'
+
+    poisoned = await one.outcome(POISON)
+    at_once = await one.outcome(good)
+    one.model._starts_again_at = 0.0  # the pause is over
+
+    assert "SIGFPE" in poisoned
+    assert at_once == "The model ended its process a moment ago."
+    assert await one.outcome(good) == "ok"
+    assert one.incidents == [("process_crashed", encode_reason("process_ended", end="SIGFPE"))]
+
+
+async def test_a_process_that_is_killed_between_requests_is_started_again(
+    isolated: Callable[[Made], Isolated],
+) -> None:
+    one = isolated(looping())
+    await one.model.load()
+    os.kill(one.model.pid or 0, signal.SIGKILL)
+    await until(lambda: one.model.pid is None)
+
+    assert await one.outcome(ONE_ROUND) == "ok"
+    assert one.incidents == []
+
+
+async def test_a_model_without_end_is_stopped_and_the_next_request_gets_a_fresh_process(
+    isolated: Callable[[Made], Isolated],
+) -> None:
+    one = isolated(looping())
+    await one.model.load()
+    first = one.model.pid
+    one.model._timeout_s = 0.5
+
+    ended = await one.outcome(FOR_EVER)
+    one.model._timeout_s, one.model._starts_again_at = 30.0, 0.0
+
+    assert ended == "model_timeout"
+    assert await one.outcome(ONE_ROUND) == "ok"
+    assert one.model.pid != first
+    assert one.incidents == [("timeout", encode_reason("time_limit", timeout_s=0.5))]
+
+
+async def test_requests_wait_for_each_other_up_to_a_number(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(looping())
+    await one.model.load()
+    tasks = [asyncio.create_task(one.outcome(FOR_EVER)) for _ in range(REQUESTS_AT_ONCE)]
+    await until(lambda: one.model.n_waiting == REQUESTS_AT_ONCE - 1)
+
+    one_more = await one.outcome(ONE_ROUND)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+    assert one_more == "too_many_requests"
+    assert not one.model.is_busy
+    assert await one.outcome(ONE_ROUND) == "ok"
+
+
+async def test_a_caller_that_leaves_ends_what_it_asked_for(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(looping())
+    await one.model.load()
+    first = one.model.pid
+    task = asyncio.create_task(one.predict(FOR_EVER))
+    await until(lambda: one.model._turn.locked())
+
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert one.model.pid is None
+    assert await one.outcome(ONE_ROUND) == "ok"
+    assert one.model.pid != first
+
+
+async def test_a_retired_model_answers_first(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(looping())
+    await one.model.load()
+    tasks = [asyncio.create_task(one.outcome(SOME_ROUNDS)) for _ in range(2)]
+    await until(lambda: one.model.n_waiting == 1)
+
+    one.model.retire()
+
+    assert await asyncio.gather(*tasks) == ["ok", "ok"]
+    assert one.model.pid is None
+
+
+async def test_a_model_that_is_closed_in_the_middle_is_held_against_nobody(
+    isolated: Callable[[Made], Isolated],
+) -> None:
+    one = isolated(looping())
+    await one.model.load()
+    task = asyncio.create_task(one.outcome(FOR_EVER))
+    await until(lambda: one.model._turn.locked())
+
+    one.model.close()
+
+    assert await task == "The gateway ended the model's process."
+    assert one.incidents == []
