@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from contract.meaning import Label
+
 Kind = Literal["float", "int", "string", "bool", "map", "other"]
 """What one element is; "map": one mapping a row, from class to probability, as converters' ZipMap makes."""
 
@@ -36,15 +38,15 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """The model as it is. `labels` are its own class labels as text, in the order of the probabilities.
+    """The model as it is. `labels` are its own class labels, in the order of the probabilities, behind each output
+    that has such a list.
 
     `likely_width`: columns of a matrix whose width is left open, as its first users tell.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    labels: tuple[str, ...] | None = None
-    has_integer_labels: bool = False
+    labels: dict[str, tuple[Label, ...]] = {}
     likely_width: int | None = None
     treats_missing: bool = False
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -51,12 +51,24 @@ class StatedColumn:
 
 
 @dataclass(frozen=True)
+class StatedOutputs:
+    """Outputs of the graph by role. `values`: outputs, or the names of the numbers predicted: only the graph tells."""
+
+    values: tuple[str, ...] = ()
+    label: str | None = None
+    probabilities: str | None = None
+    scores: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Metadata:
     """A metadata file as far as it goes."""
 
     task: Task | None = None
     target: str | None = None
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | dict[str, str] | None = None
+    outputs: StatedOutputs | None = None
     columns: tuple[StatedColumn, ...] | None = None
     input: InputLayout | None = None
     sample: dict[str, Cell] | None = None
@@ -92,6 +104,7 @@ def metadata_from(document: object) -> Metadata:
         task=values.get("task"),
         target=values.get("target"),
         classes=values.get("classes"),
+        outputs=values.get("outputs"),
         columns=values.get("columns"),
         input=values.get("input"),
         sample=values.get("sample"),
@@ -102,6 +115,20 @@ def metadata_from(document: object) -> Metadata:
     if faults:
         raise DescriptionRefused("metadata", faults)
     return metadata
+
+
+def with_outputs(metadata: Metadata, lines: Sequence[str]) -> Metadata:
+    """With roles given as ROLE=NAME, several of them for a value. Raises `DescriptionRefused`."""
+    given: dict[str, Any] = {}
+    for line in lines:
+        role, _equals, name = line.partition("=")
+        if role in {"value", "ignored"}:
+            given.setdefault(role, []).append(name)
+        elif role in given:
+            raise DescriptionRefused("outputs", [_("outputs: only one output can be the %s.") % role])
+        else:
+            given[role] = name
+    return replace(metadata, outputs=metadata_from({"outputs": given}).outputs)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -207,14 +234,55 @@ def _texts(_reading: _Reading, value: object, _place: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _classes(reading: _Reading, value: object, place: str) -> tuple[str, ...]:
-    """Whole numbers are taken as their text: that is how labels travel."""
+def _classes(reading: _Reading, value: object, place: str) -> tuple[str, ...] | dict[str, str]:
+    """A mapping from label to name, or a list of names, in which whole numbers are taken as their text."""
+    if isinstance(value, dict):
+        return _class_mapping(value)
     if isinstance(value, list):
         value = [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
     labels = _texts(reading, value, place)
     if len(labels) < 2:
         raise _Wrong(_("at least two classes"))
     return labels
+
+
+def _class_mapping(value: dict[object, object]) -> dict[str, str]:
+    names = list(value.values())
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise _Wrong(_("a name for each label"))
+    if len(set(names)) < len(names):
+        raise _Wrong(_("a different name for each label"))
+    if len(names) < 2:
+        raise _Wrong(_("at least two classes"))
+    return {str(label): str(name) for label, name in value.items()}
+
+
+def _output(_reading: _Reading, value: object, _place: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _Wrong(_("the name of one output"))
+    return value
+
+
+def _output_list(_reading: _Reading, value: object, _place: str) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise _Wrong(_("the name of an output, or a list of names"))
+    if len(set(names)) < len(names):
+        raise _Wrong(_("different names"))
+    return tuple(names)
+
+
+def _outputs(reading: _Reading, value: object, place: str) -> StatedOutputs:
+    if not isinstance(value, dict):
+        raise _Wrong(_("an object: role to the name of an output"))
+    given = reading.members(value, place, _OUTPUT_KEYS)
+    return StatedOutputs(
+        values=given.get("value", ()),
+        label=given.get("label"),
+        probabilities=given.get("probabilities"),
+        scores=given.get("scores"),
+        ignored=given.get("ignored", ()),
+    )
 
 
 def _columns(reading: _Reading, value: object, place: str) -> tuple[StatedColumn, ...]:
@@ -250,14 +318,22 @@ def _score(reading: _Reading, value: object, place: str) -> Score | None:
 
 
 _METADATA_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
-    "task": _one_of("binary", "multiclass", "regression"),
+    "task": _one_of("binary", "multiclass", "regression", "anomaly"),
     "target": _text,
     "classes": _classes,
+    "outputs": _outputs,
     "columns": _columns,
     "input": _one_of("columns", "matrix"),
     "sample": _row,
     "score": _score,
     "description": _any_text,
+}
+_OUTPUT_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
+    "value": _output_list,
+    "label": _output,
+    "probabilities": _output,
+    "scores": _output,
+    "ignored": _output_list,
 }
 _COLUMN_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
     "name": _text,

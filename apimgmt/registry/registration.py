@@ -7,9 +7,9 @@ leaves nothing behind: no file, no row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from django.db import transaction
@@ -21,27 +21,44 @@ from apimgmt.errors import Refused
 from apimgmt.models import Model, ModelVersion, Workspace
 from apimgmt.registry import model_store
 from apimgmt.registry.file_kinds import check_kind
-from apimgmt.registry.metadata import DescriptionRefused, Metadata, parse_metadata
+from apimgmt.registry.meaning import (
+    Findings,
+    SampleRows,
+    refuse_questions,
+    sample_rows,
+    study_request,
+    with_meaning,
+)
+from apimgmt.registry.metadata import DescriptionRefused, Metadata, parse_metadata, with_outputs
 from apimgmt.registry.model_store import Staged
 from apimgmt.registry.spec_builder import Description, describe, with_nullable
 from apimgmt.roles import REGISTER
-from contract.model_spec import spec_to_json
+from contract.meaning import meaning_to_json
+from contract.model_spec import ModelSpec, spec_to_json
 from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTest, SelfTestFailed
+from inference.sandbox.inspection_messages import ModelStudied
 from inference.signature import NotServable, Signature
 
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
+MOST_SHOWN = 20
+"""Rows whose answers the owner sees before saving."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A staged file that was found servable, and what it is. Save or discard it."""
+    """A staged file that was found servable, and what it is. Save or discard it.
+
+    `owned`: the rows that were tried. No `self_test` while nobody knows the classes.
+    """
 
     staged: Staged
     signature: Signature
     description: Description
-    self_test: SelfTest
+    findings: Findings
+    owned: SampleRows
+    self_test: SelfTest | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class Registered:
     model: Model
     version: ModelVersion
     is_new_model: bool
+    findings: Findings = field(default_factory=Findings)
 
 
 def register_model(
@@ -61,9 +79,12 @@ def register_model(
     metadata: bytes | None = None,
     sample_csv: bytes | None = None,
     target: str | None = None,
+    outputs: Sequence[str] = (),
     actor: Actor,
 ) -> Registered:
     """Register a file in one step. Without `metadata` the `.json` beside the file counts, if there is one.
+
+    `outputs`: each ROLE=NAME, beside what the metadata says.
 
     Raises a `Refused`: `NotAllowed`, `DescriptionRefused`, `FileTooLarge`.
     """
@@ -78,6 +99,8 @@ def register_model(
         raise DescriptionRefused("file", [f"{path}: {error.strerror}."]) from None
     with discarded_on_refusal(staged):
         stated = parse_metadata(metadata) if metadata is not None else None
+        if outputs:
+            stated = with_outputs(stated or Metadata(), outputs)
         prepared = prepare(staged, path.name, metadata=stated, sample_csv=sample_csv, target=target)
         return save(workspace, name, prepared, actor=actor)
 
@@ -104,31 +127,66 @@ def prepare(
     metadata: Metadata | None = None,
     sample_csv: bytes | None = None,
     target: str | None = None,
+    rows: SampleRows | None = None,
 ) -> Prepared:
-    """Inspect, describe and try out a staged file. Raises `DescriptionRefused`; the file stays staged."""
+    """Inspect, describe and try out a staged file. Raises `DescriptionRefused`; the file stays staged.
+
+    `rows`: the owner's, where there is no sample to read them from again.
+    """
     check_kind(staged.path, filename)
+    stated = metadata or Metadata()
     with InspectionChild() as child:
         try:
             signature = child.read(staged.path)
             description = describe(signature, metadata, sample_csv, target)
-            child.check(staged.path, description.spec)
-            tried = description.unproven + description.stated_nullable
-            description = with_nullable(description, child.nullable(staged.path, description.spec, tried))
-            return Prepared(staged, signature, description, child.self_test(staged.path, description.spec))
+            owned = rows or sample_rows(description.learnt)
+            return _tried(child, staged, signature, description, stated, owned)
         except NotServable as error:
             raise DescriptionRefused("file", [str(error)]) from None
         except InspectionRefused as error:
             if error.log_tail:
                 logger.warning("inspection_refused sha256=%s log=%s", staged.sha256, error.log_tail)
             faults = [str(error)]
-            if isinstance(error, SelfTestFailed) and not (metadata and metadata.sample) and sample_csv is None:
+            if isinstance(error, SelfTestFailed) and not stated.sample and sample_csv is None:
                 faults.append(_("The row tried was made up. Give a sample CSV, or a metadata file with a sample row."))
             raise DescriptionRefused("file", faults) from None
+
+
+def _tried(
+    child: InspectionChild,
+    staged: Staged,
+    signature: Signature,
+    description: Description,
+    stated: Metadata,
+    owned: SampleRows,
+) -> Prepared:
+    """What the outputs mean, which values may be missing, and the owner's rows with their answers."""
+    path = staged.path
+
+    def studied(spec: ModelSpec) -> ModelStudied:
+        return child.study(path, lambda name: study_request(name, spec, signature, stated, owned))
+
+    described, findings = with_meaning(description, studied(description.spec), stated)
+    if findings.are_classes_unknown:
+        return Prepared(staged, signature, described, findings, owned, None)
+    child.check(path, described.spec)
+    tried = described.unproven + described.stated_nullable
+    described = with_nullable(described, child.nullable(path, described.spec, tried))
+    if any(column.nullable for column in described.spec.columns):  # once more, with values missing
+        described, findings = with_meaning(described, studied(described.spec), stated)
+    fitting = owned.fitting(described.spec)
+    shown = fitting if fitting.rows else SampleRows((described.spec.sample,))
+    answers = child.try_rows(path, described.spec, shown.rows, shown.targets, shown=MOST_SHOWN)
+    findings = replace(
+        findings, rows=shown.rows[:MOST_SHOWN], predictions=answers.predictions, agreement=answers.agreement
+    )
+    return Prepared(staged, signature, described, findings, owned, child.self_test(path, described.spec))
 
 
 def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -> Registered:
     """Keep the file and make the version: the next one of a known name. Raises `Refused`."""
     actor.require(REGISTER)
+    refuse_questions(prepared.findings)
     name = checked_name(name)
     spec = prepared.description.spec
     with transaction.atomic():
@@ -144,6 +202,7 @@ def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -
             size_bytes=prepared.staged.size_bytes,
             task=spec.task,
             spec=spec_to_json(spec),
+            meaning=meaning_to_json(spec.meaning) if spec.meaning is not None else None,
             created_by=actor.name,
         )
         # Last, so that a refused row leaves no file; a file without a row, after a crash right here, harms nobody.
@@ -151,7 +210,7 @@ def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -
             model_store.keep(prepared.staged)
         except FileNotFoundError:
             raise Refused(_("The upload has expired. Choose the file again.")) from None
-    return Registered(model, version, is_new)
+    return Registered(model, version, is_new, prepared.findings)
 
 
 def checked_name(name: str) -> str:

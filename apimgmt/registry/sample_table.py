@@ -30,11 +30,12 @@ YES_NO = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Learnt:
-    """A sample CSV: its columns in its order (without the target), and the row to show as an example."""
+    """A sample CSV: its columns in its order, the row to show as an example, all rows; the target apart, as text."""
 
     columns: tuple[StatedColumn, ...]
     sample: dict[str, Cell]
-    rows: int
+    rows: tuple[dict[str, Cell], ...]
+    targets: tuple[str, ...] = ()
 
 
 @dataclass
@@ -81,11 +82,13 @@ def learn_columns(content: bytes, *, target: str | None, as_text: frozenset[str]
     except csv.Error as error:
         raise DescriptionRefused("sample", [_("The sample is not CSV: %s.") % error]) from None
     kept = [index for index, name in enumerate(header) if name and name != target]
+    targets = tuple(row[header.index(target)].strip() for row in rows) if target in header else ()
     if not kept:
         raise DescriptionRefused("sample", [_("The sample has no column besides what is predicted.")])
     names, rows = [header[index] for index in kept], [[row[index] for index in kept] for row in rows]
     columns = _described(names, rows, delimiter == ";", as_text)
-    return Learnt(columns, _example(columns, rows, delimiter == ";"), len(rows))
+    values = tuple(_values(columns, row, delimiter == ";") for row in rows)
+    return Learnt(columns, _example(columns, rows, delimiter == ";"), values, targets)
 
 
 def has_column(content: bytes, name: str) -> bool:
@@ -108,6 +111,10 @@ def _described(
 def _example(columns: tuple[StatedColumn, ...], rows: list[list[str]], comma_is_point: bool) -> dict[str, Cell]:
     """The first row without a gap, else the first one."""
     row = next((row for row in rows if not any(_is_gap(cell) for cell in row)), rows[0])
+    return _values(columns, row, comma_is_point)
+
+
+def _values(columns: tuple[StatedColumn, ...], row: list[str], comma_is_point: bool) -> dict[str, Cell]:
     return {
         column.name: None if _is_gap(cell) else _typed_cell(cell, column.type, comma_is_point)
         for column, cell in zip(columns, row, strict=True)

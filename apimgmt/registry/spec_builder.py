@@ -13,10 +13,9 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, StatedColumn, is_of_type
 from apimgmt.registry.sample_table import Learnt, learn_columns
-from contract.model_spec import Cell, Column, ColumnType, InputLayout, ModelSpec, Task
+from contract.model_spec import Cell, Column, ColumnType, InputLayout, ModelSpec
 from inference.inputs import port_of, table_layout
-from inference.outputs import class_count, label_output, task_of
-from inference.signature import Kind, NotServable, Signature
+from inference.signature import Kind, Signature
 
 # Which columns an input of a kind can carry, the usual one first. A float input carries whole numbers and yes/no too.
 CARRIED: dict[Kind, tuple[ColumnType, ...]] = {
@@ -39,6 +38,7 @@ class Description:
     sources: dict[str, str]
     unproven: tuple[str, ...]
     stated_nullable: tuple[str, ...]
+    learnt: Learnt | None = None
 
 
 @dataclass
@@ -54,7 +54,10 @@ class _Maker:
 def describe(
     signature: Signature, metadata: Metadata | None = None, sample_csv: bytes | None = None, target: str | None = None
 ) -> Description:
-    """Raises `DescriptionRefused` for what contradicts, and `NotServable` for a graph that is no table model."""
+    """Columns, layout, target and sample; task, classes and meaning have to be tried out (`registry.meaning`).
+
+    Raises `DescriptionRefused` for what contradicts, and `NotServable` for a graph that is no table model.
+    """
     stated = metadata or Metadata()
     layout = _layout(signature, stated)
     predicted = stated.target or target
@@ -64,7 +67,6 @@ def describe(
         learnt = learn_columns(sample_csv, target=target or stated.target, as_text=as_text)
     made = _Maker(signature, stated, learnt, predicted or "prediction")
     made.sources["target"] = _metadata_file() if stated.target else _("as given") if target else _("default")
-    classes, task = _classes_and_task(made)
     columns, unproven = _columns(made, layout)
     if made.faults:
         raise DescriptionRefused("metadata", made.faults)
@@ -72,9 +74,8 @@ def describe(
     if made.faults:
         raise DescriptionRefused("metadata" if stated.sample else "sample", made.faults)
     spec = ModelSpec(
-        task=task,
+        task="regression",
         target=made.target,
-        classes=classes,
         columns=columns,
         input=layout,
         sample=sample,
@@ -82,7 +83,7 @@ def describe(
         description=stated.description,
     )
     stated_nullable = tuple(column.name for column in columns if column.nullable)
-    return Description(spec, made.sources, unproven, stated_nullable)
+    return Description(spec, made.sources, unproven, stated_nullable, learnt)
 
 
 def with_nullable(description: Description, names: tuple[str, ...]) -> Description:
@@ -123,55 +124,6 @@ def _layout(signature: Signature, stated: Metadata) -> InputLayout:
     taken = _("one matrix") if found == "matrix" else _("one input per column")
     words = {"stated": stated.input, "taken": taken}
     raise DescriptionRefused("metadata", [_("input: the metadata says %(stated)s, the graph takes %(taken)s.") % words])
-
-
-# --- classes ----------------------------------------------------------------------------------------------------------
-
-
-def _classes_and_task(made: _Maker) -> tuple[tuple[str, ...], Task]:
-    stated = made.metadata
-    stated_task = stated.task
-    if stated_task is None and stated.classes is not None and label_output(made.signature.outputs) is None:
-        stated_task = "binary" if len(stated.classes) == 2 else "multiclass"
-    try:
-        task = task_of(
-            made.signature, stated=stated_task, stated_classes=len(stated.classes) if stated.classes else None
-        )
-    except NotServable as error:
-        if stated.task is None and stated.classes is None:
-            raise
-        raise DescriptionRefused("metadata", [str(error)]) from None
-    made.sources["task"] = _metadata_file() if stated.task else _model_file()
-    if task == "regression":
-        return (), task
-    classes = _classes(made)
-    return classes, task if task != "multiclass" or len(classes) != 2 else "binary"
-
-
-def _classes(made: _Maker) -> tuple[str, ...]:
-    signature, stated = made.signature, made.metadata.classes
-    count = class_count(signature)
-    if label_output(signature.outputs) is None and count in {None, 1}:
-        count = 2  # one probability: of the second class
-    made.sources["classes"] = _metadata_file() if stated else _model_file()
-    if stated is None:
-        if signature.labels is not None:
-            return signature.labels
-        if count is not None and (signature.has_integer_labels or label_output(signature.outputs) is None):
-            return tuple(str(position) for position in range(count))
-        made.faults.append(_("classes: the file doesn't tell the class labels; name them in a metadata file."))
-        return ()
-    if count is not None and len(stated) != count:
-        words = {"stated": len(stated), "count": count}
-        made.faults.append(_("classes: the metadata has %(stated)d, the graph gives %(count)d.") % words)
-    elif signature.labels is not None and not signature.has_integer_labels and stated != signature.labels:
-        own = ", ".join(signature.labels[:10])
-        is_order = set(stated) == set(signature.labels)
-        made.faults.append(
-            (_("classes: the order must be that of the graph: %s.") if is_order else _("classes: the graph's are %s."))
-            % own
-        )
-    return stated
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inference.engines.base import Engine, ModelFailed, ModelLoadError, Session
+from inference.engines.base import Engine, ModelFailed, ModelLoadError, RawSession, Session
 from inference.engines.onnx.engine import OnnxEngine
 
-__all__ = ["Engine", "ModelFailed", "ModelLoadError", "Session", "engine_for", "import_libraries"]
+__all__ = ["Engine", "ModelFailed", "ModelLoadError", "RawSession", "Session", "engine_for", "import_libraries"]
 
 _ENGINES: tuple[Engine, ...] = (OnnxEngine(),)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from contract.model_spec import ModelSpec
 from inference.signature import Signature
@@ -43,6 +43,15 @@ class Session(Protocol):
         """Blocking and safe to call from several threads. Raises `ModelFailed`."""
 
 
+class RawSession(Protocol):
+    """A loaded model of which nobody has said yet what its outputs mean. `dtypes`: as in `Session`."""
+
+    dtypes: tuple[Type, ...]
+
+    def outputs(self, table: Table) -> dict[str, Any]:
+        """What came of every output, by its name, in the file's order. Raises `ModelFailed`."""
+
+
 class Engine(Protocol):
     """Runs model files of one format. Importing it is cheap: large libraries are imported when they are first used."""
 
@@ -72,3 +81,6 @@ class Engine(Protocol):
 
     def load(self, path: Path, spec: ModelSpec) -> Session:
         """Raises `ModelLoadError`."""
+
+    def load_raw(self, path: Path, spec: ModelSpec) -> RawSession:
+        """To find out what it means: of `spec`, only columns and layout count. Raises `ModelLoadError`."""

@@ -211,6 +211,8 @@ def _study_classes(decision: Decision, tried: Tried, stated: StatedMeaning, grap
     numbers = tried.output(numbers_name) if numbers_name else None
     named = [name for name in (label_name, numbers_name) if name is not None]
     listed = next((graph_labels[name] for name in named if name in graph_labels), None)
+    if listed is not None and label is not None:
+        listed = _as_they_come(listed, label)
     try:
         labels = _labels(label, numbers, listed, stated)
     except ClassesUnknown as unknown:
@@ -218,6 +220,14 @@ def _study_classes(decision: Decision, tried: Tried, stated: StatedMeaning, grap
     pairs = pair_names(labels, stated.classes)
     checks = _class_checks(labels, label, numbers if probabilities_name else None)
     return _Classes(pairs, labels.origin, checks=tuple(checks))
+
+
+def _as_they_come(listed: tuple[Label, ...], label: Observed) -> tuple[Label, ...] | None:
+    """The graph's list in the type of what comes out; None where it is a list of something else."""
+    if label.kind == "bool" and set(listed) == {0, 1}:
+        return tuple(bool(one) for one in listed)
+    kind = str if label.kind == "string" else int
+    return listed if all(type(one) is kind for one in listed) else None
 
 
 def _labels(

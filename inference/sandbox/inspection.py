@@ -12,11 +12,12 @@ in words. docs/decisions/0031-inspection-child.md says what the limits are, and 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from contract.model_spec import ModelSpec
+from contract.model_spec import Cell, ModelSpec
 from contract.problems import Problem
 from inference.sandbox.blocking_child import BlockingChild
 from inference.sandbox.child import Work
@@ -24,10 +25,14 @@ from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, Wor
 from inference.sandbox.confinement import Confinement, memory_for
 from inference.sandbox.inspection_messages import (
     CheckDescription,
+    ModelStudied,
     ProbeNullable,
     ReadSignature,
+    RowsTried,
     RunSelfTest,
     SelfTest,
+    StudyModel,
+    TryRows,
 )
 from inference.sandbox.protocol import Request, Response
 from inference.signature import Signature
@@ -91,6 +96,22 @@ class InspectionChild:
     def nullable(self, path: Path, spec: ModelSpec, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the columns for which a missing value still gives a finite prediction: tried on the sample row."""
         return self._request(path, ProbeNullable(str(path), spec, names)).names
+
+    def study(self, path: Path, request: Callable[[str], StudyModel]) -> ModelStudied:
+        """Find out what the file means. Raises `SelfTestFailed` where one of the owner's rows can't be computed."""
+        try:
+            return self._request(path, request(str(path)), "registration")
+        except InspectionRefused as error:
+            raise SelfTestFailed(str(error), error.log_tail) from None
+
+    def try_rows(
+        self, path: Path, spec: ModelSpec, rows: Sequence[dict[str, Cell]], targets: Sequence[str], *, shown: int
+    ) -> RowsTried:
+        """Predict rows with the finished description. Raises `SelfTestFailed`."""
+        try:
+            return self._request(path, TryRows(str(path), spec, tuple(rows), tuple(targets), shown))
+        except InspectionRefused as error:
+            raise SelfTestFailed(str(error), error.log_tail) from None
 
     def self_test(self, path: Path, spec: ModelSpec) -> SelfTest:
         """Predict the sample row and measure it. Raises `SelfTestFailed`."""

@@ -10,14 +10,19 @@ from inference.sandbox.handler import Handler, handles
 from inference.sandbox.inspection_messages import (
     CheckDescription,
     DescriptionFits,
+    ModelStudied,
     NullableColumns,
     ProbeNullable,
     ReadSignature,
+    RowsTried,
     RunSelfTest,
     SelfTest,
     SignatureRead,
+    StudyModel,
+    TryRows,
 )
-from inference.sandbox.inspector import LoadedFile, described
+from inference.sandbox.inspector import LoadedFile
+from inference.sandbox.trial import Trial
 
 
 class InspectionHandler(Handler):
@@ -44,14 +49,26 @@ class InspectionHandler(Handler):
         file = self._file(request.path, request.spec)
         return NullableColumns(tuple(name for name in request.names if file.accepts_missing(name)))
 
+    @handles(TryRows)
+    def try_rows(self, request: TryRows) -> RowsTried:
+        file = self._file(request.path, request.spec)
+        return RowsTried(
+            tuple(file.predictions(request.rows[: request.shown])), file.agreement(request.rows, request.targets)
+        )
+
     @handles(RunSelfTest)
     def run_self_test(self, request: RunSelfTest) -> SelfTest:
         file = self._file(request.path, request.spec)
-        return SelfTest(described(request.spec, file.predict_sample()), file.row_us())
+        file.predict_sample()
+        return SelfTest(file.predictions([request.spec.sample])[0], file.row_us())
 
 
 class RegistrationHandler(InspectionHandler):
-    """Reads signatures, too: what that takes a build can do without, and is slow to import."""
+    """Reads signatures and finds out what they mean, too: what that takes is slow to import, and no build needs it."""
+
+    @handles(StudyModel)
+    def study_model(self, request: StudyModel) -> ModelStudied:
+        return Trial(Path(request.path), request.spec).study(request)
 
     @staticmethod
     def import_libraries() -> None:

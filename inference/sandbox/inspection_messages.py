@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from contract.model_spec import ModelSpec
+import msgspec
+
+from contract.meaning import Label, Meaning, Note, Role
+from contract.model_spec import Cell, ModelSpec, Task
 from inference.sandbox.protocol import Request, Response
 from inference.signature import Signature
 
@@ -58,3 +61,91 @@ class RunSelfTest(Request[SelfTest], frozen=True):
 
     path: str
     spec: ModelSpec
+
+
+class QuestionFound(msgspec.Struct, frozen=True):
+    """See `inference.meaning.roles.Question`."""
+
+    code: str
+    output: str
+    choices: tuple[Role, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    seen: tuple[Label, ...] = ()
+
+
+class CheckFound(msgspec.Struct, frozen=True):
+    """See `inference.meaning.checks.Check`. `row`: the row that broke it."""
+
+    code: str
+    outcome: Literal["passed", "told", "refused"]
+    row: dict[str, Cell] | None = None
+    params: dict[str, Any] = {}
+
+
+class ModelStudied(Response, frozen=True, kw_only=True):
+    """What was found out, or the `refusal`: what is stated contradicts the graph, or it can't be served.
+
+    `n_rows` were tried; `failures` says what the model said of made-up rows that it could not compute.
+    """
+
+    refusal: Note | None = None
+    task: Task = "regression"
+    meaning: Meaning | None = None
+    class_origin: str = ""
+    questions: tuple[QuestionFound, ...] = ()
+    checks: tuple[CheckFound, ...] = ()
+    n_rows: int = 0
+    failures: tuple[str, ...] = ()
+
+
+class StudyModel(Request[ModelStudied], frozen=True, kw_only=True):
+    """Try the file to find out what its outputs mean. `spec`: columns, layout and sample row; the rest is stated.
+
+    `class_list`: names in the graph's own order; `class_names`: by label. `labels`: the graph's lists, by output.
+    """
+
+    path: str
+    spec: ModelSpec
+    task: Task | None = None
+    roles: dict[str, Role] = {}
+    class_list: tuple[str, ...] = ()
+    class_names: dict[str, str] = {}
+    targets: tuple[str, ...] = ()
+    labels: dict[str, tuple[Label, ...]] = {}
+    rows: tuple[dict[str, Cell], ...] = ()
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The model's answers held against the target of a labelled sample of `rows` rows.
+
+    Of a classification: how many agree, the confusion table (lines: the target, columns: the answer, by `names`), and
+    where the target has other names, the mapping that it suggests. Of a regression: R² and the mean absolute error.
+    """
+
+    rows: int
+    agreeing: int | None = None
+    names: tuple[str, ...] = ()
+    counts: tuple[tuple[int, ...], ...] = ()
+    proposal: dict[str, str] = {}
+    r2: float | None = None
+    mean_error: float | None = None
+
+
+class RowsTried(Response, frozen=True):
+    """Each row's prediction as the gateway would answer it."""
+
+    predictions: tuple[dict[str, Any], ...]
+    agreement: Agreement | None
+
+
+class TryRows(Request[RowsTried], frozen=True):
+    """Predict rows with the finished description. `targets`: what each of them should be, as text, if it is known.
+
+    The first `shown` predictions come back.
+    """
+
+    path: str
+    spec: ModelSpec
+    rows: tuple[dict[str, Cell], ...]
+    targets: tuple[str, ...]
+    shown: int

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contract.model_spec import ModelSpec
+import msgspec
+import numpy as np
+
+from contract.model_spec import Cell, ModelSpec
 from inference.engines import ModelFailed
-from inference.formats import table_from_rows, warm_up
+from inference.formats import choose, table_from_rows, warm_up
+from inference.meaning.checks import confusion_of, fit_of, proposed_names
+from inference.meaning.classes import label_text
 from inference.predictor import Predictor
-from inference.table import Prediction, Regression
+from inference.sandbox.inspection_messages import Agreement
+from inference.table import Classification, Prediction, Regression
 
 SPEED_ROUNDS = 50
 SPEED_TIME_S = 0.05
@@ -52,10 +59,47 @@ class LoadedFile:
             times.append(time.perf_counter() - started)
         return sorted(times)[len(times) // 2] * 1e6
 
+    def predictions(self, rows: Sequence[Mapping[str, Cell]]) -> list[dict[str, Any]]:
+        """Each row's prediction as the gateway's JSON has it. Raises `ModelFailed`."""
+        request_format = choose("predict", {b"content-type": b"application/json"})
+        decoded = request_format.decode(msgspec.json.encode({"rows": rows}), self._predictor)
+        prediction = self._predictor.predict(decoded.table)
+        reply = request_format.encode(prediction, decoded, self._predictor, "1")
+        found: list[dict[str, Any]] = msgspec.json.decode(reply.body)["predictions"]
+        return found
 
-def described(spec: ModelSpec, prediction: Prediction) -> dict[str, Any]:
-    """The one prediction as the gateway's JSON has it."""
-    if isinstance(prediction, Regression):
-        return {"value": float(prediction.values[0])}
-    probabilities = dict(zip(spec.classes, map(float, prediction.probabilities[0]), strict=True))
-    return {"class": prediction.labels(spec)[0], "probabilities": probabilities}
+    def agreement(self, rows: Sequence[Mapping[str, Cell]], targets: Sequence[str]) -> Agreement | None:
+        """None without targets, and where they are no numbers for a regression. Raises `ModelFailed`."""
+        if not targets:
+            return None
+        prediction = self._predictor.predict(table_from_rows(self._predictor, rows))
+        if isinstance(prediction, Regression):
+            return _numbers_agreement(prediction, targets)
+        return _classes_agreement(self.spec, prediction, targets)
+
+
+def _classes_agreement(spec: ModelSpec, prediction: Classification, targets: Sequence[str]) -> Agreement:
+    table = confusion_of(prediction.labels(spec), targets, spec.classes)
+    labels = [one.label for one in spec.meaning.classes] if spec.meaning else list(spec.classes)
+    proposal = None
+    if not set(targets) <= set(spec.classes):
+        proposal = proposed_names([labels[index] for index in prediction.class_indexes], targets)
+    return Agreement(
+        rows=table.total,
+        agreeing=table.agreeing,
+        names=table.names,
+        counts=table.counts,
+        proposal={label_text(label): name for label, name in (proposal or {}).items()},
+    )
+
+
+def _numbers_agreement(prediction: Regression, targets: Sequence[str]) -> Agreement | None:
+    """Of the one target there is."""
+    try:
+        expected = np.array([float(text) for text in targets])
+    except ValueError:
+        return None
+    if len(prediction.columns) != 1 or not np.isfinite(expected).all():
+        return None
+    fit = fit_of(prediction.columns[0], expected)
+    return Agreement(rows=fit.rows, r2=fit.r2, mean_error=fit.mean_error)

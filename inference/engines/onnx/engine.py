@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from contract.model_spec import ModelSpec
-from inference.engines.base import Session
+from inference.engines.base import RawSession, Session
 from inference.engines.onnx import operators
 from inference.signature import Signature
 
@@ -34,3 +34,8 @@ class OnnxEngine:
         from inference.engines.onnx.session import OnnxSession
 
         return OnnxSession(path, spec)
+
+    def load_raw(self, path: Path, spec: ModelSpec) -> RawSession:
+        from inference.engines.onnx.session import OnnxRawSession
+
+        return OnnxRawSession(path, spec)

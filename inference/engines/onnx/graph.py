@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
+from contract.meaning import Label
 from inference.signature import NotServable
 
 DAMAGED = "The file is damaged or cut off: it begins like an ONNX model, but can't be read to its end."
@@ -76,8 +77,8 @@ def treats_missing(model: ModelProto) -> bool:
     )
 
 
-def class_labels(model: ModelProto, output: str) -> tuple[tuple[str, ...], bool] | None:
-    """Labels behind an output, in the order of the probabilities, and whether they are whole numbers.
+def class_labels(model: ModelProto, output: str) -> tuple[Label, ...] | None:
+    """Labels behind an output, in the order of the probabilities.
 
     Walks from the output towards the inputs: the first list of labels met is the one that the output chooses from.
     """
@@ -98,20 +99,20 @@ def class_labels(model: ModelProto, output: str) -> tuple[tuple[str, ...], bool]
     return None
 
 
-def _labels_of(node: NodeProto, lists: dict[str, TensorProto]) -> tuple[tuple[str, ...], bool] | None:
+def _labels_of(node: NodeProto, lists: dict[str, TensorProto]) -> tuple[Label, ...] | None:
     for name in _LABEL_ATTRIBUTES:
         if (attribute := _attribute(node, name)) is not None:
             if attribute.strings:
-                return tuple(label.decode("utf-8", "replace") for label in attribute.strings), False
+                return tuple(label.decode("utf-8", "replace") for label in attribute.strings)
             if attribute.ints:
-                return tuple(str(label) for label in attribute.ints), True
+                return tuple(attribute.ints)
     if node.op_type in _CHOOSING_OPS and node.input[0] in lists:
         values = numpy_helper.to_array(lists[node.input[0]]).reshape(-1)
         if values.dtype.kind == "i":
-            return tuple(str(value) for value in values.tolist()), True
+            return tuple(values.tolist())
         if values.dtype.kind == "O":
             texts = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
-            return tuple(texts), False
+            return tuple(texts)
     return None
 
 

@@ -8,7 +8,6 @@ from inference.engines.onnx import graph
 from inference.engines.onnx.ports import read_ports
 from inference.engines.onnx.runtime import open_session
 from inference.inputs import table_layout
-from inference.outputs import label_output, score_output
 from inference.signature import Signature
 
 
@@ -18,15 +17,10 @@ def read_signature(path: Path) -> Signature:
     session = open_session(path)
     inputs, outputs = read_ports(session.get_inputs()), read_ports(session.get_outputs())
     layout = table_layout(Signature(inputs=inputs, outputs=outputs))
-    label, score = label_output(outputs), score_output(outputs)
-    labels = graph.class_labels(model, label.name) if label else None
-    if labels is None and score is not None and score.kind == "map":
-        labels = graph.class_labels(model, score.name)
     return Signature(
         inputs=inputs,
         outputs=outputs,
-        labels=labels[0] if labels else None,
-        has_integer_labels=labels[1] if labels else label is not None and label.kind != "string",
+        labels={port.name: found for port in outputs if (found := graph.class_labels(model, port.name)) is not None},
         likely_width=graph.matrix_width(model, inputs[0].name) if layout == "matrix" else None,
         treats_missing=graph.treats_missing(model),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,15 @@ import onnxruntime as ort
 
 from contract.model_spec import ModelSpec
 from inference.engines.base import ModelLoadError
-from inference.engines.onnx.ports import dtype_of, ordered_inputs, read_ports
+from inference.engines.onnx.feed import Feed
+from inference.engines.onnx.ports import read_ports
 from inference.engines.onnx.readers import Reader, reader_for
 from inference.engines.onnx.readers_by_name import reader_by_name
 from inference.engines.onnx.row_buffers import RowRuns
 from inference.engines.onnx.runtime import SILENT, open_session, run_error
 from inference.outputs import roles_for
 from inference.signature import NotServable
-from inference.table import TEXT, Array, Prediction, Table, split
+from inference.table import TEXT, Array, Prediction, Table
 
 
 class OnnxSession:
@@ -26,23 +27,19 @@ class OnnxSession:
     def __init__(self, path: Path, spec: ModelSpec) -> None:
         """Raises `ModelLoadError`."""
         self._session = open_session(path)
-        ports = ordered_inputs(read_ports(self._session.get_inputs()), spec)
-        self.dtypes = tuple(dtype_of(port) for port in ports) * (len(spec.columns) if spec.input == "matrix" else 1)
-        self._input_names = [port.name for port in ports]
-        self._flat_inputs = [len(port.dims or ()) == 1 for port in ports]
-        self._has_flat_inputs = any(self._flat_inputs)
+        feed = Feed(self._session, spec)
+        self._feed, self.dtypes = feed.of, feed.dtypes
         output_names, self._read = _reader(self._session, spec)
         # The wrapper's own `run` searches a list once per input and, in one case, prints: 1 µs and more each request.
         run, options = self._session._sess.run, ort.RunOptions()
         options.log_severity_level = SILENT
         self._run: Callable[[dict[str, Array]], list[Any]] = lambda feed: run(output_names, feed, options)
-        self._takes_matrix = spec.input == "matrix"
         self._rows: RowRuns | None = None
         if len(set(self.dtypes)) == 1 and TEXT not in self.dtypes:
             self._rows = RowRuns(
                 self._session,
                 options,
-                inputs=[(port.name, len(port.dims or ())) for port in ports],
+                inputs=[(port.name, len(port.dims or ())) for port in feed.ports],
                 output_names=output_names,
                 width=len(spec.columns),
                 dtype=self.dtypes[0],
@@ -65,18 +62,25 @@ class OnnxSession:
         except Exception as error:  # noqa: BLE001  # ONNX Runtime's exceptions have no other common parent
             raise run_error(error) from None
 
-    def _feed(self, table: Table) -> dict[str, Array]:
-        columns: Sequence[Array] = table.columns
-        if table.matrix is not None:
-            if self._takes_matrix:
-                return {self._input_names[0]: table.matrix}
-            columns = split(table.matrix)
-        if self._has_flat_inputs:
-            columns = [
-                column.reshape(-1) if is_flat else column
-                for column, is_flat in zip(columns, self._flat_inputs, strict=True)
-            ]
-        return dict(zip(self._input_names, columns, strict=True))
+
+class OnnxRawSession:
+    """See `inference.engines.base.RawSession`."""
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        """Raises `ModelLoadError`."""
+        self._session = open_session(path)
+        self._feed = Feed(self._session, spec)
+        self.dtypes = self._feed.dtypes
+        self._names = [port.name for port in self._session.get_outputs()]
+        self._options = ort.RunOptions()
+        self._options.log_severity_level = SILENT
+
+    def outputs(self, table: Table) -> dict[str, Any]:
+        try:
+            came = self._session.run(self._names, self._feed.of(table), self._options)
+        except Exception as error:  # noqa: BLE001  # as above
+            raise run_error(error) from None
+        return dict(zip(self._names, came, strict=True))
 
 
 def _reader(session: ort.InferenceSession, spec: ModelSpec) -> tuple[list[str], Reader]:
