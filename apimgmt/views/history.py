@@ -15,8 +15,8 @@ from apimgmt import selectors
 from apimgmt.lifecycle.stages import STAGES
 from apimgmt.models import ApiEvent, PredictionAPI, Receipt
 from apimgmt.views.labels import SWITCH_WORDS, event_word, receipt_sentence
-from apimgmt.views.layout import Crumb, found_model, render_page, signed_in
-from apimgmt.views.models import head_context, model_crumbs
+from apimgmt.views.layout import Crumb, found_model, model_crumbs, render_page, signed_in
+from apimgmt.views.models import head_context
 
 EVENTS_A_PAGE = 50
 

@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NotAllowed, Refused
@@ -23,11 +23,9 @@ from apimgmt.registry.registration import Prepared, Registered
 from apimgmt.registry.review import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
 from apimgmt.roles import REGISTER
 from apimgmt.selectors import models_visible_to, workspaces_visible_to
-from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
-from apimgmt.views.models import TASK_WORDS, TYPE_WORDS
+from apimgmt.views.labels import TASK_WORDS, TYPE_WORDS
+from apimgmt.views.layout import Crumb, chosen_workspace, get_or_post, render_page, see_other, signed_in
 from apimgmt.views.registration_forms import RegisterForm
-
-get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 
 def _draft(request: HttpRequest, token: str) -> Draft | None:
@@ -37,7 +35,7 @@ def _draft(request: HttpRequest, token: str) -> Draft | None:
 
 
 def _permitted(request: HttpRequest) -> Actor:
-    """The actor, if he may register models; else the 403 page that says who may."""
+    """The actor, if permitted to register models; else the 403 page that says who is."""
     actor = actor_of(request)
     try:
         actor.require(REGISTER)
@@ -47,10 +45,7 @@ def _permitted(request: HttpRequest) -> Actor:
 
 
 def _see_other(name: str, **arguments: Any) -> HttpResponse:
-    """303: the deed is done, look there."""
-    response = HttpResponseRedirect(reverse(name, kwargs=arguments))
-    response.status_code = 303
-    return response
+    return see_other(reverse(name, kwargs=arguments))
 
 
 @signed_in
@@ -264,7 +259,7 @@ def _review_page(
 @signed_in
 @require_safe
 def export_script(request: HttpRequest) -> HttpResponse:
-    """The script that an owner runs on his own machine, for those who have no checkout of this project."""
+    """The script that a model's owner runs, for those who have no checkout of this project."""
     path = settings.BASE_DIR / EXPORT_SCRIPT
     disposition = {"Content-Disposition": f'attachment; filename="{path.name}"'}
     return HttpResponse(path.read_bytes(), content_type="text/x-python", headers=disposition)
