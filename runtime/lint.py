@@ -24,7 +24,7 @@ MAX_TEMPLATE_LINE = 160
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
     django.setup()
-    problems = [*_broken_templates(), *_long_template_lines(TEMPLATES), *_stale_translations()]
+    problems = [*_broken_templates(), *long_template_lines(TEMPLATES), *_stale_translations()]
     for problem in problems:
         print(problem, file=sys.stderr)  # noqa: T201
     return 1 if problems else 0
@@ -39,7 +39,7 @@ def _broken_templates() -> Iterator[str]:
             yield f"templates/{name}: {error}"
 
 
-def _long_template_lines(root: Path) -> Iterator[str]:
+def long_template_lines(root: Path) -> Iterator[str]:
     """Django's tags can't be broken over lines, so a template may be wider than code."""
     for path in _files_of(root):
         for number, line in enumerate(path.read_text().splitlines(), 1):
