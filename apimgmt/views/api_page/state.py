@@ -14,6 +14,7 @@ from apimgmt.views.api_page.buttons import Button, api_buttons
 from apimgmt.views.labels import STATUS_TONES, deleting_sentence, stopping_sentence
 
 SERVING = {Status.OPERATING, Status.UPDATING}
+BEING_BUILT = {Status.BUILDING, Status.UPDATING}
 
 
 class ApiState:
@@ -76,7 +77,10 @@ class ApiState:
 
     @property
     def is_being_built(self) -> bool:
-        return self.build is not None and self.build.is_running and not self.is_stopping
+        """Also while the API, which was read first, has the word of a build that has ended since."""
+        if self.build is None or self.is_stopping:
+            return False
+        return self.build.is_running or self.api.status in BEING_BUILT
 
     @property
     def running_update(self) -> BuildReport | None:

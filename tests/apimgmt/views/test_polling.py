@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apimgmt.lifecycle import services
+from apimgmt.lifecycle.stages import waiting_stages
 from apimgmt.models import GatewayWorker, PredictionAPI, RequestStat, Status
 from apimgmt.views.api_page.page import POLL_IDLE_MS, POLL_PASSING_MS
 from tests.apimgmt.views.conftest import htmx, url
@@ -115,6 +116,18 @@ def test_every_status_can_be_shown_and_polled(operator, api, status):
     assert page.status_code == 200
     assert str(status.label) in page.content.decode()
     assert poll(operator, api, tokens_in(page.content)).status_code == 204
+
+
+def test_a_build_that_ends_while_the_page_is_read_is_still_told_as_building(operator, api):
+    """The API's row is read before its build's: in between both may change."""
+    PredictionAPI.objects.filter(pk=api.pk).update(status=Status.BUILDING)
+    api.builds.create(
+        version=api.version, kind="launch", outcome="succeeded", finished_at=timezone.now(), stages=waiting_stages()
+    )
+
+    page = operator.get(url("model-api", api.model)).content.decode()
+
+    assert 'state-word">Building…</span>' in page
 
 
 def test_a_poll_does_not_write_the_session(operator, api, shown):
