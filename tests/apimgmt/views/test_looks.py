@@ -8,7 +8,7 @@ import pytest
 
 from console.plotly_finder import FILE_NAME, PACKAGE_DATA
 from contract.settings import PROJECT_DIR
-from inference.formats.description.pages import BASE_STYLES
+from inference.formats.description_codec import BASE_STYLES
 
 STATIC = PROJECT_DIR / "static"
 TOKENS = (STATIC / "css" / "tokens.css").read_text()
