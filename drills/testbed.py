@@ -25,7 +25,7 @@ import psycopg
 from psycopg import sql
 
 from contract.connections import broker_url, database_url
-from contract.settings import read_environment
+from contract.settings import read_settings
 from drills.apis import DrillApi
 from runtime import processes
 from runtime.embedded import EmbeddedServers
@@ -115,7 +115,7 @@ class Testbed:
         self._numbers = itertools.count(1)
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         self.servers = EmbeddedServers(
-            read_environment(kept | {"VAR_DIR": str(folder / "servers"), "ENV_FILE": os.devnull}), _say
+            read_settings(kept | {"VAR_DIR": str(folder / "servers"), "ENV_FILE": os.devnull}), _say
         )
         self._base = kept | {
             "ENV_FILE": os.devnull,

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from contract.logs import set_up_logs
-from contract.settings import BadEnvironment, Environment, read_environment
+from contract.settings import BadSetting, Settings, read_settings
 from gateway.processes.metrics import WorkerFigures, metrics_page
 from gateway.processes.worker import EXIT_MISCONFIGURED, FIGURES, FIRST_LOADS_S, READY
 
@@ -179,7 +179,7 @@ class Slot:
 class Master:
     """All slots, from the first start to the last stop."""
 
-    def __init__(self, env: Environment, listeners: list[socket.socket]) -> None:
+    def __init__(self, env: Settings, listeners: list[socket.socket]) -> None:
         self._env = env
         self._slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
         self._stopping = asyncio.Event()
@@ -307,13 +307,13 @@ def main() -> int:
     """The process's life. Returns the exit code."""
     set_up_logs()
     try:
-        env = read_environment()
+        env = read_settings()
         lock = lock_port(env.var_dir, env.gateway_port)
         listeners = open_listeners(env.bind_address, env.gateway_port, env.gateway_workers)
         try:
             return asyncio.run(Master(env, listeners).run())
         finally:
             os.close(lock)
-    except (BadEnvironment, StartRefused) as error:
+    except (BadSetting, StartRefused) as error:
         _log.error("gateway_not_started", reason=str(error))
         return EXIT_MISCONFIGURED

@@ -28,7 +28,7 @@ import uvloop
 from contract.client_address import ClientAddresses
 from contract.connections import database_url
 from contract.logs import set_up_logs
-from contract.settings import BadEnvironment, Environment, read_environment
+from contract.settings import BadSetting, Settings, read_settings
 from gateway.db.connection import Database, DatabaseAway, NoInterface
 from gateway.db.identity import WorkerIdentity
 from gateway.http.server import GatewayServer, connection_limits
@@ -69,7 +69,7 @@ class Worker:
 
     def __init__(
         self,
-        env: Environment,
+        env: Settings,
         *,
         slot: int,
         listener: socket.socket,
@@ -301,9 +301,9 @@ def main() -> int:
     given = arguments.parse_args()
     set_up_logs(slot=given.slot)
     try:
-        env = read_environment()
-    except BadEnvironment as error:
-        _log.error("bad_environment", reason=str(error))
+        env = read_settings()
+    except BadSetting as error:
+        _log.error("bad_setting", reason=str(error))
         return EXIT_MISCONFIGURED
     listener, channel = socket.socket(fileno=given.listener), socket.socket(fileno=given.channel)
     threading.Thread(target=_die_with_master, args=(os.dup(given.channel),), daemon=True).start()

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract.settings import Environment
+from contract.settings import Settings
 from drills.by_sql import Api, Seeder
 from gateway.processes.worker import Worker
 
@@ -87,7 +87,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def running_worker(env: Environment, *, slot: int = 0, in_step: bool = True) -> AsyncIterator[Worker]:
+async def running_worker(env: Settings, *, slot: int = 0, in_step: bool = True) -> AsyncIterator[Worker]:
     """A worker's background tasks, as `Worker.run` starts them, without its HTTP server and its master."""
     with socket.socket() as listener, socket.socket() as channel:
         listener.bind(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from contract.settings import Environment
+from contract.settings import Settings
 from gateway.db.statements.routes import RouteRead, RouteRow
 from gateway.models import loader
 from gateway.processes.worker import EXIT_MISCONFIGURED, Worker
@@ -21,7 +21,7 @@ from tests.model_files import cancer, penguins
 
 
 async def test_a_worker_counts_from_its_row_on_and_has_applied_before_it_serves(
-    gateway_env: Environment, rows: Seeder
+    gateway_env: Settings, rows: Seeder
 ) -> None:
     api = rows.api(cancer())
     async with running_worker(gateway_env) as worker:
@@ -220,7 +220,7 @@ async def test_a_dismissed_worker_stops_serving_and_ends(rows: Seeder, worker: W
     assert (await call(api)).code == "catching_up"
 
 
-async def test_another_time_zone_refuses_to_start(gateway_env: Environment, rows: Seeder) -> None:
+async def test_another_time_zone_refuses_to_start(gateway_env: Settings, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, time_zone="Asia/Tokyo"), in_step=False) as worker:
         await until(worker._stopping.is_set)
 
@@ -228,7 +228,7 @@ async def test_another_time_zone_refuses_to_start(gateway_env: Environment, rows
         assert not worker.lease.is_valid
 
 
-async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Seeder) -> None:
+async def test_a_missing_view_is_waited_for(gateway_env: Settings, rows: Seeder) -> None:
     view = rows.one("SELECT pg_get_viewdef('gateway_route_v1'::regclass)")
     rows.sql("DROP VIEW gateway_route_v1")
     async with running_worker(gateway_env, in_step=False) as worker:
@@ -240,7 +240,7 @@ async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Seed
     assert refused.status == 503
 
 
-async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Environment, rows: Seeder) -> None:
+async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Settings, rows: Seeder) -> None:
     api = rows.api(cancer())
     async with running_worker(replace(gateway_env, database_url="postgresql://127.0.0.1:1/x"), in_step=False) as worker:
         await asyncio.sleep(0.3)
@@ -253,7 +253,7 @@ async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env:
     assert answered.status == 200
 
 
-async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, rows: Seeder) -> None:
+async def test_when_the_lease_ends_nothing_is_served(gateway_env: Settings, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, gateway_lease_s=2)) as worker:
         api = rows.api(cancer())
         await loaded(worker, api)
