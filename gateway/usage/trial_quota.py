@@ -21,6 +21,8 @@ from gateway.db.statements.quota import Settlement, answered_requests, settle_qu
 from gateway.usage.ledger import LedgerSet
 from gateway.usage.ledger_file import LedgerFile
 
+# How long a caller waits at most, whatever the database does: with the rest of its request it is answered within 5 s.
+ANSWER_S: Final = 4.0
 # How long a caller waits for somebody else's reservation to be given back, and how often the account looks.
 WAIT_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.05
@@ -100,7 +102,11 @@ class TrialAccount:
 
         The 200 must be counted in the same ledger: what is given back when it is closed is computed from it.
         """
-        waiter = _Waiter(ledger, asyncio.get_running_loop().time() + WAIT_S)
+        if self._database.is_silent:
+            raise Problem("quota_unavailable")
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(ledger, loop.time() + WAIT_S)
+        timer = loop.call_later(ANSWER_S, waiter.refuse, Problem("quota_unavailable"))
         self._waiting.append(waiter)
         self.flush()
         try:
@@ -109,6 +115,8 @@ class TrialAccount:
             if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
                 waiter.future.result().give_back()
             raise
+        finally:
+            timer.cancel()
 
     def flush(self) -> None:
         """See to it that what waits is carried out. Also called every second, for what failed before."""
@@ -189,7 +197,7 @@ class TrialAccount:
         for waiter in callers[: settlement.granted]:
             remaining -= 1
             reservation = Reservation(self, use, remaining)
-            if waiter.future.done():  # its caller was cancelled meanwhile
+            if waiter.future.done():  # its caller was cancelled meanwhile, or has waited too long
                 reservation.give_back()
             else:
                 waiter.future.set_result(reservation)
