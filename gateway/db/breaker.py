@@ -41,7 +41,7 @@ class CircuitBreaker:
             await asyncio.wait({probing})
 
     async def _probe(self) -> None:
-        while await self._is_silent():
+        while await self._is_silent():  # noqa: ASYNC110  (only asking can tell)
             await asyncio.sleep(_PAUSE_S)
         _log.info("database_answers")
         self._probing = None

@@ -49,10 +49,14 @@ class DatabaseSilent(DatabaseAway):
 
 
 class StatementRefused(DatabaseAway):
-    """The database answers, but refuses a statement for what is in it: the same again will be refused again.
+    """The database answers, but refuses a statement: the same again will be refused until somebody changes something.
 
-    To most callers that is as good as away. Who keeps a statement to send it again must not keep this one.
+    To most callers that is as good as away. Who keeps a statement to send it again must not let it hold others up.
     """
+
+
+class ContentRefused(StatementRefused):
+    """Refused for the values in it: a constraint, a number out of range. Other rows may be accepted."""
 
 
 class NoInterface(Exception):
@@ -207,17 +211,26 @@ class _HangUp:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """A driver's errors as ours: the database is away, or it is not the one this gateway knows."""
+    """A driver's errors as ours: away, silent, refused, or not the database that this gateway knows."""
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        raise NoInterface(_one_line(error)) from None
-    except (TimeoutError, psycopg.errors.ConnectionTimeout) as error:
-        raise DatabaseSilent(_one_line(error)) from None
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
-        raise StatementRefused(_one_line(error)) from None
     except (psycopg.Error, OSError) as error:
-        raise DatabaseAway(_one_line(error)) from None
+        raise _translated(error) from None
+
+
+def _translated(error: Exception) -> Exception:
+    text = _one_line(error)
+    match error:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            return NoInterface(text)
+        case TimeoutError() | psycopg.errors.ConnectionTimeout():
+            return DatabaseSilent(text)
+        case psycopg.DataError() | psycopg.IntegrityError() | psycopg.errors.RaiseException():
+            return ContentRefused(text)
+        case psycopg.ProgrammingError(sqlstate=str()):  # a permission that is missing, above all
+            return StatementRefused(text)
+        case _:
+            return DatabaseAway(text)
 
 
 def storable(text: str) -> str:

@@ -13,7 +13,8 @@ import pytest
 from contract.settings import Settings
 from gateway.db.statements.routes import RouteRead, RouteRow
 from gateway.models import loader
-from gateway.processes.worker import EXIT_MISCONFIGURED, Worker
+from gateway.processes.channel import EXIT_MISCONFIGURED
+from gateway.processes.worker import Worker
 from gateway.routing.routes import RouteTable
 from inference.predictor import ModelLoadError
 from tests.gateway.serving import Caller, Seeder, loaded, running_worker, until
@@ -215,16 +216,16 @@ async def test_a_dismissed_worker_stops_serving_and_ends(rows: Seeder, worker: W
     await loaded(worker, api)
 
     rows.sql("UPDATE apimgmt_gatewayworker SET gone_at = now(), gone_reason = 'dismissed'")
-    await until(worker._stopping.is_set, timeout_s=10)
+    await until(worker.stopping.is_set, timeout_s=10)
 
     assert (await call(api)).code == "catching_up"
 
 
 async def test_another_time_zone_refuses_to_start(gateway_env: Settings, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, time_zone="Asia/Tokyo"), in_step=False) as worker:
-        await until(worker._stopping.is_set)
+        await until(worker.stopping.is_set)
 
-        assert worker._exit_code == EXIT_MISCONFIGURED
+        assert worker.exit_code == EXIT_MISCONFIGURED
         assert not worker.lease.is_valid
 
 

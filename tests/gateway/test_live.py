@@ -193,13 +193,13 @@ async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Seeder, a
 async def test_a_restart_asked_for_while_one_is_under_way_follows_it(live: Stack) -> None:
     """Some workers may have been replaced before whatever it was asked for."""
     os.kill(live.gateway.pid, signal.SIGHUP)
-    await until(lambda: "rolling_restart_begun" in live.gateway.log())
+    await until(lambda: "rolling_restart_started" in live.gateway.log())
     replaced_next = worker_pids(live)
     for _ in range(2):
         os.kill(live.gateway.pid, signal.SIGHUP)
     await until(lambda: live.gateway.log().count("rolling_restart_ended") == 2, timeout_s=60)
 
-    assert live.gateway.log().count("rolling_restart_begun") == 2
+    assert live.gateway.log().count("rolling_restart_started") == 2
     assert not set(replaced_next) & set(worker_pids(live))
 
 
@@ -212,7 +212,7 @@ async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tab
     os.kill(live.gateway.pid, signal.SIGHUP)
     await until(lambda: "rolling_restart_ended" in live.gateway.log(), timeout_s=60)
 
-    lines = live.gateway.log().partition("rolling_restart_begun")[2].splitlines()
+    lines = live.gateway.log().partition("rolling_restart_started")[2].splitlines()
     accepting = [number for number, line in enumerate(lines) if "worker_serving" in line]
     loaded_before = [
         sum("model_loaded" in line and f"slot={slot}" in line for line in lines[:number])

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from gateway.processes.channel import FIGURES, READY
 from gateway.processes.master import WorkerProcess
 from gateway.processes.metrics import WorkerFigures
-from gateway.processes.worker import FIGURES, READY
 
 
 def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
