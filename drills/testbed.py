@@ -56,7 +56,7 @@ class Site(Installation):
         return next(api for api in self.apis if api.type == "trial")
 
     def counts(self, api: DrillApi) -> dict[int, int]:
-        """What the books say: status class (200, 400, 500) -> requests."""
+        """What is counted: status class (200, 400, 500) -> requests."""
         query = "SELECT sum(count_200), sum(count_4xx), sum(count_5xx) FROM apimgmt_requeststat WHERE api_id = %s"
         return dict(zip((200, 400, 500), (int(number or 0) for number in self.psql(query, [api.id])[0]), strict=True))
 

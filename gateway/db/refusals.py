@@ -32,6 +32,9 @@ class Refusals(Generic[K]):
     def __len__(self) -> int:
         return len(self._refusals)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._refusals
+
     def raise_first(self) -> None:
         """Raise `StatementRefused` with the reason of what was refused first, if anything is."""
         for refusal in self._refusals.values():

@@ -75,7 +75,7 @@ class WriteOut:
             self._refusals.add(_WHOLE_FILE, str(error))
             return
         self._note(tried, refused)
-        held_back = [index for index in changed if not self._refusals.is_due(index)]
+        held_back = [index for index in changed if index in self._refusals]
         seen[held_back] = before[held_back]
         self._written = seen
 

@@ -11,11 +11,13 @@ from dataclasses import replace
 import pytest
 
 from contract.settings import Settings
+from gateway.db.connection import Database
 from gateway.db.statements.routes import RouteRead, RouteRow
 from gateway.models import loader
 from gateway.processes.channel import EXIT_MISCONFIGURED
 from gateway.processes.worker import Worker
 from gateway.routing.routes import RouteTable
+from gateway.usage.recovery import recover_orphans
 from inference.predictor import ModelLoadError
 from tests.gateway.serving import Caller, Seeder, loaded, running_worker, until
 from tests.model_files import cancer, penguins
@@ -359,3 +361,20 @@ def test_a_full_read_keeps_no_route_for_its_number(revision: int) -> None:
     assert route is not None
     assert (route.target, route.refusal) == ("stopped", "api_stopped")
     assert restored == [True] * (revision < 1000)
+
+
+async def test_a_dead_worker_whose_ledger_can_t_be_read_is_found_to_be_gone(
+    gateway_env: Settings, rows: Seeder
+) -> None:
+    """It died before its first write-out, so that only its own row can say whose ledger that was."""
+    async with running_worker(gateway_env) as worker:
+        [name] = worker.ledgers.names
+    path = worker.ledgers.directory / f"{name}.ledger"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    database = Database(lambda: rows.url)
+
+    await recover_orphans(worker.ledgers.directory, set(), database)
+
+    await database.close()
+    assert rows.workers()[worker.identity.id][2] == "adopted"
+    assert rows.one("SELECT state FROM apimgmt_ledger") == "closed"

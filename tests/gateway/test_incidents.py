@@ -51,9 +51,9 @@ async def test_a_crash_is_held_against_the_model_that_was_computed(
 ) -> None:
     crashed_worker(tmp_path / "ledgers", api)
 
-    adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
+    recovered = await recover_orphans(tmp_path / "ledgers", set(), database)
 
-    assert adopted == 1
+    assert recovered == 1
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", CRASH)]
 
 
@@ -67,21 +67,21 @@ async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
     refused = await recover_orphans(folder, set(), database)
     rows.sql("ALTER TABLE apimgmt_requeststat DROP CONSTRAINT no_counts")
 
-    adopted = await recover_orphans(folder, set(), database)
+    recovered = await recover_orphans(folder, set(), database)
 
-    assert (refused, adopted) == (0, 1)
+    assert (refused, recovered) == (0, 1)
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", CRASH)]
 
 
-async def test_counts_are_adopted_though_the_incident_is_refused(
+async def test_counts_are_recovered_though_the_incident_is_refused(
     rows: Seeder, api: Api, database: Database, tmp_path: Path
 ) -> None:
     rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'worker_crashed')")
     crashed_worker(tmp_path / "ledgers", api)
 
-    adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
+    recovered = await recover_orphans(tmp_path / "ledgers", set(), database)
 
-    assert adopted == 1
+    assert recovered == 1
     assert rows.counts(api.id) == (3, 0, 0)
     assert rows.sql(TOLD) == []
     assert rows.one("SELECT state FROM apimgmt_ledger") == "closed"

@@ -18,6 +18,7 @@ from gateway.db.connection import Database, DatabaseAway
 from gateway.db.statements.ledgers import CellCount, LedgerClosed, close_ledger, write_counts
 from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Cell, LedgerSet
 from gateway.usage.ledger_file import FILE_BYTES, LedgerFile
+from gateway.usage.ledger_format import READERS
 from gateway.usage.ledger_format.contents import Damaged, LedgerContents
 from gateway.usage.ledger_format.v1 import CELL_BYTES, CELLS, HEADER_BYTES
 from gateway.usage.orphan_file import take_orphan
@@ -202,6 +203,56 @@ def test_a_file_of_another_size_is_damaged(folder: Path, size: int) -> None:
 
     found.close()
     assert len(damage.value.counts) == (1 if size > HEADER_BYTES else 0)
+
+
+# A file of version 1 as a release left it: two cells, and a worker that ended while it computed one model and loaded
+# another. What is not given is zero.
+V1_NAME, V1_SIZE = "0123456789abcdef" * 2, 262_144
+V1_PARTS = {
+    0: "50414b4c454447520100000040000000c00f0000"
+    "3031323334353637383961626364656630313233343536373839616263646566"
+    "6665656463306465666565646330646566656564633064656665656463306465072b67c6",
+    128: "0b02000000000000616263646566676830313233343536376300000000000000",
+    4096: "61626364656667683031323334353637674a0b000000000043420f00000000002a00000000000000",
+    4160: "7a797877767574733736353433323130684a0b0000000000000000000000000000000000000000000700000000000000",
+}
+
+
+def test_what_a_release_with_version_1_left_is_read(folder: Path) -> None:
+    data = bytearray(V1_SIZE)
+    for offset, part in V1_PARTS.items():
+        data[offset : offset + len(part) // 2] = bytes.fromhex(part)
+    path = folder / f"{V1_NAME}.ledger"
+    path.write_bytes(data)
+
+    found = take_orphan(path)
+    assert found is not None
+    contents = found.read()
+
+    found.close()
+    first, second = "abcdefgh01234567", "zyxwvuts76543210"
+    assert contents == LedgerContents(
+        "feedc0de" * 4,
+        (
+            CellCount(first, date(2026, 11, 23), 1_000_003, 42, 0),
+            CellCount(second, date(2026, 11, 24), 0, 0, 7),
+        ),
+        ((second, None), (first, 99)),
+    )
+
+
+def test_each_version_has_its_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the release after the next one sees it: its own version beside the one that is written today."""
+    contents = LedgerContents("w" * 32, (), ())
+    monkeypatch.setitem(READERS, 7, lambda data, name: contents)
+    (folder / f"{V1_NAME}.ledger").write_bytes(b"PAKLEDGR\x07\0\0\0 and what it likes")
+
+    found = take_orphan(folder / f"{V1_NAME}.ledger")
+    assert found is not None
+    read = found.read()
+
+    found.close()
+    assert read is contents
 
 
 def test_a_label_without_a_day_was_never_counted_in(folder: Path) -> None:

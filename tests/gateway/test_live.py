@@ -130,6 +130,7 @@ def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: S
         "gateway_requests_in_progress",
         "gateway_requests_waiting",
         "gateway_counts_waiting",
+        "gateway_bookkeeping_failing",
         "gateway_in_step",
     }
     assert 'gateway_counts_waiting{slot="0"} 0.0' in page
@@ -290,7 +291,7 @@ def test_another_time_zone_than_the_installations(own_stack: Stack) -> None:
     assert "counts its days in UTC" in refused.stderr
 
 
-def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack, tables: Seeder, api: Api) -> None:
+def test_workers_end_with_a_killed_master_and_the_next_start_recovers(live: Stack, tables: Seeder, api: Api) -> None:
     pids = worker_pids(live)
     for _ in range(10):
         post(live, api)

@@ -78,10 +78,10 @@ WITH beat AS (
     UPDATE apimgmt_gatewayworker
     SET heartbeat_at = clock_timestamp(), state = %(state)s, epoch = %(epoch)s, applied_revision = %(revision)s,
         lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
-        obstacle = %(obstacle)s, obstacle_reason = %(obstacle_reason)s,
-        obstacle_since = CASE WHEN %(obstacle)s = '' THEN NULL
-                              WHEN %(obstacle)s = obstacle THEN coalesce(obstacle_since, clock_timestamp())
-                              ELSE clock_timestamp() - %(obstacle_s)s * interval '1 second' END
+        obstacle = %(obstacle)s::text, obstacle_reason = %(obstacle_reason)s::text,
+        obstacle_since = CASE WHEN %(obstacle)s::text = '' THEN NULL
+                              WHEN %(obstacle)s::text = obstacle THEN coalesce(obstacle_since, clock_timestamp())
+                              ELSE clock_timestamp() - %(obstacle_s)s::float8 * interval '1 second' END
     WHERE id = %(id)s AND gone_at IS NULL
     RETURNING id
 )
