@@ -112,7 +112,7 @@ async def test_refused_counts_are_told_and_nothing_else_stops(
     rows.sql("ALTER TABLE apimgmt_requeststat ADD CONSTRAINT never CHECK (count_200 = 0)")
     dead = ledgers_of(worker.ledgers.directory, "d" * 32)
     dead.release()
-    worker.incidents.note(api.id, api.version_id, "timeout", "too slow")
+    worker.incidents.note(api.id, api.version_id, "timeout", "time_limit", timeout_s=30)
     assert (await call(api)).status == 200
 
     await until(lambda: rows.sql(TOLD)[0][0] == "counts")

@@ -121,8 +121,8 @@ async def send_heartbeat(
     `dropped` (api, version) must go together with the revision that dropped them: an old "loaded" under a new
     revision would confirm a model that is no longer there.
     """
-    values = {"id": worker_id, "state": state, "epoch": epoch, "revision": revision, "lease_s": lease_s}
-    values |= _obstacle_values(obstacle or _NO_OBSTACLE)
+    applied = {"id": worker_id, "state": state, "epoch": epoch, "revision": revision, "lease_s": lease_s}
+    values = applied | _obstacle_values(obstacle or _NO_OBSTACLE)
     if not loads and not dropped:
         return _heartbeat(await fetch_all(connection, _HEARTBEAT, values))
     with bounded(connection):
