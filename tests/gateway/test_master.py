@@ -30,6 +30,7 @@ def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
         requests_in_progress=0,
         requests_waiting=0,
         counts_waiting=0,
+        is_failing={"counts": False},
         is_in_step=True,
     )
 
