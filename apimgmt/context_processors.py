@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from apimgmt.selectors import gateway_summary
+from apimgmt.lifecycle.confirmation import gateway_summary
 from console.version import VERSION
 
 

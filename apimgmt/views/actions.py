@@ -10,11 +10,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_http_methods
 
-from apimgmt import roles, selectors
+from apimgmt import roles
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NeedsConfirmation, Refused, TransitionRefused
-from apimgmt.lifecycle import services
+from apimgmt.lifecycle import selectors, services
+from apimgmt.lifecycle.actions import actions_for
 from apimgmt.models import ApiType, Model, PredictionAPI
+from apimgmt.stats import counts
 from apimgmt.views.forms import DeleteForm, DescriptionForm
 from apimgmt.views.key_grants import grant_key, withdraw_key
 from apimgmt.views.layout import found_model, signed_in
@@ -49,7 +51,7 @@ def _action(request: HttpRequest, subject: Subject, verb: str, window: Dialog, c
     """GET: the window, with the reason if the deed is not possible. POST: carry it out."""
     actor = actor_of(request)
     if request.method != "POST":
-        action = selectors.actions(subject.api, actor)[verb]
+        action = actions_for(subject.api, actor)[verb]
         if not action.is_available:
             window = replace(window, callout=action.reason, is_available=False)
         return ask(request, subject.model, window)
@@ -59,13 +61,13 @@ def _action(request: HttpRequest, subject: Subject, verb: str, window: Dialog, c
         confirmed = replace(window, callout=str(question), fields={**window.fields, "sure": "1"}, tone="danger")
         return ask(request, subject.model, confirmed, status=question.status)
     except Refused as error:
-        is_final = error.status == 403 or not selectors.actions(subject.api, actor)[verb].is_available
+        is_final = error.status == 403 or not actions_for(subject.api, actor)[verb].is_available
         return refused(request, subject.model, error, replace(window, callout=str(error), is_available=not is_final))
     return done(request, subject.model, notice)
 
 
 def _today_sentence(api: PredictionAPI) -> str:
-    today = selectors.daily_counts(api, days=1)[0]
+    today = counts.daily_counts(api, days=1)[0]
     count = today.count_200 + today.count_errors
     if not count:
         return _("No request came today.")
@@ -158,7 +160,7 @@ def delete(request: HttpRequest, model_id: int) -> HttpResponse:
         form=form,
     )
     if request.method == "POST" and not form.is_valid():
-        action = selectors.actions(api, actor_of(request))["delete"]
+        action = actions_for(api, actor_of(request))["delete"]
         if action.is_available:
             return ask(request, model, window, status=422)
 

@@ -12,11 +12,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.http import require_POST, require_safe
 
-from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
 from apimgmt.calling.sample_call import SampleReply, send_sample_row
 from apimgmt.errors import Refused
-from apimgmt.lifecycle import services
+from apimgmt.lifecycle import selectors, services
 from apimgmt.lifecycle.options import launch_choices
 from apimgmt.models import Model
 from apimgmt.roles import HOLDERS, OPERATE

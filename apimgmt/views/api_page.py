@@ -18,28 +18,27 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
 from apimgmt.calling import examples
 from apimgmt.calling.addresses import api_url, docs_url, openapi_url
-from apimgmt.lifecycle import transitions
+from apimgmt.lifecycle import selectors, transitions
+from apimgmt.lifecycle.actions import Action, actions_for
 from apimgmt.lifecycle.builds import is_waiting_for_a_worker
-from apimgmt.lifecycle.confirmation import Confirmation, confirmation
+from apimgmt.lifecycle.confirmation import Confirmation, GatewaySummary, confirmation, gateway_summary
 from apimgmt.lifecycle.options import OptionUse, launch_choices, option_use
+from apimgmt.lifecycle.reports import dismissed_sentence, receipt_sentence, unconfirmed_sentence, workers_sentence
 from apimgmt.lifecycle.stages import STAGES
 from apimgmt.models import Build, BuildKind, GatewayIncident, Model, Outcome, PredictionAPI, Receipt, Status
 from apimgmt.roles import DISMISS_WORKER, HOLDERS, OPERATE, UNLOCK, VIEW_KEY
-from apimgmt.selectors import Action, DayCount, GatewaySummary
-from apimgmt.stats import charts
+from apimgmt.sentences import facts
+from apimgmt.stats import charts, counts
+from apimgmt.stats.counts import DayTotals
 from apimgmt.views.key_grants import granted_key
 from apimgmt.views.labels import (
     CALLERS_GET,
     STATUS_TONES,
     WHAT_TO_DO,
     change_word,
-    receipt_sentence,
-    unconfirmed_sentence,
-    workers_sentence,
 )
 from contract.model_spec import ModelSpec, spec_from_json
 
@@ -95,7 +94,7 @@ class ApiPage:
     def actions(self) -> dict[str, Action]:
         if self.api is None:
             return {}
-        found = selectors.actions(self.api, self.actor)
+        found = actions_for(self.api, self.actor)
         return {verb.replace("-", "_"): action for verb, action in found.items()}
 
     @cached_property
@@ -202,6 +201,11 @@ class ApiPage:
         return sum(worker.is_out_of_reach for worker in self.confirmation.missing)
 
     @property
+    def dismissed(self) -> list[str]:
+        """What is to be said of workers that were dismissed and may still answer."""
+        return [dismissed_sentence(worker) for worker in self.confirmation.dismissed] if self.api else []
+
+    @property
     def callers_get(self) -> str:
         if self.api is None:
             return ""
@@ -220,7 +224,7 @@ class ApiPage:
             return unconfirmed_sentence(self.confirmation)
         if self.receipt is None:
             return ""
-        return receipt_sentence(self.receipt)
+        return receipt_sentence(self.receipt, self.confirmation.dismissed)
 
     @property
     def receipt_word(self) -> str:
@@ -235,7 +239,9 @@ class ApiPage:
         if self.build is None:
             return []
         return [
-            StageLine(str(STAGES.get(stage["name"], stage["name"])), stage["state"], stage["seconds"], stage["detail"])
+            StageLine(
+                str(STAGES.get(stage["name"], stage["name"])), stage["state"], stage["seconds"], facts(stage["detail"])
+            )
             for stage in self.build.stages
         ]
 
@@ -282,11 +288,11 @@ class ApiPage:
 
     @cached_property
     def quota_remaining(self) -> int | None:
-        return selectors.quota_remaining(self.api) if self.api else None
+        return counts.quota_remaining(self.api) if self.api else None
 
     @cached_property
     def quota_limit(self) -> int:
-        return selectors.quota_limit(self.api) if self.api else 0
+        return counts.quota_limit(self.api) if self.api else 0
 
     @property
     def is_trial(self) -> bool:
@@ -329,12 +335,12 @@ class ApiPage:
         return examples.curl_json(self.api_url, self.spec, self.key) if self.spec else ""
 
     @cached_property
-    def counts(self) -> list[DayCount]:
+    def counts(self) -> list[DayTotals]:
         """The days of the chosen range; today is always the last."""
-        return selectors.daily_counts(self.api, self.days) if self.api else []
+        return counts.daily_counts(self.api, self.days) if self.api else []
 
     @property
-    def today(self) -> DayCount | None:
+    def today(self) -> DayTotals | None:
         return self.counts[-1] if self.counts else None
 
     @property
@@ -352,7 +358,7 @@ class ApiPage:
         return charts.request_count_figure(self.counts)
 
     @property
-    def newest_first(self) -> list[DayCount]:
+    def newest_first(self) -> list[DayTotals]:
         return self.counts[::-1]
 
     @property
@@ -361,7 +367,7 @@ class ApiPage:
 
     @cached_property
     def gateways(self) -> GatewaySummary:
-        return selectors.gateway_summary()
+        return gateway_summary()
 
     # ── for those who listen ───────────────────────────────────────────────────────────────────────────────
 

@@ -12,11 +12,12 @@ from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from apimgmt.calling import examples
+from apimgmt.lifecycle.selectors import current_api
 from apimgmt.models import Model, ModelVersion, PredictionAPI
 from apimgmt.roles import REGISTER
-from apimgmt.selectors import current_api, models_visible_to, workspaces_visible_to
 from apimgmt.views.labels import STATUS_TONES
 from apimgmt.views.layout import WORKSPACE_KEY, Crumb, chosen_workspace, found_model, render_page, signed_in
+from apimgmt.visibility import models_visible_to, workspaces_visible_to
 from contract.model_spec import Column, ModelSpec, spec_from_json
 
 TASK_WORDS = {

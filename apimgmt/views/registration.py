@@ -22,10 +22,10 @@ from apimgmt.registry.metadata import DescriptionRefused, parse_metadata
 from apimgmt.registry.registration import Prepared, Registered
 from apimgmt.registry.review import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
 from apimgmt.roles import REGISTER
-from apimgmt.selectors import models_visible_to, workspaces_visible_to
 from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
 from apimgmt.views.models import TASK_WORDS, TYPE_WORDS
 from apimgmt.views.registration_forms import RegisterForm
+from apimgmt.visibility import models_visible_to, workspaces_visible_to
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 

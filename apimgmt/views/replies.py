@@ -14,9 +14,9 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigg
 from apimgmt.errors import Refused
 from apimgmt.lifecycle.confirmation import Confirmation
 from apimgmt.lifecycle.reconciling import reconcile_api
+from apimgmt.lifecycle.reports import receipt_sentence, unconfirmed_sentence
 from apimgmt.models import Model, Receipt
 from apimgmt.views.api_page import DEFAULT_RANGE, ApiPage, render_parts, tokens
-from apimgmt.views.labels import receipt_sentence, unconfirmed_sentence
 from apimgmt.views.layout import Crumb, htmx_of, render_page, see_other, wants_fragment
 from apimgmt.views.models import model_crumbs
 
@@ -122,7 +122,7 @@ def _settled(api_id: str, deed: str) -> tuple[Notice | None, Confirmation]:
     receipt = Receipt.objects.filter(api_id=api_id).order_by("-id").first()
     if receipt is None or receipt.confirmed_at is None:
         return None, seen
-    return Notice(f"{deed}: {receipt_sentence(receipt)}."), seen
+    return Notice(f"{deed}: {receipt_sentence(receipt, seen.dismissed)}."), seen
 
 
 def ask(request: HttpRequest, model: Model, window: Dialog, *, status: int = 200) -> HttpResponse:

@@ -10,10 +10,10 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NeedsConfirmation, Refused, TransitionRefused, WhitelistRefused
-from apimgmt.lifecycle import services
+from apimgmt.lifecycle import selectors, services
+from apimgmt.lifecycle.actions import actions_for
 from apimgmt.models import Model, PredictionAPI
 from apimgmt.views.actions import get_or_post
 from apimgmt.views.api import my_networks
@@ -106,7 +106,7 @@ def _window(
         "question": question,
         "question_entry": request.POST.get("remove", ""),
         "url": request.path,
-        "action": selectors.actions(api, actor)["whitelist"],
+        "action": actions_for(api, actor)["whitelist"],
         "mine": my_networks(actor),
         **_entries(api, search),
     }

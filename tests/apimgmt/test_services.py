@@ -294,7 +294,7 @@ def test_no_key_is_written_to_events_or_logs(operator, caplog):
 
 
 def test_work_that_could_not_be_queued_is_found_by_the_sweep(operator):
-    from apimgmt.lifecycle.builds import unattended_build_ids
+    from apimgmt.lifecycle.builds import lost_build_ids
 
     api = services.launch_api(make_model(), ApiType.OFFICIAL, networks=[], actor=operator).api
     build = Build.objects.get(api=api)
