@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apimgmt.incident_texts import SENTENCES
 from apimgmt.lifecycle.selectors import incidents
-from apimgmt.management.base import status_document
+from apimgmt.management.status import status_document
 from apimgmt.models import GatewayIncident, PredictionAPI
 from contract.incidents import ReasonCode, encode_reason
 from tests.factories import make_api

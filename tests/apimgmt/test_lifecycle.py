@@ -8,8 +8,8 @@ from apimgmt.errors import NotAllowed, TransitionRefused
 from apimgmt.lifecycle import reconciling, services, transitions
 from apimgmt.lifecycle.checks import Arguments
 from apimgmt.lifecycle.transitions import TRANSITIONS, refusal, transition
-from apimgmt.sentences import message
 from apimgmt.models import ApiEvent, ApiType, Build, BuildKind, Outcome, Receipt, Status, Target
+from apimgmt.sentences import message
 from tests.factories import actor_for, catch_up, load, make_api, make_model, make_user, make_version, make_worker
 
 pytestmark = pytest.mark.django_db
