@@ -255,15 +255,8 @@ def transition(
 def create_api(model: Model, api_type: str, version: ModelVersion, *, actor: Actor, **fields: Any) -> PredictionAPI:
     """The row of a launched API. The caller asks `options.launch_refusal` first and records the launch."""
     rule = TRANSITIONS["launch"]
-    return PredictionAPI.objects.create(
-        model=model,
-        type=api_type,
-        status=rule.status,
-        target=rule.target,
-        version=version,
-        created_by=actor.name,
-        **fields,
-    )
+    fields |= {"status": rule.status, "target": rule.target}
+    return PredictionAPI.objects.create(model=model, type=api_type, version=version, created_by=actor.name, **fields)
 
 
 # The second halves: what builds and reconciling write. None of them asks for a right; the transition did.
