@@ -46,7 +46,9 @@ def main() -> int:
         signal.signal(number, on_signal)
     while not asked and all(child.poll() is None for child in children):
         time.sleep(_TICK_S)
-    for child in children:
+    for queue, child in zip(WORKERS, children, strict=True):
+        if child.poll() is not None and not asked:
+            sys.stderr.write(f"The worker for {queue} has ended ({child.returncode}). The other one is stopped too.\n")
         child.terminate()
     # Asked to stop, builds may go on to their end: whoever asked knows how long. After a death nobody waits.
     return _end(children, grace_s=None if asked else _GRACE_S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -83,3 +85,18 @@ def test_slow_builds_keep_nobody_from_stopping_and_are_queued_once(running: Stac
         assert running.psql(at_confirm, [launched])[0][0] == WORKERS["builds"]
         time.sleep(5)  # some sweeps
         assert waiting_tasks(running) == WAITING
+
+
+def test_the_two_workers_end_together(running: Stack):
+    one, _other = set(running.worker.pids) - {running.worker.pid}
+
+    os.kill(one, signal.SIGKILL)
+
+    assert until(lambda: not running.worker.pids)
+    assert "has ended (-9). The other one is stopped too." in running.worker.log()
+
+
+def test_no_worker_outlives_the_process_that_started_it(running: Stack):
+    running.worker.kill()
+
+    assert until(lambda: not running.worker.pids)
