@@ -205,7 +205,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "retry_on_timeout": False,
 }
-# Each queue has a worker of its own (runtime/workers.py): builds take minutes, nothing else does.
+# Each queue has a worker of its own (console/workers.py): builds take minutes, nothing else does.
 CELERY_TASK_DEFAULT_QUEUE = "quick"
 CELERY_TASK_ROUTES = {"apimgmt.tasks.run_build": {"queue": "builds"}}
 # What beat sends, and how often (seconds). A message that is not taken in time is dropped: the next one is on its way.

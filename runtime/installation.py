@@ -29,10 +29,10 @@ from psycopg import sql
 from contract.settings import LOOPBACK, PROJECT_DIR, Environment, read_environment
 from runtime import processes
 from runtime.procfile import process_environment, read_procfile, shell_command
-from runtime.workers import WORKERS
 
 _SECONDS_TO_START = 30
 _COMMAND_TIMEOUT_S = 120
+_CELERY_WORKERS = 2  # console/workers.py
 
 
 class InstallationFailed(AssertionError):
@@ -264,7 +264,7 @@ class Installation:
         number = int(urlsplit(self.env["REDIS_URL"]).path.strip("/") or 0)
         with redis.Redis.from_url(self.env["REDIS_URL"]) as client:
             waiting = [one for one in client.client_list() if one["cmd"] == "brpop" and int(one["db"]) == number]
-        return len(waiting) >= len(WORKERS)
+        return len(waiting) >= _CELERY_WORKERS
 
     def collect_static(self) -> None:
         """The console's static files, as the release step collects them; once."""

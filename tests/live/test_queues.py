@@ -14,7 +14,7 @@ import redis
 from apimgmt.actors import shell_actor
 from apimgmt.lifecycle import services
 from apimgmt.models import ApiType, Model, ModelVersion
-from runtime.workers import WORKERS
+from console.workers import WORKERS
 from tests.live.conftest import register
 from tests.live.test_life import until
 from tests.stack import Stack
@@ -93,7 +93,7 @@ def test_the_two_workers_end_together(running: Stack):
     os.kill(one, signal.SIGKILL)
 
     assert until(lambda: not running.worker.pids)
-    assert "has ended (-9). The other one is stopped too." in running.worker.log()
+    assert "has ended (-9). The other one stops too." in running.worker.log()
 
 
 def test_no_worker_outlives_the_process_that_started_it(running: Stack):
