@@ -251,8 +251,11 @@ class ApiEventAdmin(ReadOnlyAdmin):
 class GatewayWorkerAdmin(ReadOnlyAdmin):
     """Workers of the installation; one out of reach may be dismissed, with what that means said."""
 
-    list_display = ("__str__", "state", "applied_revision", "heartbeat_at", "gone_at", "gone_reason")
-    list_filter = ("gone_reason",)
+    list_display = (
+        *("__str__", "state", "applied_revision", "heartbeat_at", "gone_at", "gone_reason"),
+        *("obstacle", "obstacle_since", "obstacle_reason"),
+    )
+    list_filter = ("gone_reason", "obstacle")
     actions = ("dismiss",)
 
     def has_dismiss_permission(self, request: HttpRequest) -> bool:

@@ -1,4 +1,4 @@
-"""The console's addresses. Each answers GET with a complete page and POST with the deed."""
+"""The console's addresses. Each answers GET with a complete page; POST carries out the action."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from apimgmt.views import accounts, actions, api, docs, history, models, registration, whitelist
+from apimgmt.views import accounts, actions, docs, history, launch, models, registration, send_row, tab, whitelist
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="model-list"), name="home"),
@@ -18,10 +18,10 @@ urlpatterns = [
     path("models/register/<str:token>/", registration.review, name="model-register-review"),
     path("models/<int:model_id>/", models.model_detail, name="model-detail"),
     path("models/<int:model_id>/versions/", models.model_versions, name="model-versions"),
-    path("models/<int:model_id>/api/", api.model_api, name="model-api"),
-    path("models/<int:model_id>/api/status/", api.api_status, name="api-status"),
-    path("models/<int:model_id>/api/launch/", api.launch, name="api-launch"),
-    path("models/<int:model_id>/api/send-row/", api.send_row, name="api-send-row"),
+    path("models/<int:model_id>/api/", tab.model_api, name="model-api"),
+    path("models/<int:model_id>/api/status/", tab.api_status, name="api-status"),
+    path("models/<int:model_id>/api/launch/", launch.launch, name="api-launch"),
+    path("models/<int:model_id>/api/send-row/", send_row.send_row, name="api-send-row"),
     path("models/<int:model_id>/api/whitelist/", whitelist.whitelist, name="api-whitelist"),
     path("models/<int:model_id>/api/description/", actions.description, name="api-description"),
     path("models/<int:model_id>/api/key/", actions.key, name="api-key"),

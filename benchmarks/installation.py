@@ -26,7 +26,7 @@ from benchmarks.processes import ServerProcess, clean_environment
 from contract.api_keys import key_digest, new_key
 from contract.model_spec import spec_to_json
 from contract.model_store import stored_path
-from contract.settings import PROJECT_DIR, Environment, read_environment
+from contract.settings import PROJECT_DIR, Settings, read_settings
 from runtime.embedded import Postgres, Tuning, free_port, make_private_folders
 from runtime.processes import wait_until
 
@@ -66,7 +66,7 @@ class DatabaseServer:
     """The project's embedded PostgreSQL, as `make run` starts it, for all installations of one bench."""
 
     def __init__(self, var_dir: Path) -> None:
-        self._env = read_environment({"VAR_DIR": str(var_dir / "database")})
+        self._env = read_settings({"VAR_DIR": str(var_dir / "database")})
         self._server = Postgres(self._env, Tuning(), lambda text: print(text, file=sys.stderr))
 
     def start(self) -> None:
@@ -98,7 +98,7 @@ class Installation:
             METRICS_BIND=f"127.0.0.1:{free_port()}",
             GATEWAY_WORKERS=str(workers),
         )
-        self.environment: Environment = read_environment(self._variables)
+        self.environment: Settings = read_settings(self._variables)
         make_private_folders(self.environment)
         self.gateway: ServerProcess | None = None
         self._versions: dict[str, tuple[int, int]] = {}

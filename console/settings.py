@@ -11,15 +11,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from contract.connections import NotRunning, broker_url, database_url
 from contract.secret_files import secret_key
-from contract.settings import BadEnvironment, read_environment
+from contract.settings import BadSetting, read_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
-    ENVIRONMENT = read_environment()
+    ENVIRONMENT = read_settings()
     _DATABASE = conninfo_to_dict(database_url(ENVIRONMENT))
     _BROKER_URL = broker_url(ENVIRONMENT)
-except (BadEnvironment, NotRunning) as error:
+except (BadSetting, NotRunning) as error:
     sys.exit(str(error))
 
 DEBUG = ENVIRONMENT.debug
@@ -72,7 +72,6 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "apimgmt.context_processors.console",
             ],
         },
     }

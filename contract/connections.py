@@ -10,28 +10,28 @@ import json
 import os
 from pathlib import Path
 
-from contract.settings import Environment
+from contract.settings import Settings
 
 
 class NotRunning(Exception):
     """No address is known for a server. `str()` is one line that says what to do."""
 
 
-def embedded_file(env: Environment) -> Path:
+def embedded_file(env: Settings) -> Path:
     return env.var_dir / "run" / "embedded.json"
 
 
-def database_url(env: Environment) -> str:
+def database_url(env: Settings) -> str:
     """The PostgreSQL URL. Raises `NotRunning` when DATABASE_URL is unset and no embedded server is known."""
     return env.database_url or _embedded_url(env, "database_url", "DATABASE_URL")
 
 
-def broker_url(env: Environment) -> str:
+def broker_url(env: Settings) -> str:
     """The Redis URL. Raises `NotRunning` when REDIS_URL is unset and no embedded server is known."""
     return env.redis_url or _embedded_url(env, "redis_url", "REDIS_URL")
 
 
-def embedded_urls(env: Environment) -> dict[str, str]:
+def embedded_urls(env: Settings) -> dict[str, str]:
     """What the supervisor wrote down; empty when it isn't running or the file is unreadable as JSON."""
     try:
         found = json.loads(embedded_file(env).read_text())
@@ -40,7 +40,7 @@ def embedded_urls(env: Environment) -> dict[str, str]:
     return {str(name): str(url) for name, url in found.items()} if isinstance(found, dict) else {}
 
 
-def write_embedded_urls(env: Environment, urls: dict[str, str]) -> None:
+def write_embedded_urls(env: Settings, urls: dict[str, str]) -> None:
     """Replace the file in one step, so that a reader sees the old addresses or the new ones, never half of them."""
     path = embedded_file(env)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,12 +51,12 @@ def write_embedded_urls(env: Environment, urls: dict[str, str]) -> None:
     draft.rename(path)
 
 
-def forget_embedded_urls(env: Environment) -> None:
+def forget_embedded_urls(env: Settings) -> None:
     """The embedded servers are stopped: a command that looks for them now says so at once, not after a time-out."""
     embedded_file(env).unlink(missing_ok=True)
 
 
-def _embedded_url(env: Environment, key: str, variable: str) -> str:
+def _embedded_url(env: Settings, key: str, variable: str) -> str:
     try:
         url = embedded_urls(env).get(key)
     except PermissionError:

@@ -8,15 +8,15 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from contract.settings import Environment
+from contract.settings import Settings
 
 
-def secret_key(env: Environment) -> str:
+def secret_key(env: Settings) -> str:
     """Django's secret key: SECRET_KEY, else the one kept under VAR_DIR."""
     return env.secret_key or kept_secret(env.secrets_dir / "secret_key", lambda: secrets.token_urlsafe(50))
 
 
-def key_encryption_keys(env: Environment) -> tuple[str, ...]:
+def key_encryption_keys(env: Settings) -> tuple[str, ...]:
     """Fernet keys, the newest first: KEY_ENCRYPTION_KEYS, else those kept under VAR_DIR, one a line."""
     if env.key_encryption_keys:
         return env.key_encryption_keys

@@ -1,6 +1,6 @@
 """Every environment variable of the installation, read once, typed and checked.
 
-The console, the gateway and the supervisor all start from `read_environment`, so a variable means the same
+The console, the gateway and the supervisor all start from `read_settings`, so a variable means the same
 everywhere and a bad value stops the start with its name. This module imports nothing of Django.
 """
 
@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
-class BadEnvironment(Exception):
+class BadSetting(Exception):
     """A variable's value can't be used. `str()` is one line that names it and says what was expected.
 
     `value` is None where it may be a secret: it is not shown then.
@@ -34,7 +34,7 @@ class BadEnvironment(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment:
+class Settings:
     """The installation's settings. Sizes in bytes, times in seconds."""
 
     bind_address: str
@@ -112,7 +112,7 @@ class _Reader:
         try:
             return parse(value)
         except ValueError:
-            raise BadEnvironment(name, None if secret else value, f"expected {expected}") from None
+            raise BadSetting(name, None if secret else value, f"expected {expected}") from None
 
     def server_url(self, name: str, schemes: frozenset[str]) -> str | None:
         """An address that may hold a password: a refusal doesn't show it."""
@@ -204,7 +204,7 @@ def _fernet_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError:
             is_key = False
         if not is_key:
-            raise BadEnvironment("KEY_ENCRYPTION_KEYS", None, f"key {number} is no Fernet key (32 bytes in base64)")
+            raise BadSetting("KEY_ENCRYPTION_KEYS", None, f"key {number} is no Fernet key (32 bytes in base64)")
     return keys
 
 
@@ -214,7 +214,7 @@ def _networks(reader: _Reader, name: str) -> tuple[IPNetwork, ...]:
         try:
             networks.append(ipaddress.ip_network(item))
         except ValueError:
-            raise BadEnvironment(
+            raise BadSetting(
                 name, item, "expected addresses or networks such as 10.0.0.0/8, parted by commas"
             ) from None
     return tuple(networks)
@@ -236,7 +236,7 @@ def _file_variables(path: Path, *, must_exist: bool) -> dict[str, str]:
     """Lines `NAME=value`; blank lines and those that start with `#` are skipped."""
     if not path.exists():
         if must_exist:
-            raise BadEnvironment("ENV_FILE", str(path), "there is no such file")
+            raise BadSetting("ENV_FILE", str(path), "there is no such file")
         return {}
     found = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
@@ -245,7 +245,7 @@ def _file_variables(path: Path, *, must_exist: bool) -> dict[str, str]:
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise BadEnvironment(f"{path.name} line {number}", None, "expected NAME=value")
+            raise BadSetting(f"{path.name} line {number}", None, "expected NAME=value")
         found[name.strip()] = _unquoted(value.strip())
     return found
 
@@ -257,22 +257,22 @@ def _unquoted(value: str) -> str:
     return "" if value.startswith("#") else value.partition(" #")[0].rstrip()
 
 
-def read_environment(values: Mapping[str, str] | None = None) -> Environment:
-    """Read and check every variable. Raises `BadEnvironment`, naming the first one that can't be used."""
+def read_settings(values: Mapping[str, str] | None = None) -> Settings:
+    """Read and check every variable. Raises `BadSetting`, naming the first one that can't be used."""
     read = _Reader(variables() if values is None else values)
     bind_address = read.parsed(
         "BIND_ADDRESS", LOOPBACK, lambda v: str(ipaddress.ip_address(v)), "an IP address such as 127.0.0.1"
     )
     for name in ("CONSOLE_URL", "GATEWAY_URL"):
         if not ipaddress.ip_address(bind_address).is_loopback and not read.text(name):
-            raise BadEnvironment(name, "", f"must be set when BIND_ADDRESS is not a loopback address ({bind_address})")
+            raise BadSetting(name, "", f"must be set when BIND_ADDRESS is not a loopback address ({bind_address})")
     console_port = read.number("CONSOLE_PORT", 8000, low=1, high=65535)
     gateway_port = read.number("GATEWAY_PORT", 8080, low=1, high=65535)
     if console_port == gateway_port:
-        raise BadEnvironment("GATEWAY_PORT", str(gateway_port), "must differ from CONSOLE_PORT")
+        raise BadSetting("GATEWAY_PORT", str(gateway_port), "must differ from CONSOLE_PORT")
     host = _shown_host(bind_address)
     web_address = "an address such as https://console.example.org"
-    return Environment(
+    return Settings(
         bind_address=bind_address,
         console_port=console_port,
         gateway_port=gateway_port,

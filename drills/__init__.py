@@ -1,1 +1,1 @@
-"""Fault drills: an installation is broken on purpose under load, and its books are compared with its callers'."""
+"""Fault drills: an installation is broken on purpose under load, and its counts are compared with its callers'."""

@@ -14,8 +14,8 @@ from drills.client import Client, load
 from drills.console import Person, words
 from drills.graphs import Made
 from drills.harmful import POISON, allocating, dividing, looping
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed
 
 NEIGHBOUR_P99_S = 0.02
@@ -45,7 +45,7 @@ def bad_models(testbed: Testbed, report: Report, scale: Scale) -> None:
             _is_shown(report, rows, operator, slow, "took longer than 30 seconds")
         _is_shown(report, rows, operator, greedy, "needs more memory than it may have")
         _is_shown(report, rows, operator, fatal, "Floating point exception")
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.official, client, is_killed=True)
 
 

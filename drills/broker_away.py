@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from drills.client import load
 from drills.console import Person, state_word, words
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed
 
 
@@ -29,7 +29,7 @@ def broker_away(testbed: Testbed, report: Report, scale: Scale) -> None:
                     launched = _ask(report, site, operator, "Diabetes progression", site.neighbour.model_id, seconds)
                 _ends(report, site, operator, launched)
         report.served(client, "a caller who notices nothing")
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.official, client)
 
 

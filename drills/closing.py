@@ -13,8 +13,8 @@ import httpx
 from drills.apis import DrillApi
 from drills.client import Client, load
 from drills.console import Person, state_word, words
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed
 
 OBEYED_S = 0.25
@@ -56,7 +56,7 @@ def closing(testbed: Testbed, report: Report, scale: Scale) -> None:
                 api = replace(api, key=_key_on(operator.page(api)))
                 _carry_out(site, report, api, seen, _stop(operator, api))
         report.served(neighbour, "the slow API")
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.official, *seen.clients)
         report.tally(site, site.neighbour, neighbour)
     seen.delays.sort()

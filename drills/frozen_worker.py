@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from drills.client import load, request_to
 from drills.console import Person, state_word, words
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed, worker_pids
 
 HELD_CONNECTIONS = 12
@@ -45,7 +45,7 @@ def frozen_worker(testbed: Testbed, report: Report, scale: Scale) -> None:
         report.must(not old, f"{len(old)} old answers after waking")
         statuses = [answer[9:12] for answer in answers]
         report.must(b"200" not in statuses, f"requests that waited in the frozen worker: {statuses}")
-        close_books(site, report)
+        end_gateway(site, report)
         # Those that were held are answered too, and count; 408 (the body took too long) is no request and does not.
         for status in statuses:
             if status not in {b"", b"408"}:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from drills.apis import DrillApi
 from drills.client import load
 from drills.console import Person, state_word
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed
 from runtime.installation import InstallationFailed
 
@@ -31,7 +31,7 @@ def kill_builder(testbed: Testbed, report: Report, scale: Scale) -> None:
         report.served(client, "a caller during the update")
         unfinished = site.psql("SELECT id, kind FROM apimgmt_build WHERE finished_at IS NULL")
         report.must(not unfinished, f"no build is left unfinished: {unfinished}")
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.neighbour, client)
         report.note(f"killed at {', '.join([*steps(LAUNCH), *steps(UPDATE), *steps(DELETE)])}")
 

@@ -9,8 +9,8 @@ import httpx
 
 from drills.client import Answer, load
 from drills.console import Person
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed
 
 # What was under way when the server died may still be answered by what the database had said.
@@ -37,7 +37,7 @@ def kill_database(testbed: Testbed, report: Report, scale: Scale) -> None:
         away = [answer for answer in trial.log if killed + GRACE_S < answer.begun and answer.ended < started]
         _check_trial(report, away, trial.answers[200])
         report.served(official, "a caller of the official API")
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.official, official)
         report.tally(site, site.trial, trial)
         report.note(

@@ -6,8 +6,8 @@ import os
 import signal
 
 from drills.client import load
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Testbed, worker_pids
 
 BACK_S = 1.0
@@ -25,7 +25,7 @@ def kill_gateway(testbed: Testbed, report: Report, scale: Scale) -> None:
                 os.kill(worker_pids(site.gateway)[number % 2], signal.SIGKILL)
                 took_s = until(lambda: site.gateway.log().count("worker_serving") == 3 + number, 20)  # noqa: B023
                 back.append(20 if took_s is None else took_s)
-        close_books(site, report)
+        end_gateway(site, report)
         report.served(client, "every caller")
         report.must(client.cut <= kills * CONNECTIONS, f"a kill cuts only what was in flight: {client.cut}")
         report.within(max(back), BACK_S, "a killed worker is back")

@@ -1,5 +1,5 @@
-"""Killed between every two steps of counting, writing out, adopting, leaving and folding; files that were damaged;
-no room for another; two adopters at once: nothing is counted twice, and nothing is dropped in silence."""
+"""Killed between every two steps of counting, writing out, recovering, closing and folding; files that were damaged;
+no room for another; two workers that recover at once: nothing is counted twice, and nothing is dropped in silence."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 
 from drills.client import load
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed, worker_pids
 from gateway.usage.ledger_file import FILE_BYTES, SUFFIX
 
 BY_ITSELF = ("quota.sent", "quota.committed", "count.before", "count.after", "write-out.sent", "write-out.committed")
 AT_A_START = ("file.drafted", "file.named", "cell.labelled")
-AT_AN_ADOPTION = ("adopt.locked", "adopt.sent", "adopt.committed", "adopt.removed")
-AT_AN_END = ("leave.sent", "leave.committed")
+AT_A_RECOVERY = ("recover.locked", "recover.sent", "recover.committed", "recover.removed")
+AT_AN_END = ("close.sent", "close.committed")
 FOLDING = ("fold.summed", "fold.marked", "fold.committed")
-SHORT = {"quota.committed", "count.after", "write-out.sent", "cell.labelled", "adopt.committed", "fold.summed"}
+SHORT = {"quota.committed", "count.after", "write-out.sent", "cell.labelled", "recover.committed", "fold.summed"}
 
 # More than a log of a drill, less than a ledger: what a full disk is to the gateway.
 SMALL_FILES_BYTES = FILE_BYTES - 50_000
@@ -35,13 +35,13 @@ def ledgers(testbed: Testbed, report: Report, scale: Scale) -> None:
             load(site.gateway_url, site.trial, connections=2, pause_s=0.05) as trial,
         ):
             until(lambda: client.answered > 50 and trial.answered > 5, 30)
-            for step in (*BY_ITSELF, *AT_A_START, *AT_AN_ADOPTION, *AT_AN_END):
+            for step in (*BY_ITSELF, *AT_A_START, *AT_A_RECOVERY, *AT_AN_END):
                 if scale.is_long or step in SHORT:
                     _die_at(report, site, step)
             _no_room(report, site)
             until(lambda: b"has used all" in trial.last_body, 60)
         _damaged(report, site)
-        close_books(site, report)
+        end_gateway(site, report)
         _fold(report, site, [step for step in FOLDING if scale.is_long or step in SHORT])
         report.tally(site, site.official, client, is_killed=True)
         report.tally(site, site.trial, trial, is_killed=True)
@@ -54,7 +54,7 @@ def ledgers(testbed: Testbed, report: Report, scale: Scale) -> None:
 def _die_at(report: Report, site: Site, step: str) -> None:
     """A gateway worker dies at that step; then both serve again."""
     site.arm(step)
-    if step in AT_A_START or step in AT_AN_ADOPTION:
+    if step in AT_A_START or step in AT_A_RECOVERY:
         os.kill(worker_pids(site.gateway)[0], signal.SIGKILL)
     elif step in AT_AN_END:
         os.kill(site.gateway.pid, signal.SIGHUP)
@@ -84,7 +84,7 @@ def _no_room(report: Report, site: Site) -> None:
 
 
 def _damaged(report: Report, site: Site) -> None:
-    """Everything killed at once, then one ledger cut short and one made older; four workers want to adopt them."""
+    """Everything killed at once, then one ledger cut short and one made older; four workers want to recover them."""
     time.sleep(2.5)  # all is written out, so that even an unreadable file loses nothing
     site.gateway.kill_all()
     cut, older, *_ = sorted(site.environment.ledger_dir.glob(f"*{SUFFIX}"))

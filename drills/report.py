@@ -70,7 +70,7 @@ class Report:
                 self.must(False, words)
 
     def tally(self, site: Site, api: DrillApi, *clients: Client, is_killed: bool = False) -> None:
-        """Compare what the clients of one API noted with the books, which must have been closed before.
+        """Compare what the clients of one API noted with the database's counts; the gateway must have ended before.
 
         answered <= counted <= answered + what was in flight at the kills; equal without a kill.
         """

@@ -8,8 +8,8 @@ import signal
 import time
 
 from drills.client import Client, load
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Site, Testbed, worker_pids
 
 
@@ -33,7 +33,7 @@ def restored(testbed: Testbed, report: Report, scale: Scale) -> None:
         report.served(client, "a caller of the official API")
         client.stop()
         time.sleep(0.5)
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.official, client)
         report.tally(site, site.neighbour, neighbour, changed)
 

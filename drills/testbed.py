@@ -25,7 +25,7 @@ import psycopg
 from psycopg import sql
 
 from contract.connections import broker_url, database_url
-from contract.settings import read_environment
+from contract.settings import read_settings
 from drills.apis import DrillApi
 from runtime import processes
 from runtime.embedded import EmbeddedServers
@@ -56,7 +56,7 @@ class Site(Installation):
         return next(api for api in self.apis if api.type == "trial")
 
     def counts(self, api: DrillApi) -> dict[int, int]:
-        """What the books say: status class (200, 400, 500) -> requests."""
+        """What is counted: status class (200, 400, 500) -> requests."""
         query = "SELECT sum(count_200), sum(count_4xx), sum(count_5xx) FROM apimgmt_requeststat WHERE api_id = %s"
         return dict(zip((200, 400, 500), (int(number or 0) for number in self.psql(query, [api.id])[0]), strict=True))
 
@@ -115,7 +115,7 @@ class Testbed:
         self._numbers = itertools.count(1)
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         self.servers = EmbeddedServers(
-            read_environment(kept | {"VAR_DIR": str(folder / "servers"), "ENV_FILE": os.devnull}), _say
+            read_settings(kept | {"VAR_DIR": str(folder / "servers"), "ENV_FILE": os.devnull}), _say
         )
         self._base = kept | {
             "ENV_FILE": os.devnull,

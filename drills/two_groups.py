@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from drills.client import load
+from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.settle import close_books
 from drills.testbed import Testbed
 
 
@@ -37,7 +37,7 @@ def two_groups(testbed: Testbed, report: Report, scale: Scale) -> None:
         late = [answer for client in (first, other) for answer in client.since(stopped) if answer.status == 200]
         report.must(not late, f"{len(late)} answers of a stopped API")
         report.must(second.gateway.stop() == 0, "the second group ends in order")
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.trial, *trials)
         report.tally(site, site.official, first, other)
         report.note(f"{first_trial.answers[200]} + {second_trial.answers[200]} = {successes} trial answers")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from contract.settings import BadEnvironment, read_environment
+from contract.settings import BadSetting, read_settings
 from runtime.procfile import PROCFILE, BadProcfile, read_procfile
 from runtime.programs import EmbeddedError
 from runtime.supervisor import StartRefused, Supervisor
@@ -16,8 +16,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m runtime", description="Run the installation in the foreground.")
     parser.add_argument("--procfile", type=Path, default=PROCFILE, help="what to run (default: %(default)s)")
     try:
-        return Supervisor(read_environment(), read_procfile(parser.parse_args().procfile)).run()
-    except (BadEnvironment, BadProcfile, StartRefused, EmbeddedError) as error:
+        return Supervisor(read_settings(), read_procfile(parser.parse_args().procfile)).run()
+    except (BadSetting, BadProcfile, StartRefused, EmbeddedError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
 

@@ -32,7 +32,7 @@ from psycopg import sql
 
 from contract.connections import forget_embedded_urls, write_embedded_urls
 from contract.secret_files import kept_secret
-from contract.settings import LOOPBACK, Environment
+from contract.settings import LOOPBACK, Settings
 from runtime import processes
 from runtime.programs import ELSEWHERE, EmbeddedError, RunAs, bare_environment, choose_run_as, valkey_program
 
@@ -74,7 +74,7 @@ class _Server:
     name = ""
     death_signal = signal.SIGTERM
 
-    def __init__(self, env: Environment, tuning: Tuning, say: Say) -> None:
+    def __init__(self, env: Settings, tuning: Tuning, say: Say) -> None:
         self.env = env
         self.tuning = tuning
         self.say = say
@@ -396,7 +396,7 @@ class Valkey(_Server):
 class EmbeddedServers:
     """Those of the two servers that the environment doesn't name."""
 
-    env: Environment
+    env: Settings
     say: Say
     tuning: Tuning = field(default_factory=Tuning)
 
@@ -446,7 +446,7 @@ class EmbeddedServers:
         write_embedded_urls(self.env, urls)
 
 
-def make_private_folders(env: Environment) -> None:
+def make_private_folders(env: Settings) -> None:
     """VAR_DIR and what nobody else may read in it."""
     for folder in (env.var_dir, env.var_dir / "run", env.log_dir, env.secrets_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ import psycopg
 import redis
 from psycopg import sql
 
-from contract.settings import LOOPBACK, PROJECT_DIR, Environment, read_environment
+from contract.settings import LOOPBACK, PROJECT_DIR, Settings, read_settings
 from runtime import processes
 from runtime.procfile import process_environment, read_procfile, shell_command
 
@@ -142,7 +142,7 @@ class Installation:
             "GATEWAY_WORKERS": variables.get("GATEWAY_WORKERS", "2"),
             "DEMO": "1",
         }
-        self.environment: Environment = read_environment(self.env)
+        self.environment: Settings = read_settings(self.env)
         self.gateway = Service(self, "gateway")
         self.worker = Service(self, "worker")
         self.beat = Service(self, "beat")

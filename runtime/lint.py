@@ -1,4 +1,4 @@
-"""Checks that no linter does: every template compiles, every compiled translation matches its source."""
+"""Checks that no linter does: templates compile and their lines are short, compiled translations match their source."""
 
 from __future__ import annotations
 
@@ -17,24 +17,38 @@ from django.template.loader import get_template
 
 from contract.settings import PROJECT_DIR
 
+TEMPLATES = PROJECT_DIR / "templates"
+MAX_TEMPLATE_LINE = 160
+
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
     django.setup()
-    problems = [*_broken_templates(), *_stale_translations()]
+    problems = [*_broken_templates(), *long_template_lines(TEMPLATES), *_stale_translations()]
     for problem in problems:
         print(problem, file=sys.stderr)  # noqa: T201
     return 1 if problems else 0
 
 
 def _broken_templates() -> Iterator[str]:
-    root = PROJECT_DIR / "templates"
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        name = path.relative_to(root).as_posix()
+    for path in _files_of(TEMPLATES):
+        name = path.relative_to(TEMPLATES).as_posix()
         try:
             get_template(name)
         except TemplateSyntaxError as error:
             yield f"templates/{name}: {error}"
+
+
+def long_template_lines(root: Path) -> Iterator[str]:
+    """Django's tags can't be broken over lines, so a template may be wider than code."""
+    for path in _files_of(root):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if len(line) > MAX_TEMPLATE_LINE:
+                yield f"{path.relative_to(root.parent)}:{number}: {len(line)} characters, at most {MAX_TEMPLATE_LINE}"
+
+
+def _files_of(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
 
 
 def _stale_translations() -> Iterator[str]:

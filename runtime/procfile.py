@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from contract.settings import PROJECT_DIR, Environment
+from contract.settings import PROJECT_DIR, Settings
 from runtime import processes
 
 PROCFILE = PROJECT_DIR / "Procfile"
@@ -37,7 +37,7 @@ def shell_command(command: str) -> list[str]:
     return ["/bin/sh", "-c", f"exec {command}"]
 
 
-def process_environment(env: Environment, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+def process_environment(env: Settings, variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables that an installation's processes start with, those that commands name filled in."""
     bin_dir = str(Path(sys.executable).parent)
     base = dict(os.environ if variables is None else variables)
@@ -52,5 +52,5 @@ def process_environment(env: Environment, variables: Mapping[str, str] | None = 
     }
 
 
-def instance_name(env: Environment) -> str:
+def instance_name(env: Settings) -> str:
     return str(env.var_dir.resolve())

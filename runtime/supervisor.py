@@ -24,7 +24,7 @@ from typing import IO
 import psycopg
 import redis
 
-from contract.settings import PROJECT_DIR, Environment
+from contract.settings import PROJECT_DIR, Settings
 from runtime import processes
 from runtime.embedded import EmbeddedServers, make_private_folders
 from runtime.output import LogFile, Terminal
@@ -52,7 +52,7 @@ class _Stopped(Exception):
 class Managed:
     """One process of the Procfile, with its pipe, its log and its history."""
 
-    def __init__(self, name: str, command: str, env: Environment, terminal: Terminal) -> None:
+    def __init__(self, name: str, command: str, env: Settings, terminal: Terminal) -> None:
         self.name = name
         self._command = command
         self._env = env
@@ -131,7 +131,7 @@ class Managed:
 class _Ports:
     """The ports that the installation itself listens on, tried before anything is started."""
 
-    env: Environment
+    env: Settings
 
     def check(self) -> None:
         for variable, port in (("CONSOLE_PORT", self.env.console_port), ("GATEWAY_PORT", self.env.gateway_port)):
@@ -159,7 +159,7 @@ class _Ports:
 class Supervisor:
     """One installation in the foreground."""
 
-    def __init__(self, env: Environment, commands: dict[str, str]) -> None:
+    def __init__(self, env: Settings, commands: dict[str, str]) -> None:
         self.env = env
         self._release = commands.get("release")
         names = [name for name in commands if name != "release"]
@@ -341,7 +341,7 @@ class Supervisor:
         processes.end_all(lambda: processes.instance_members(instance), 1)
 
 
-def demo_password(env: Environment) -> str | None:
+def demo_password(env: Settings) -> str | None:
     """The demo users' password, if this installation has a demo."""
     if not (env.uses_embedded_database or env.demo):
         return None
@@ -349,7 +349,7 @@ def demo_password(env: Environment) -> str | None:
     return env.demo_password or (path.read_text().strip() if path.exists() else None)
 
 
-def _check_external_servers(env: Environment) -> None:
+def _check_external_servers(env: Settings) -> None:
     """Say in a line that a server somebody named can't be reached, before anything shows it in a stack trace."""
     if env.database_url:
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from contract.connections import broker_url, database_url
-from contract.settings import BadEnvironment, read_environment
+from contract.settings import BadSetting, read_settings
 from runtime import processes
 from runtime.embedded import EmbeddedServers, Tuning
 from runtime.programs import EmbeddedError
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
                 return _run(arguments[1:], variables)
             _ensure_browser()
             return _run([*_pytest(), *arguments], variables)
-    except (EmbeddedError, BadEnvironment) as error:
+    except (EmbeddedError, BadSetting) as error:
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
     finally:
@@ -57,7 +57,7 @@ def find_browser() -> str | None:
 def _servers(run_dir: Path) -> Iterator[dict[str, str]]:
     """Start what DATABASE_URL and REDIS_URL don't name; yields the variables that say where all is."""
     kept = {name: os.environ.get(name, "") for name in ("DATABASE_URL", "REDIS_URL", "POSTGRES_BIN", "VALKEY_BIN")}
-    env = read_environment(kept | {"VAR_DIR": str(run_dir / "servers")})
+    env = read_settings(kept | {"VAR_DIR": str(run_dir / "servers")})
     servers = EmbeddedServers(env, lambda text: print(text, file=sys.stderr), _TUNING)  # noqa: T201
     servers.start()
     try:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contract.settings import read_environment
+from contract.settings import read_settings
 from runtime.installation import unused_port
 from runtime.testing import RUN_VARIABLE
 
@@ -41,9 +41,9 @@ class _Recorder(Mapping[str, str]):
 
 
 def variable_names() -> list[str]:
-    """Every variable that `read_environment` knows."""
+    """Every variable that `read_settings` knows."""
     recorder = _Recorder()
-    read_environment(recorder)
+    read_settings(recorder)
     return list(dict.fromkeys(recorder.names))
 
 

@@ -51,6 +51,14 @@ class GatewayWorker(models.Model):
         ADOPTED = "adopted", _("its ledger was adopted")
         DISMISSED = "dismissed", _("dismissed by an administrator")
 
+    class Obstacle(models.TextChoices):
+        """What a worker that answers can't write into the database."""
+
+        COUNTS = "counts", _("Its counts are not written into the database.")
+        RECOVERY = "recovery", _("The counts that an ended worker left behind are not written into the database.")
+        INCIDENTS = "incidents", _("What models did to processes is not written into the database.")
+        OTHER = "other", _("Its background work fails.")
+
     id = models.CharField(_("worker"), primary_key=True, max_length=32)
     host = models.CharField(_("host"), max_length=255)
     pid = models.PositiveIntegerField("PID")
@@ -65,6 +73,9 @@ class GatewayWorker(models.Model):
     gone_at = models.DateTimeField(_("gone"), null=True)
     gone_reason = models.CharField(_("gone because"), max_length=10, choices=GoneReason, blank=True)
     dismissed_by = models.CharField(_("dismissed by"), max_length=200, blank=True)
+    obstacle = models.CharField(_("obstacle"), max_length=10, choices=Obstacle, blank=True, default="", db_default="")
+    obstacle_reason = models.TextField(_("reason of the obstacle"), blank=True, default="", db_default="")
+    obstacle_since = models.DateTimeField(_("obstacle since"), null=True)
 
     class Meta:
         ordering = ["host", "port", "slot", "started_at"]

@@ -10,6 +10,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 
 from apimgmt.lifecycle.confirmation import GatewaySummary
 from apimgmt.lifecycle.reports import gateways_sentence
@@ -74,6 +75,33 @@ def seconds(value: float | None) -> str:
 
 
 register.filter("size", size_text)
+
+
+_NOTICE_COLORS = {"success": "green", "error": "red", "warning": "amber"}
+_NOTICE_ICONS = {"success": "check", "info": "info"}
+_STAGE_WORDS = {
+    "waiting": pgettext_lazy("build stage", "waiting"),
+    "running": pgettext_lazy("build stage", "running"),
+    "done": pgettext_lazy("build stage", "done"),
+    "failed": pgettext_lazy("build stage", "failed"),
+}
+
+
+@register.filter
+def notice_color(tone: str) -> str:
+    """The colour of a notice, by its tone (of Django's messages)."""
+    return _NOTICE_COLORS.get(tone, "blue")
+
+
+@register.filter
+def notice_icon(tone: str) -> str:
+    return _NOTICE_ICONS.get(tone, "alert")
+
+
+@register.filter
+def stage_word(state: str) -> str:
+    """A build stage's state for those who can't see its mark."""
+    return str(_STAGE_WORDS[state])
 
 
 @register.filter

@@ -25,7 +25,7 @@ _CHOOSE_TYPE = _("Choose Create API or Create trial API.")
 
 
 class StyledFields:
-    """Gives every field's widget the class of its kind (static/css/base.css). Mix in before a Form."""
+    """Gives every field's widget the class of its kind (static/css/forms.css). Mix in before a Form."""
 
     fields: dict[str, forms.Field]
 
@@ -43,13 +43,13 @@ class SignInForm(StyledFields, AuthenticationForm):
     """Django's own, in the console's looks."""
 
     error_messages = {
-        "invalid_login": _("The user name or the password is wrong. Both tell capital letters from small ones."),
+        "invalid_login": _("The user name or the password is wrong. Both are case-sensitive."),
         "inactive": _("This account is not active. An administrator can change that in the User Portal."),
     }
 
 
 class LaunchForm(StyledFields, forms.Form):
-    """The window Start API creation: which kind of API, and who may call it."""
+    """The dialog Start API creation: which kind of API, and who may call it."""
 
     MINE, EVERYBODY, NOBODY = "mine", "everybody", "nobody"
 
@@ -67,9 +67,14 @@ class LaunchForm(StyledFields, forms.Form):
         required=False,
     )
 
+    def labels(self, field: str) -> dict[str, str]:
+        """Value → label of a field's choices."""
+        choices = self.fields[field].choices  # type: ignore[attr-defined]  # a ChoiceField
+        return {value: str(label) for value, label in choices}
+
 
 class WhitelistForm(StyledFields, forms.Form):
-    """The text box of the whitelist window. Its lines are read by `apimgmt.access.whitelist`."""
+    """The text box of the whitelist dialog. Its lines are read by `apimgmt.access.whitelist`."""
 
     text = forms.CharField(
         label=_("Addresses or networks to allow"),

@@ -16,13 +16,14 @@ from apimgmt.lifecycle import selectors
 from apimgmt.lifecycle.confirmation import DismissedWorker, dismissed_workers
 from apimgmt.lifecycle.reports import receipt_sentence
 from apimgmt.lifecycle.stages import STAGES
-from apimgmt.models import ApiEvent, PredictionAPI, Receipt
+from apimgmt.models import ApiEvent, PredictionAPI, Receipt, Status
 from apimgmt.sentences import event_reason
 from apimgmt.views.labels import SWITCH_WORDS, event_word
-from apimgmt.views.layout import Crumb, found_model, render_page, signed_in
-from apimgmt.views.models import head_context, model_crumbs
+from apimgmt.views.layout import Crumb, found_model, model_crumbs, render_page, signed_in
+from apimgmt.views.models import head_context
 
 EVENTS_A_PAGE = 50
+SHOWN_NETWORKS = 3
 
 
 @dataclass(frozen=True)
@@ -60,40 +61,35 @@ def api_history(request: HttpRequest, model_id: int) -> HttpResponse:
 
 
 def _row(event: ApiEvent, dismissed: Sequence[DismissedWorker]) -> EventRow:
-    receipt: Receipt | None = getattr(event, "receipt", None)
-    sentence = ""
-    if receipt is not None:
-        sentence = receipt_sentence(receipt, dismissed) or _("not confirmed yet")
-    labels = dict(PredictionAPI._meta.get_field("status").choices or [])
-    after_label = labels.get(event.after, event.after)
-    change = ""
-    if event.before != event.after and event.after:
-        change = f"{labels.get(event.before, event.before)} → {after_label}" if event.before else str(after_label)
     word = event_word(event.verb)
-    return EventRow(event, word, _detail(event), "" if str(after_label) == word else change, sentence)
+    return EventRow(event, word, _detail(event), _change(event, word), _receipt(event, dismissed))
+
+
+def _change(event: ApiEvent, word: str) -> str:
+    """From one status to another; "" where none changed, or the event's own word says it already."""
+    if event.before == event.after or not event.after:
+        return ""
+    labels = dict(Status.choices)
+    after = str(labels.get(event.after, event.after))
+    if after == word:
+        return ""
+    return f"{labels.get(event.before, event.before)} → {after}" if event.before else after
+
+
+def _receipt(event: ApiEvent, dismissed: Sequence[DismissedWorker]) -> str:
+    receipt: Receipt | None = getattr(event, "receipt", None)
+    if receipt is None:
+        return ""
+    return receipt_sentence(receipt, dismissed) or _("not confirmed yet")
 
 
 def _detail(event: ApiEvent) -> str:
     """The event's particulars in words."""
     detail = event.detail
-    networks = detail.get("added") or detail.get("networks") or []
-    if networks:
-        count = detail.get("count", len(networks))
-        shown = ", ".join(networks[:3])
-        more = count - min(3, len(networks))
-        return (
-            shown
-            if not more
-            else ngettext("%(shown)s and %(more)d more", "%(shown)s and %(more)d more", more)
-            % {
-                "shown": shown,
-                "more": more,
-            }
-        )
-    if switches := [
-        f"{word}: {_('on') if detail[name] else _('off')}" for name, word in SWITCH_WORDS.items() if name in detail
-    ]:
-        return ", ".join(switches)
+    if networks := detail.get("added") or detail.get("networks"):
+        return _networks(networks, detail.get("count", len(networks)))
+    if any(name in detail for name in SWITCH_WORDS):
+        return _switches(detail)
     if "removed" in detail:
         return str(detail["removed"])
     if "stage" in detail:
@@ -101,3 +97,17 @@ def _detail(event: ApiEvent) -> str:
     if "from" in detail and "to" in detail:
         return f"v{detail['from']} → v{detail['to']}"
     return ""
+
+
+def _networks(networks: list[str], count: int) -> str:
+    shown = ", ".join(networks[:SHOWN_NETWORKS])
+    more = count - min(SHOWN_NETWORKS, len(networks))
+    if not more:
+        return shown
+    return ngettext("%(shown)s and %(more)d more", "%(shown)s and %(more)d more", more) % {"shown": shown, "more": more}
+
+
+def _switches(detail: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{word}: {_('on') if detail[name] else _('off')}" for name, word in SWITCH_WORDS.items() if name in detail
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
+from apimgmt.lifecycle.confirmation import Confirmation
 from apimgmt.models import Status
 
 Sentence = str | Promise
@@ -40,7 +41,20 @@ WHAT_TO_DO: dict[str, Sentence] = {
         "Check the sample row on the Overview tab, register a corrected version, delete this API and launch again."
     ),
     "publish": gettext_lazy("Start the API again."),
-    "confirm": gettext_lazy("See to the gateway named above, then start the API again."),
+    "confirm": gettext_lazy("Fix the gateway named above, then start the API again."),
+}
+
+TASK_WORDS: dict[str, Sentence] = {
+    "binary": pgettext_lazy("task of a model", "Binary classification"),
+    "multiclass": pgettext_lazy("task of a model", "Multiclass classification"),
+    "regression": pgettext_lazy("task of a model", "Regression"),
+}
+
+TYPE_WORDS: dict[str, Sentence] = {
+    "float": pgettext_lazy("type of a column", "number"),
+    "int": pgettext_lazy("type of a column", "whole number"),
+    "string": pgettext_lazy("type of a column", "text"),
+    "bool": pgettext_lazy("type of a column", "true or false"),
 }
 
 EVENT_WORDS: dict[str, Sentence] = {
@@ -68,7 +82,7 @@ EVENT_WORDS: dict[str, Sentence] = {
 }
 
 
-# The same deeds as the subject of "…, confirmed by 4 of 4 workers".
+# The same events as the subject of "…, confirmed by 4 of 4 workers".
 CHANGE_WORDS: dict[str, Sentence] = {
     "launch": pgettext_lazy("change", "Launch"),
     "start": pgettext_lazy("change", "Start"),
@@ -96,10 +110,38 @@ SWITCH_WORDS = {
 
 
 def change_word(verb: str) -> str:
-    """A deed that gateways had to obey, as a noun."""
+    """An event that gateways had to obey, as a noun."""
     return str(CHANGE_WORDS.get(verb, event_word(verb)))
 
 
 def event_word(verb: str) -> str:
     """An event's verb as people read it."""
     return str(EVENT_WORDS.get(verb, verb))
+
+
+def stopping_sentence(seen: Confirmation) -> str:
+    """How far a stop has come: "Stopping… 3 of 4 workers"."""
+    return _counted(
+        seen,
+        ngettext(
+            "Stopping… %(confirmed)d of %(counted)d worker",
+            "Stopping… %(confirmed)d of %(counted)d workers",
+            seen.counted,
+        ),
+    )
+
+
+def deleting_sentence(seen: Confirmation) -> str:
+    """How far a deletion has come: "Deleting… 3 of 4 workers"."""
+    return _counted(
+        seen,
+        ngettext(
+            "Deleting… %(confirmed)d of %(counted)d worker",
+            "Deleting… %(confirmed)d of %(counted)d workers",
+            seen.counted,
+        ),
+    )
+
+
+def _counted(seen: Confirmation, sentence: str) -> str:
+    return sentence % {"confirmed": seen.confirmed, "counted": seen.counted}

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
@@ -30,6 +31,8 @@ View = Callable[..., HttpResponse]
 
 WORKSPACE_KEY = "workspace_id"
 
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
 
 @dataclass(frozen=True)
 class Crumb:
@@ -40,8 +43,8 @@ class Crumb:
 
 
 @dataclass(frozen=True)
-class Shell:
-    """The frame's own content. `workspaces` is empty for a person who has only one."""
+class Layout:
+    """What the frame of every page shows. `workspaces` is empty for a person who has only one."""
 
     product: str
     version: str
@@ -90,8 +93,14 @@ def found_model(request: HttpRequest, model_id: int) -> Model:
     return model
 
 
+def model_crumbs(model: Model, *rest: Crumb) -> list[Crumb]:
+    """Models / name / ...; the last step is not a link."""
+    here = Crumb(model.name, reverse("model-detail", args=[model.pk]) if rest else "")
+    return [Crumb(_("Models"), reverse("model-list")), here, *rest]
+
+
 def see_other(address: str) -> HttpResponse:
-    """303: the deed is done, look there. (`redirect` would say 302, which lets a client repeat the POST.)"""
+    """303: it is done, look there. (`redirect` would say 302, which lets a client repeat the POST.)"""
     return HttpResponseRedirect(address, status=303)
 
 
@@ -107,15 +116,15 @@ def render_page(
     """A complete page within the frame. `model` in the context decides which workspace the frame names."""
     content = context or {}
     model = content.get("model")
-    shell = _shell(request, model.workspace if model is not None else None)
-    return render(request, template, {**content, "shell": shell}, status=status)
+    layout = _layout(request, model.workspace if model is not None else None)
+    return render(request, template, {**content, "layout": layout}, status=status)
 
 
-def _shell(request: HttpRequest, workspace: Workspace | None) -> Shell:
+def _layout(request: HttpRequest, workspace: Workspace | None) -> Layout:
     workspaces = list(workspaces_visible_to(request.user))
     chosen = workspace or chosen_workspace(request, workspaces)
     role = role_of(request.user)
-    return Shell(
+    return Layout(
         product=_("Prediction API Console"),
         version=VERSION,
         language=get_language() or "en",
@@ -131,6 +140,6 @@ def _shell(request: HttpRequest, workspace: Workspace | None) -> Shell:
 
 
 def chosen_workspace(request: HttpRequest, workspaces: list[Workspace]) -> Workspace | None:
-    """The workspace that the person's list is narrowed to, if he is still a member."""
+    """The workspace that the person's list is narrowed to, if the person is still a member."""
     wanted = request.session.get(WORKSPACE_KEY)
     return next((workspace for workspace in workspaces if workspace.pk == wanted), None)

@@ -6,32 +6,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from apimgmt.calling import examples
 from apimgmt.lifecycle.selectors import current_api
 from apimgmt.models import Model, ModelVersion, PredictionAPI
 from apimgmt.roles import REGISTER
-from apimgmt.views.labels import STATUS_TONES
-from apimgmt.views.layout import WORKSPACE_KEY, Crumb, chosen_workspace, found_model, render_page, signed_in
+from apimgmt.views.columns import column_rows
+from apimgmt.views.labels import STATUS_TONES, TASK_WORDS
+from apimgmt.views.layout import (
+    WORKSPACE_KEY,
+    Crumb,
+    chosen_workspace,
+    found_model,
+    model_crumbs,
+    render_page,
+    signed_in,
+)
 from apimgmt.visibility import models_visible_to, workspaces_visible_to
-from contract.model_spec import Column, ModelSpec, spec_from_json
-
-TASK_WORDS = {
-    "binary": pgettext_lazy("task of a model", "Binary classification"),
-    "multiclass": pgettext_lazy("task of a model", "Multiclass classification"),
-    "regression": pgettext_lazy("task of a model", "Regression"),
-}
-
-TYPE_WORDS = {
-    "float": pgettext_lazy("type of a column", "number"),
-    "int": pgettext_lazy("type of a column", "whole number"),
-    "string": pgettext_lazy("type of a column", "text"),
-    "bool": pgettext_lazy("type of a column", "true or false"),
-}
+from contract.model_spec import ModelSpec, spec_from_json
 
 
 @dataclass(frozen=True)
@@ -51,21 +45,6 @@ class VersionRow:
     spec: ModelSpec
     task: str
     is_served: bool
-
-
-@dataclass(frozen=True)
-class ColumnRow:
-    """One input column with its type in words."""
-
-    column: Column
-    type: str
-    sample: Any
-
-
-def model_crumbs(model: Model, *rest: Crumb) -> list[Crumb]:
-    """Models / name / ...; the last step is not a link."""
-    here = Crumb(model.name, reverse("model-detail", args=[model.pk]) if rest else "")
-    return [Crumb(_("Models"), reverse("model-list")), here, *rest]
 
 
 @signed_in
@@ -117,11 +96,6 @@ def model_detail(request: HttpRequest, model_id: int) -> HttpResponse:
             "sample": examples.sample_row(spec),
         }
     return render_page(request, "apimgmt/model_detail.html", context | head_context(model))
-
-
-def column_rows(spec: ModelSpec) -> list[ColumnRow]:
-    """The columns as pages list them."""
-    return [ColumnRow(column, str(TYPE_WORDS[column.type]), spec.sample.get(column.name)) for column in spec.columns]
 
 
 def head_context(model: Model) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NotAllowed, Refused
+from apimgmt.lifecycle.selectors import newest_version_number
 from apimgmt.models import Model, Workspace
 from apimgmt.registry import drafts, registration
 from apimgmt.registry.drafts import Draft, Found
@@ -22,12 +24,12 @@ from apimgmt.registry.metadata import DescriptionRefused, parse_metadata
 from apimgmt.registry.registration import Prepared, Registered
 from apimgmt.registry.review import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
 from apimgmt.roles import REGISTER
-from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
-from apimgmt.views.models import TASK_WORDS, TYPE_WORDS
+from apimgmt.views.labels import TASK_WORDS, TYPE_WORDS
+from apimgmt.views.layout import Crumb, chosen_workspace, get_or_post, render_page, see_other, signed_in
 from apimgmt.views.registration_forms import RegisterForm
 from apimgmt.visibility import models_visible_to, workspaces_visible_to
 
-get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+MOST_SHOWN_PROBABILITIES = 20
 
 
 def _draft(request: HttpRequest, token: str) -> Draft | None:
@@ -37,7 +39,7 @@ def _draft(request: HttpRequest, token: str) -> Draft | None:
 
 
 def _permitted(request: HttpRequest) -> Actor:
-    """The actor, if he may register models; else the 403 page that says who may."""
+    """The actor, if permitted to register models; else the 403 page that says who is."""
     actor = actor_of(request)
     try:
         actor.require(REGISTER)
@@ -47,10 +49,7 @@ def _permitted(request: HttpRequest) -> Actor:
 
 
 def _see_other(name: str, **arguments: Any) -> HttpResponse:
-    """303: the deed is done, look there."""
-    response = HttpResponseRedirect(reverse(name, kwargs=arguments))
-    response.status_code = 303
-    return response
+    return see_other(reverse(name, kwargs=arguments))
 
 
 @signed_in
@@ -178,64 +177,74 @@ def _upload_page(
     return render_page(request, "apimgmt/register.html", context, status=status)
 
 
+@dataclass(frozen=True)
+class Review:
+    """An upload that was inspected, and the workspace that it is for."""
+
+    draft: Draft
+    found: Found
+    workspace: Workspace
+
+
+def _review(request: HttpRequest, token: str) -> Review | None:
+    """None if the upload is gone, or was for a workspace that the person is no longer in."""
+    draft = _draft(request, token)
+    if draft is None or draft.found is None:
+        return None
+    workspace = workspaces_visible_to(request.user).filter(pk=draft.workspace_id).first()
+    return Review(draft, draft.found, workspace) if workspace else None
+
+
 @signed_in
 @get_or_post
 def review(request: HttpRequest, token: str) -> HttpResponse:
-    """What was found, for correction; POST saves it."""
+    """What was found, for correction; POST saves or discards it."""
     actor = _permitted(request)
-    draft = _draft(request, token)
-    workspace = workspaces_visible_to(request.user).filter(pk=draft.workspace_id).first() if draft else None
-    if draft is None or draft.found is None or workspace is None:
+    reviewed = _review(request, token)
+    if reviewed is None:
         messages.warning(request, _("The upload is no longer there. Choose the file again."))
         return _see_other("model-register")
     if request.method != "POST":
-        return _review_page(request, draft, draft.found, workspace, correction_of(draft.found))
+        return _review_page(request, reviewed, correction_of(reviewed.found), reviewed.draft.name)
     if "discard" in request.POST:
-        drafts.forget_draft(draft)
+        drafts.forget_draft(reviewed.draft)
         return _see_other("model-list")
-    correction = correction_of(draft.found, request.POST)
-    name = request.POST.get("name", draft.name)
+    return _save(request, reviewed, actor)
+
+
+def _save(request: HttpRequest, reviewed: Review, actor: Actor) -> HttpResponse:
+    correction = correction_of(reviewed.found, request.POST)
+    name = request.POST.get("name", reviewed.draft.name)
+    registered = _registered(reviewed, correction, name, actor)
+    if registered is None:
+        return _review_page(request, reviewed, correction, name, status=422)
+    words = {"name": registered.model.name, "number": registered.version.number}
+    messages.success(request, _("%(name)s v%(number)d is registered.") % words)
+    return _see_other("model-api", model_id=registered.model.pk)
+
+
+def _registered(reviewed: Review, correction: Correction, name: str, actor: Actor) -> Registered | None:
+    """None if something is wrong; `correction.errors`, or a row's errors, say what."""
+    metadata = metadata_of(correction, reviewed.found)
     try:
-        registered = _saved(draft, draft.found, correction, workspace, name, actor=actor)
-    except DescriptionRefused as error:
-        correction.errors["name" if error.field == "name" else "form"] = str(error)
+        name = registration.checked_name(name)
+        if metadata is None:
+            return None
+        prepared = registration.prepare(reviewed.draft.staged, reviewed.draft.filename, metadata=metadata)
+        registered = registration.save(reviewed.workspace, name, prepared, actor=actor)
     except Refused as error:
-        correction.errors["form"] = str(error)
-    else:
-        if registered is not None:
-            words = {"name": registered.model.name, "number": registered.version.number}
-            messages.success(request, _("%(name)s v%(number)d is registered.") % words)
-            return _see_other("model-api", model_id=registered.model.pk)
-    return _review_page(request, draft, draft.found, workspace, correction, name=name, status=422)
-
-
-def _saved(
-    draft: Draft, found: Found, correction: Correction, workspace: Workspace, name: str, *, actor: Actor
-) -> Registered | None:
-    """None if cells of the form are wrong. Raises `Refused`."""
-    metadata = metadata_of(correction, found)
-    name = registration.checked_name(name)
-    if metadata is None:
+        is_about_name = isinstance(error, DescriptionRefused) and error.field == "name"
+        correction.errors["name" if is_about_name else "form"] = str(error)
         return None
-    prepared = registration.prepare(draft.staged, draft.filename, metadata=metadata)
-    registered = registration.save(workspace, name, prepared, actor=actor)
-    drafts.forget_draft(draft)
+    drafts.forget_draft(reviewed.draft)
     return registered
 
 
 def _review_page(
-    request: HttpRequest,
-    draft: Draft,
-    found: Found,
-    workspace: Workspace,
-    correction: Correction,
-    *,
-    name: str | None = None,
-    status: int = 200,
+    request: HttpRequest, reviewed: Review, correction: Correction, name: str, *, status: int = 200
 ) -> HttpResponse:
-    name = draft.name if name is None else name
-    known = Model.objects.filter(workspace=workspace, name=name).first()
-    latest = known.versions.first() if known else None
+    draft, found = reviewed.draft, reviewed.found
+    known = Model.objects.filter(workspace=reviewed.workspace, name=name).first()
     context = {
         "section": "models",
         "crumbs": [
@@ -245,17 +254,17 @@ def _review_page(
         ],
         "draft": draft,
         "found": found,
-        "workspace": workspace,
+        "workspace": reviewed.workspace,
         "correction": correction,
         "name": name,
         "known": known,
-        "next_number": (latest.number if latest else 0) + 1,
+        "next_number": (newest_version_number(known) if known else 0) + 1,
         "task": TASK_WORDS[found.spec.task],
         "rows": [
             (row, [(kind, TYPE_WORDS[kind]) for kind in row.types], TYPE_WORDS[row.type]) for row in correction.rows
         ],
         "is_editable": len(correction.rows) <= MOST_EDITABLE_COLUMNS,
-        "probabilities": list(found.prediction.get("probabilities", {}).items())[:20],
+        "probabilities": list(found.prediction.get("probabilities", {}).items())[:MOST_SHOWN_PROBABILITIES],
         "has_errors": bool(correction.errors) or any(row.errors for row in correction.rows),
     }
     return render_page(request, "apimgmt/register_review.html", context, status=status)
@@ -264,7 +273,7 @@ def _review_page(
 @signed_in
 @require_safe
 def export_script(request: HttpRequest) -> HttpResponse:
-    """The script that an owner runs on his own machine, for those who have no checkout of this project."""
+    """The script that a model's owner runs, for those who have no checkout of this project."""
     path = settings.BASE_DIR / EXPORT_SCRIPT
     disposition = {"Content-Disposition": f'attachment; filename="{path.name}"'}
     return HttpResponse(path.read_bytes(), content_type="text/x-python", headers=disposition)

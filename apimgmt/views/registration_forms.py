@@ -23,13 +23,13 @@ class RegisterForm(StyledFields, forms.Form):
     name = forms.CharField(
         label=_("Name"),
         max_length=MAX_NAME_LENGTH,
-        help_text=_("The name of a model that is there already makes its next version."),
+        help_text=_("Use the name of an existing model to make its next version."),
         widget=forms.TextInput(attrs={"list": "known-models", "autocomplete": "off"}),
     )
     file = forms.FileField(
         label=_("Model file"),
         allow_empty_file=True,  # an empty one is refused with the other files that are no model
-        help_text=_("ONNX. It is looked at in a process of its own, without network, before anything is kept."),
+        help_text=_("ONNX. It is inspected in a separate process, without network, before anything is kept."),
         error_messages={"required": _("Choose the model's file.")},
     )
     metadata = forms.FileField(
@@ -65,5 +65,5 @@ class RegisterForm(StyledFields, forms.Form):
         if not upload:
             return None
         if upload.size > most_bytes:
-            raise forms.ValidationError(_("The file is larger than this kind of file can be."))
+            raise forms.ValidationError(_("This file is too large for its kind."))
         return bytes(upload.read())

@@ -2,9 +2,10 @@
 
 `gateway.db.statements` has what is sent.
 
-No caller waits longer than `TIMEOUT_S` for an answer. Whatever goes wrong with a connection, it is thrown away and
-the caller gets `DatabaseAway`; nothing here retries, because only the caller knows whether a statement may be sent
-twice.
+No caller waits longer than `TIMEOUT_S`: for a place among the connections, the connection and the answer together.
+Once somebody has waited that long, nobody is lent a connection until a probe was answered. Whatever goes wrong with a
+connection, it is thrown away and the caller gets `DatabaseAway`; nothing here retries, because only the caller knows
+whether a statement may be sent twice.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from contract.connections import NotRunning
+from gateway.db.breaker import CircuitBreaker
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -42,11 +44,19 @@ class DatabaseAway(Exception):
     """The database did not answer, refused, or took too long. What was sent may or may not have been carried out."""
 
 
-class StatementRefused(DatabaseAway):
-    """The database answers, but refuses a statement for what is in it: the same again will be refused again.
+class DatabaseSilent(DatabaseAway):
+    """It did not answer in time."""
 
-    To most callers that is as good as away. Who keeps a statement to send it again must not keep this one.
+
+class StatementRefused(DatabaseAway):
+    """The database answers, but refuses a statement: the same again will be refused until somebody changes something.
+
+    To most callers that is as good as away. Who keeps a statement to send it again must not let it hold others up.
     """
+
+
+class ContentRefused(StatementRefused):
+    """Refused for the values in it: a constraint, a number out of range. Other rows may be accepted."""
 
 
 class NoInterface(Exception):
@@ -59,7 +69,13 @@ class Database:
     def __init__(self, find_url: Callable[[], str], *, size: int = 4) -> None:
         self._find_url = find_url
         self._idle: list[Connection] = []
-        self._room = asyncio.Semaphore(size)
+        self._places = asyncio.Semaphore(size)
+        self._breaker = CircuitBreaker(self._probe)
+
+    @property
+    def is_silent(self) -> bool:
+        """Somebody has waited for it in vain, and it has answered nothing since: `lent` refuses at once."""
+        return self._breaker.is_open
 
     async def connect(self) -> Connection:
         """A fresh connection in autocommit mode, the caller's own. Raises `DatabaseAway`."""
@@ -67,17 +83,21 @@ class Database:
             url = self._find_url()
         except NotRunning as error:
             raise DatabaseAway(str(error)) from None
-        with translated_errors():
+        with self._watched(), translated_errors():
             async with asyncio.timeout(TIMEOUT_S):
                 return await psycopg.AsyncConnection.connect(url, autocommit=True, **_CONNECT_OPTIONS)
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
-        """A connection for one piece of work of at most `TIMEOUT_S`. Raises `DatabaseAway`, `NoInterface`."""
-        async with self._room:
+        """A connection for one piece of work: `TIMEOUT_S` from the call to its end.
+
+        Raises `DatabaseAway`, `NoInterface`.
+        """
+        ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
+        async with self._place(ends_at):
             connection = self._idle_connection() or await self.connect()
             try:
-                with bounded(connection):
+                with self._watched(), bounded(connection, ends_at):
                     yield connection
             except BaseException:
                 await connection.close()
@@ -91,8 +111,50 @@ class Database:
             yield connection
 
     async def close(self) -> None:
+        await self._breaker.reset()
         while self._idle:
             await self._idle.pop().close()
+
+    @asynccontextmanager
+    async def _place(self, ends_at: float) -> AsyncIterator[None]:
+        """One of `size` places. Not while the database is silent, also for who began to wait before."""
+        self._refuse_if_silent()
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await self._places.acquire()
+        except TimeoutError:
+            raise DatabaseAway("all connections are in use") from None
+        try:
+            self._refuse_if_silent()
+            yield
+        finally:
+            self._places.release()
+
+    def _refuse_if_silent(self) -> None:
+        if self.is_silent:
+            raise DatabaseAway("the database does not answer")
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseSilent:
+            self._breaker.trip()
+            raise
+
+    async def _probe(self) -> bool:
+        """Whether it is still silent. Anything it says is an answer, a refusal too."""
+        try:
+            connection = await self.connect()
+            try:
+                await execute(connection, "SELECT 1", None)
+            finally:
+                await connection.close()
+        except DatabaseSilent:
+            return True
+        except (DatabaseAway, NoInterface):
+            return False
+        return False
 
     def _idle_connection(self) -> Connection | None:
         while self._idle:
@@ -112,38 +174,63 @@ def _was_hung_up(connection: Connection) -> bool:
 
 
 @contextmanager
-def bounded(connection: Connection) -> Iterator[None]:
-    """Statements inside end within `TIMEOUT_S`, one way or the other. Raises `DatabaseAway`, `NoInterface`.
+def bounded(connection: Connection, ends_at: float | None = None) -> Iterator[None]:
+    """Statements inside end within `TIMEOUT_S`, or at that time of the loop's clock, one way or the other.
 
-    The socket is hung up instead of cancelling the task: a cancelled driver asks the server to cancel the statement
-    and waits for its answer, for ever if the server is frozen.
+    Raises `DatabaseAway`, `NoInterface`. The socket is hung up instead of cancelling the task: a cancelled driver asks
+    the server to cancel the statement and waits for its answer, for ever if the server is frozen.
     """
-    timer = asyncio.get_running_loop().call_later(TIMEOUT_S, _hang_up, connection)
+    loop = asyncio.get_running_loop()
+    guard = _HangUp(connection)
+    timer = loop.call_at(loop.time() + TIMEOUT_S if ends_at is None else ends_at, guard)
     try:
         with translated_errors():
             yield
+    except DatabaseAway as error:
+        if guard.was_needed:
+            raise DatabaseSilent("no answer in time") from error
+        raise
     finally:
         timer.cancel()
 
 
-def _hang_up(connection: Connection) -> None:
-    if connection.closed:
-        return
-    with socket.socket(fileno=os.dup(connection.fileno())) as duplicate, suppress(OSError):  # gone by itself meanwhile
-        duplicate.shutdown(socket.SHUT_RDWR)
+class _HangUp:
+    """Ends a connection from outside, when it is called."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.was_needed = False
+
+    def __call__(self) -> None:
+        if self._connection.closed:
+            return
+        self.was_needed = True
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate, suppress(OSError):  # gone by itself
+            duplicate.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """A driver's errors as ours: the database is away, or it is not the one this gateway knows."""
+    """A driver's errors as ours: away, silent, refused, or not the database that this gateway knows."""
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        raise NoInterface(_one_line(error)) from None
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
-        raise StatementRefused(_one_line(error)) from None
     except (psycopg.Error, OSError) as error:
-        raise DatabaseAway(_one_line(error)) from None
+        raise _translated(error) from None
+
+
+def _translated(error: Exception) -> Exception:
+    text = _one_line(error)
+    match error:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            return NoInterface(text)
+        case TimeoutError() | psycopg.errors.ConnectionTimeout():
+            return DatabaseSilent(text)
+        case psycopg.DataError() | psycopg.IntegrityError() | psycopg.errors.RaiseException():
+            return ContentRefused(text)
+        case psycopg.ProgrammingError(sqlstate=str()):  # a permission that is missing, above all
+            return StatementRefused(text)
+        case _:
+            return DatabaseAway(text)
 
 
 def storable(text: str) -> str:

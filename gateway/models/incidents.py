@@ -13,6 +13,7 @@ import structlog
 
 from contract.incidents import Param, ReasonCode, encode_reason
 from gateway.db.connection import Database, StatementRefused
+from gateway.db.refusals import Refusals
 from gateway.db.statements.incidents import Incident, write_incidents
 
 # `worker_crashed` also means: this version runs in a process of its own from now on.
@@ -31,6 +32,7 @@ class IncidentLog:
     worker_id: str
     _waiting: list[Incident] = field(default_factory=list)
     _noted: dict[tuple[str, Kind], float] = field(default_factory=dict)
+    _refusals: Refusals[Incident] = field(default_factory=Refusals)
 
     def note(self, api_id: str, version_id: int, kind: Kind, reason: ReasonCode, **params: Param) -> None:
         """`reason` and `params` make a sentence on the console's pages: see `contract.incidents`."""
@@ -42,12 +44,18 @@ class IncidentLog:
         self._waiting.append(Incident(api_id, version_id, self.worker_id, kind, encode_reason(reason, **params)))
 
     async def flush(self, database: Database) -> None:
-        """Raises `DatabaseAway`, `NoInterface`; then they wait for the next time."""
-        while self._waiting:
-            incident = self._waiting[0]
+        """Raises `DatabaseAway`, `NoInterface`; then they wait for the next time.
+
+        One that is refused keeps no other waiting, and is tried again later: `StatementRefused` is raised at the end.
+        """
+        for incident in [each for each in self._waiting if self._refusals.is_due(each)]:
             try:
                 async with database.transaction() as connection:
                     await write_incidents(connection, [incident])
-            except StatementRefused as error:  # again and again, it would keep the others waiting
+            except StatementRefused as error:
+                self._refusals.add(incident, str(error))
                 _log.error("incident_not_written", api_id=incident.api_id, kind=incident.kind, reason=str(error))
-            self._waiting.pop(0)
+            else:
+                self._refusals.discard(incident)
+                self._waiting.remove(incident)
+        self._refusals.raise_first()

@@ -23,9 +23,9 @@ import msgspec
 import structlog
 
 from contract.logs import set_up_logs
-from contract.settings import BadEnvironment, Environment, read_environment
+from contract.settings import BadSetting, Settings, read_settings
+from gateway.processes.channel import EXIT_MISCONFIGURED, FIGURES, FIRST_LOADS_S, READY
 from gateway.processes.metrics import WorkerFigures, metrics_page
-from gateway.processes.worker import EXIT_MISCONFIGURED, FIGURES, FIRST_LOADS_S, READY
 
 STOP_S: Final = 10.0
 READY_S: Final = FIRST_LOADS_S + 10.0
@@ -168,7 +168,7 @@ class Slot:
         with theirs:
             listener, channel = self._listener.fileno(), theirs.fileno()
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway.processes.worker"),
+                *(sys.executable, "-m", "gateway.processes.worker_main"),
                 *("--slot", str(self.number), "--listener", str(listener), "--channel", str(channel), *options),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(listener, channel),
@@ -179,8 +179,8 @@ class Slot:
 class Master:
     """All slots, from the first start to the last stop."""
 
-    def __init__(self, env: Environment, listeners: list[socket.socket]) -> None:
-        self._env = env
+    def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
+        self._settings = settings
         self._slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
@@ -191,7 +191,7 @@ class Master:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._roll)
-        host, port = self._env.bind_address, self._env.gateway_port
+        host, port = self._settings.bind_address, self._settings.gateway_port
         _log.info("gateway_started", address=host, port=port, workers=len(self._slots), pid=os.getpid())
         page = await self._serve_metrics()
         keeping = [asyncio.create_task(slot.keep_running()) for slot in self._slots]
@@ -226,7 +226,7 @@ class Master:
         """One slot after the other, so that most workers serve at any time."""
         while self._is_roll_wanted:
             self._is_roll_wanted = False
-            _log.info("rolling_restart_begun")
+            _log.info("rolling_restart_started")
             for slot in self._slots:
                 await slot.replace()
             _log.info("rolling_restart_ended")
@@ -234,9 +234,9 @@ class Master:
     # --- metrics ---
 
     async def _serve_metrics(self) -> asyncio.Server | None:
-        if self._env.metrics_bind is None:
+        if self._settings.metrics_bind is None:
             return None
-        host, port = self._env.metrics_bind
+        host, port = self._settings.metrics_bind
         try:
             return await asyncio.start_server(self._answer_scrape, host, port)
         except OSError as error:
@@ -307,13 +307,13 @@ def main() -> int:
     """The process's life. Returns the exit code."""
     set_up_logs()
     try:
-        env = read_environment()
-        lock = lock_port(env.var_dir, env.gateway_port)
-        listeners = open_listeners(env.bind_address, env.gateway_port, env.gateway_workers)
+        settings = read_settings()
+        lock = lock_port(settings.var_dir, settings.gateway_port)
+        listeners = open_listeners(settings.bind_address, settings.gateway_port, settings.gateway_workers)
         try:
-            return asyncio.run(Master(env, listeners).run())
+            return asyncio.run(Master(settings, listeners).run())
         finally:
             os.close(lock)
-    except (BadEnvironment, StartRefused) as error:
+    except (BadSetting, StartRefused) as error:
         _log.error("gateway_not_started", reason=str(error))
         return EXIT_MISCONFIGURED

@@ -51,7 +51,7 @@ class Latency:
 
 
 class WorkerFigures(msgspec.Struct):
-    """What one worker tells the master. `answers`: API -> status -> number."""
+    """What one worker tells the master. `answers`: API -> status -> number; `is_failing`: of each bookkeeping step."""
 
     slot: int
     answers: dict[str, dict[int, int]]
@@ -65,6 +65,7 @@ class WorkerFigures(msgspec.Struct):
     requests_in_progress: int
     requests_waiting: int
     counts_waiting: int
+    is_failing: dict[str, bool]
     is_in_step: bool
 
 
@@ -99,7 +100,19 @@ class _Page(Collector):
             "requests_waiting",
         )
         yield self._gauge("gateway_counts_waiting", "Requests counted, but not in the database yet.", "counts_waiting")
+        yield self._failing()
         yield self._gauge("gateway_in_step", "1 while the worker answers, 0 while it is catching up.", "is_in_step")
+
+    def _failing(self) -> Metric:
+        failing = GaugeMetricFamily(
+            "gateway_bookkeeping_failing",
+            "1 while this step fails, so that what it writes is missing in the database; the log has the reason.",
+            labels=["slot", "step"],
+        )
+        for worker in self._workers:
+            for step, is_failing in worker.is_failing.items():
+                failing.add_metric([str(worker.slot), step], float(is_failing))
+        return failing
 
     def _gauge(self, name: str, text: str, attribute: str) -> Metric:
         gauge = GaugeMetricFamily(name, text, labels=["slot"])

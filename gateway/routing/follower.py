@@ -7,17 +7,18 @@ revision that every heartbeat brings back, so a lost notification costs a second
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from gateway.db.connection import Connection, Database, DatabaseAway, NoInterface, StatementRefused
+from gateway.db.connection import Connection, ContentRefused, Database, DatabaseAway, NoInterface
 from gateway.db.identity import WorkerIdentity
 from gateway.db.statements.incidents import read_quarantined
 from gateway.db.statements.routes import read_routes, wait_for_notifications
-from gateway.db.statements.workers import Heartbeat, insert_worker, send_heartbeat
+from gateway.db.statements.workers import Heartbeat, Obstacle, insert_worker, send_heartbeat
 from gateway.models.loader import ModelLoader
 from gateway.routing.routes import RouteTable
 from gateway.routing.serving_lease import ServingLease, boot_ns
@@ -31,7 +32,7 @@ _log = structlog.get_logger("gateway.routing.follower")
 
 
 class WorkerGone(Exception):
-    """This worker's row was dismissed, or is not in a restored database: it must end, and another begin."""
+    """This worker's row was dismissed, or is not in a restored database: it must end, and another start."""
 
 
 class WrongTimeZone(Exception):
@@ -51,7 +52,10 @@ class Follower:
         lease: ServingLease,
         lease_s: float | None,
         time_zone: str,
+        first_ledger: str,
+        find_obstacle: Callable[[], Obstacle | None] = lambda: None,
     ) -> None:
+        """`find_obstacle` tells what this worker can't write into the database; each heartbeat passes it on."""
         self.is_started = asyncio.Event()
         self.is_draining = False
         self._worker = worker
@@ -61,6 +65,8 @@ class Follower:
         self._lease = lease
         self._lease_s = lease_s
         self._time_zone = time_zone
+        self._first_ledger = first_ledger
+        self._find_obstacle = find_obstacle
         self._news = asyncio.Event()
         self._listening = asyncio.Event()
         self._has_joined = False
@@ -113,7 +119,7 @@ class Follower:
         if self._has_joined:
             return
         await _wait(self._listening, LISTEN_WAIT_S)
-        await insert_worker(connection, self._worker, self._lease_s)
+        await insert_worker(connection, self._worker, self._first_ledger, self._lease_s)
         self._has_joined = True
 
     async def _step(self, connection: Connection) -> None:
@@ -172,8 +178,9 @@ class Follower:
                 lease_s=self._lease_s,
                 loads=loads,
                 dropped=dropped,
+                obstacle=self._find_obstacle(),
             )
-        except StatementRefused as error:
+        except ContentRefused as error:
             # Said again with each heartbeat, it would keep this worker out of reach for ever.
             _log.error("loads_refused", reason=str(error), apis=[load.api_id for load in loads])
             self._loader.reports.acknowledge(loads, [])

@@ -46,7 +46,7 @@ def read_note(directory: Path, worker_id: str) -> str:
 
 
 def clear_old_notes(directory: Path) -> None:
-    """Those of dead workers; to be called when all their ledgers were adopted."""
+    """Those of dead workers; to be called when all their ledgers were recovered."""
     for path in directory.glob(f"*{_SUFFIX}"):
         try:
             if time.time() - path.stat().st_mtime > _OLD_S and _is_ownerless(path):

@@ -15,21 +15,20 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import structlog
 
 from contract.fault_points import fault_point
-from gateway.db.connection import Database
-from gateway.db.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.db.connection import Database, StatementRefused
+from gateway.db.statements.ledgers import LedgerClosed
 from gateway.db.statements.workers import mark_gone
-from gateway.usage.ledger_file import FIRST_COUNT_WORD, LedgerFile
+from gateway.usage.ledger_file import LedgerFile
+from gateway.usage.write_out import WriteOut
 
 COUNT_200: Final = 0
 COUNT_4XX: Final = 1
 COUNT_5XX: Final = 2
 
 _log = structlog.get_logger("gateway.usage.ledger")
-_WORDS_A_CELL = 8
 
 
 class Cell:
@@ -55,9 +54,11 @@ class LedgerSet:
         self._zone = zone
         self._now = now
         self._cells: dict[str, Cell] = {}
-        self._written: dict[str, np.ndarray] = {}
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._files = [LedgerFile(directory, worker_id)]
+        self._files: list[LedgerFile] = []
+        self._write_outs: dict[str, WriteOut] = {}
+        self._open_file()
+        self.first_name = self._files[0].name
         self._day, self._day_ends = self._today()
         self._writing = asyncio.Lock()
 
@@ -72,7 +73,7 @@ class LedgerSet:
     @property
     def counts_waiting(self) -> int:
         """Requests that are counted, but not in the database yet."""
-        return sum(_total(file.words()) - _total(self._written.get(file.name)) for file in self._files)
+        return sum(write_out.counts_waiting for write_out in self._write_outs.values())
 
     def cell(self, api_id: str) -> Cell | None:
         """The cell of today, or None when none can be had: then the request must not be answered."""
@@ -82,7 +83,7 @@ class LedgerSet:
 
     @contextmanager
     def loading(self, api_id: str, version_id: int) -> Iterator[None]:
-        """Around what may crash this process: who adopts the ledger then knows which model it was."""
+        """Around what may crash this process: who recovers the ledger then knows which model it was."""
         file = self._files[-1] if self._files else None
         if file is not None:
             file.note_loading(api_id, version_id)
@@ -117,89 +118,92 @@ class LedgerSet:
             self._add_file()
 
     def rotate(self) -> None:
-        """Requests from now on count in another file; the present one is closed once nobody counts in it."""
+        """The database was restored. It may lack what was written out, so all of it is written again; and requests
+        from now on count in another file, while the present one is closed once nobody counts in it."""
+        self.forget_written()
         if self._add_file():
             self._cells.clear()
 
+    def forget_written(self) -> None:
+        """The next write-out writes everything again."""
+        for write_out in self._write_outs.values():
+            write_out.forget()
+
     def _add_file(self) -> bool:
         try:
-            self._files.append(LedgerFile(self.directory, self.worker_id))
+            self._open_file()
         except OSError as error:
             _log.error("ledger_not_made", directory=str(self.directory), error=str(error))
             return False
         return True
+
+    def _open_file(self) -> None:
+        file = LedgerFile(self.directory, self.worker_id)
+        self._files.append(file)
+        self._write_outs[file.name] = WriteOut(file, self.worker_id)
 
     # --- into the database ---
 
     async def write_out(self, database: Database) -> None:
         """Bring the database up to date and close the ledgers that are done with.
 
-        Raises `DatabaseAway`, `NoInterface`: then nothing is lost, the next call writes the same and more.
+        Raises `DatabaseAway`, `NoInterface`: then nothing is lost, the next call writes the same and more. A ledger
+        that is refused holds up no other: `StatementRefused` is raised at the end.
         """
+        refusal: StatementRefused | None = None
         async with self._writing:
             for file in tuple(self._files):
-                await self._write_out_file(database, file)
-            for file in self._done_with():
-                await self._close(database, file)
+                try:
+                    await self._write_out_file(database, file)
+                except StatementRefused as error:
+                    refusal = refusal or error
+        if refusal is not None:
+            raise refusal
 
-    async def leave(self, database: Database) -> None:
+    async def close(self, database: Database) -> None:
         """The worker's orderly end, in one transaction: last counts, ledgers closed, its row marked gone.
 
-        Raises `DatabaseAway`, `NoInterface`; then `release` leaves the files to an adopter.
+        Raises `DatabaseAway`, `NoInterface`; then `release` leaves the files to recovery. So does a ledger of which
+        something is refused.
         """
-        async with self._writing, database.transaction() as connection:
+        async with self._writing:
+            async with database.transaction() as connection:
+                refused = [file for file in self._files if await self._write_outs[file.name].close_within(connection)]
+                await mark_gone(connection, self.worker_id, "left")
+                fault_point("close.sent")
+            fault_point("close.committed")
+            self._cells.clear()
             for file in self._files:
-                await close_ledger(connection, file.name, self.worker_id, file.day_counts())
-            await mark_gone(connection, self.worker_id, "left")
-            fault_point("leave.sent")
-        fault_point("leave.committed")
-        self._cells.clear()
-        for file in self._files:
-            file.remove()
-        self._files.clear()
+                if file in refused:
+                    _log.error("ledger_left_to_recovery", ledger=file.name)
+                    file.release()
+                else:
+                    file.remove()
+            self._forget_files()
 
     def release(self) -> None:
         """Give up all locks, as dying would."""
         self._cells.clear()
         for file in self._files:
             file.release()
-        self._files.clear()
+        self._forget_files()
 
     async def _write_out_file(self, database: Database, file: LedgerFile) -> None:
-        changed, seen = self._changed(file)
-        if not changed:
-            return
+        write_out = self._write_outs[file.name]
         try:
-            async with database.transaction() as connection:
-                await write_counts(connection, file.name, self.worker_id, changed)
-                fault_point("write-out.sent")
-            fault_point("write-out.committed")
+            await write_out.run(database)
         except LedgerClosed:
             self._abandon(file)
-        else:
-            self._written[file.name] = seen
+            return
+        if self._is_done_with(file):
+            await write_out.close(database)
+            self._forget_file(file)
+            file.remove()
 
-    def _changed(self, file: LedgerFile) -> tuple[list[DayCount], np.ndarray]:
-        """The cells that changed since they were last written out, and a copy of all."""
-        # A copy first: the counts go on rising while the transaction runs.
-        seen = np.array(file.words(), dtype=np.uint64).reshape(-1, _WORDS_A_CELL)
-        written = self._written.get(file.name)
-        is_changed = np.ones(len(seen), dtype=bool)
-        if written is not None:
-            is_changed[: len(written)] = (seen[: len(written)] != written).any(axis=1)
-        return [file.day_count(int(index)) for index in np.flatnonzero(is_changed)], seen
-
-    def _done_with(self) -> list[LedgerFile]:
-        """Files of past days in which no request in flight will count any more."""
+    def _is_done_with(self, file: LedgerFile) -> bool:
+        """Whether it is of a past day, and no request in flight will count in it any more."""
         in_use = {cell.ledger.name for cell in self._cells.values()}
-        return [file for file in self._files[:-1] if file.in_use == 0 and file.name not in in_use]
-
-    async def _close(self, database: Database, file: LedgerFile) -> None:
-        async with database.transaction() as connection:
-            await close_ledger(connection, file.name, self.worker_id, file.day_counts())
-        self._files.remove(file)
-        self._written.pop(file.name, None)
-        file.remove()
+        return file is not self._files[-1] and file.in_use == 0 and file.name not in in_use
 
     def _abandon(self, file: LedgerFile) -> None:
         """The database says that our open ledger is closed: it was restored, or edited by hand.
@@ -212,14 +216,13 @@ class LedgerSet:
         self._cells = {api_id: cell for api_id, cell in self._cells.items() if cell.ledger is not file}
         if file.in_use:
             return
-        self._files.remove(file)
-        self._written.pop(file.name, None)
+        self._forget_file(file)
         file.set_aside()
 
+    def _forget_file(self, file: LedgerFile) -> None:
+        self._files.remove(file)
+        del self._write_outs[file.name]
 
-def _total(words: memoryview | np.ndarray | None) -> int:
-    """The sum of all counts in the words of some cells."""
-    if words is None:
-        return 0
-    cells = np.asarray(words, dtype=np.uint64).reshape(-1, _WORDS_A_CELL)
-    return int(cells[:, FIRST_COUNT_WORD : FIRST_COUNT_WORD + 3].sum())
+    def _forget_files(self) -> None:
+        self._files.clear()
+        self._write_outs.clear()

@@ -1,14 +1,14 @@
 """Taking over the ledgers of dead workers of this machine.
 
 A ledger's lock is held for as long as its worker lives, so a free lock is proof of death. Who gets the lock writes
-out the counts, settles trials, closes the ledger and marks the worker gone, all in one transaction; only then the
-file goes. Killed in between, the next adopter finds everything as before, or everything done but the file.
+out the counts, refunds trials, closes the ledger and marks the worker gone, all in one transaction; only then the
+file goes. Killed in between, the next one finds everything as before, or everything done but the file.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,15 @@ import structlog
 
 from contract.fault_points import fault_point
 from contract.incidents import encode_reason
-from gateway.db.connection import Connection, Database, StatementRefused
-from gateway.db.statements.incidents import Incident, served_version, write_incidents
-from gateway.db.statements.ledgers import DayCount, close_ledger, worker_of_ledger
+from gateway.db.connection import Connection, Database, StatementRefused, translated_errors
+from gateway.db.refusals import Refusals
+from gateway.db.statements.incidents import Incident, is_crash_known, served_version, write_incidents
+from gateway.db.statements.ledgers import close_ledger, worker_of_ledger
 from gateway.db.statements.workers import mark_gone
 from gateway.usage.crash_note import clear_old_notes, read_note
-from gateway.usage.ledger_file import DRAFT_SUFFIX, Damaged, OwnerlessFile, is_ledger, take_ownerless
+from gateway.usage.ledger_file import DRAFT_SUFFIX
+from gateway.usage.ledger_format.contents import Damaged, LedgerContents
+from gateway.usage.orphan_file import OrphanFile, is_ledger, take_orphan
 
 _log = structlog.get_logger("gateway.usage.recovery")
 
@@ -29,29 +32,42 @@ _log = structlog.get_logger("gateway.usage.recovery")
 _DRAFT_AGE_S: Final = 60
 
 
-async def recover_orphans(directory: Path, own_names: set[str], database: Database) -> int:
-    """Adopt every ledger in the folder whose worker is dead; returns how many. Raises `DatabaseAway`, `NoInterface`."""
-    adopted, is_refused = 0, False
-    for file in _ownerless_files(directory, own_names):
+async def recover_orphans(
+    directory: Path, own_names: set[str], database: Database, refusals: Refusals[str] | None = None
+) -> int:
+    """Recover every ledger in the folder whose worker is dead; returns how many. Raises `DatabaseAway`, `NoInterface`.
+
+    One that the database refuses holds up no other: it is noted in `refusals`, and tried again when it is due.
+    """
+    refusals = Refusals() if refusals is None else refusals
+    recovered = 0
+    for file in _orphans(directory, own_names):
         try:
-            await _adopt(file, database)
-            adopted += 1
-        except StatementRefused as error:  # the others can be adopted all the same
-            is_refused = True
-            _log.error("ledger_not_adopted", ledger=file.name, reason=str(error))
+            if refusals.is_due(file.name):
+                await _recover(file, database)
+                refusals.discard(file.name)
+                recovered += 1
+        except StatementRefused as error:
+            refusals.add(file.name, str(error))
+            _log.error("ledger_not_recovered", ledger=file.name, reason=str(error))
         finally:
             file.close()
-    if not is_refused:
+    refusals.retain(_names(directory))  # another worker may have had more luck
+    if not refusals:
         clear_old_notes(directory)
-    return adopted
+    return recovered
 
 
-def _ownerless_files(directory: Path, own_names: set[str]) -> Iterator[OwnerlessFile]:
+def _names(directory: Path) -> set[str]:
+    return {path.stem for path in directory.iterdir() if is_ledger(path)}
+
+
+def _orphans(directory: Path, own_names: set[str]) -> Iterator[OrphanFile]:
     for path in sorted(directory.iterdir()):
         if path.suffix == DRAFT_SUFFIX:
             _remove_old_draft(path)
         elif is_ledger(path) and path.stem not in own_names:
-            file = take_ownerless(path)
+            file = take_orphan(path)
             if file is not None:
                 yield file
 
@@ -65,52 +81,58 @@ def _remove_old_draft(path: Path) -> None:
         return  # renamed, or removed by another worker
 
 
-async def _adopt(file: OwnerlessFile, database: Database) -> None:
-    fault_point("adopt.locked")
+async def _recover(file: OrphanFile, database: Database) -> None:
+    """Raises `StatementRefused` when the ledger stays open; what could be written is written then."""
+    fault_point("recover.locked")
     try:
-        worker_id, counts = file.read()
+        contents = file.read()
     except Damaged as damage:
-        await _adopt_damaged(file, damage, database)
+        await _recover_damaged(file, damage, database)
         return
     async with database.transaction() as connection:
-        await _close(connection, file.name, worker_id, counts, settle=True)
-        await _report_crash(connection, file, worker_id)
-        fault_point("adopt.sent")
-    fault_point("adopt.committed")
+        refused = await close_ledger(connection, file.name, contents.worker_id, contents.counts)
+        await mark_gone(connection, contents.worker_id, "adopted")
+        await _report_crash(connection, file.path.parent, contents)
+        fault_point("recover.sent")
+    fault_point("recover.committed")
+    if refused:
+        raise StatementRefused(refused[0].reason)
     file.remove()
-    fault_point("adopt.removed")
-    _log.info("ledger_adopted", ledger=file.name, worker=worker_id, cells=len(counts))
+    fault_point("recover.removed")
+    _log.info("ledger_recovered", ledger=file.name, worker=contents.worker_id, cells=len(contents.counts))
 
 
-async def _adopt_damaged(file: OwnerlessFile, damage: Damaged, database: Database) -> None:
+async def _recover_damaged(file: OrphanFile, damage: Damaged, database: Database) -> None:
     """Keep what can be read and what was written out before, give nothing back to trials, and keep the file."""
-    worker_id = damage.worker_id or ""
     async with database.transaction() as connection:
-        await _close(connection, file.name, worker_id, damage.counts, settle=False)
+        worker_id = damage.worker_id or await worker_of_ledger(connection, file.name)
+        await close_ledger(connection, file.name, worker_id, damage.counts, refunds_trials=False)
+        await mark_gone(connection, worker_id, "adopted")
     aside = file.quarantine()
     _log.error("ledger_damaged", ledger=file.name, worker=worker_id, reason=str(damage), kept_as=str(aside))
 
 
-async def _close(
-    connection: Connection, name: str, worker_id: str, counts: Sequence[DayCount], *, settle: bool
-) -> None:
-    await close_ledger(connection, name, worker_id, counts, settle=settle)
-    await mark_gone(connection, worker_id or await worker_of_ledger(connection, name), "adopted")
-
-
-async def _report_crash(connection: Connection, file: OwnerlessFile, worker_id: str) -> None:
+async def _report_crash(connection: Connection, directory: Path, contents: LedgerContents) -> None:
     """If the worker crashed while it ran a model: that model runs in a process of its own from now on."""
-    crash = read_note(file.path.parent, worker_id)
-    suspects = file.suspects() if crash else []
+    crash = read_note(directory, contents.worker_id)
+    if not crash:
+        return
+    _log.error("worker_crashed", worker=contents.worker_id, crash=crash, apis=[api for api, _ in contents.suspects])
+    try:
+        with translated_errors():
+            async with connection.transaction():
+                await _blame_suspects(connection, contents, crash)
+    except StatementRefused as error:  # the counts matter more
+        _log.error("incident_not_written", worker=contents.worker_id, reason=str(error))
+
+
+async def _blame_suspects(connection: Connection, contents: LedgerContents, crash: str) -> None:
+    worker_id = contents.worker_id
+    if not contents.suspects or await is_crash_known(connection, worker_id):
+        return
     reason = encode_reason("worker_crashed", crash=crash)
     incidents = [
         Incident(api_id, version_id or await served_version(connection, api_id), worker_id, "worker_crashed", reason)
-        for api_id, version_id in suspects
+        for api_id, version_id in contents.suspects
     ]
-    if crash:
-        _log.error("worker_crashed", worker=worker_id, crash=crash, apis=[api_id for api_id, _ in suspects])
-    if incidents:
-        try:
-            await write_incidents(connection, incidents)
-        except StatementRefused as error:  # the counts matter more
-            _log.error("incident_not_written", worker=worker_id, reason=str(error))
+    await write_incidents(connection, incidents)

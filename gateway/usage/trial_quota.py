@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,12 +16,14 @@ import structlog
 
 from contract.fault_points import fault_point
 from contract.problems import Problem
-from gateway.db.connection import Database, DatabaseAway, NoInterface
+from gateway.db.connection import Database, DatabaseAway, NoInterface, StatementRefused
 from gateway.db.statements.ledgers import LedgerClosed
-from gateway.db.statements.quota import Settlement, answered_requests, settle_quota
+from gateway.db.statements.quota import QuotaUse, answered_requests, update_quota
 from gateway.usage.ledger import LedgerSet
 from gateway.usage.ledger_file import LedgerFile
 
+# How long a caller waits at most, whatever the database does: with the rest of its request it is answered within 5 s.
+ANSWER_S: Final = 4.0
 # How long a caller waits for somebody else's reservation to be given back, and how often the account looks.
 WAIT_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.05
@@ -100,7 +103,11 @@ class TrialAccount:
 
         The 200 must be counted in the same ledger: what is given back when it is closed is computed from it.
         """
-        waiter = _Waiter(ledger, asyncio.get_running_loop().time() + WAIT_S)
+        if self._database.is_silent:
+            raise Problem("quota_unavailable")
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(ledger, loop.time() + WAIT_S)
+        timer = loop.call_later(ANSWER_S, waiter.refuse, Problem("quota_unavailable"))
         self._waiting.append(waiter)
         self.flush()
         try:
@@ -109,13 +116,19 @@ class TrialAccount:
             if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
                 waiter.future.result().give_back()
             raise
+        finally:
+            timer.cancel()
 
     def flush(self) -> None:
-        """See to it that what waits is carried out. Also called every second, for what failed before."""
-        if self._task is None and (self._waiting or any(use.is_behind for use in self._uses.values())):
+        """Start the work if there is any. Also called every second, for what failed before."""
+        if (
+            self._task is None
+            and not self._database.is_silent
+            and (self._waiting or any(use.is_behind for use in self._uses.values()))
+        ):
             self._task = asyncio.create_task(self._work())
 
-    async def settled(self) -> None:
+    async def idle(self) -> None:
         """Wait for the present round of work to end."""
         if self._task is not None:
             await asyncio.wait({self._task})
@@ -143,18 +156,18 @@ class TrialAccount:
         use = self._uses.setdefault(ledger.name, _LedgerUse(ledger))
         callers = [waiter for waiter in self._waiting if waiter.ledger is ledger and not waiter.future.done()]
         try:
-            settlement = await self._settle(use, len(callers))
+            quota = await self._update(use, len(callers))
         except LedgerClosed:
-            # Whoever closed it has settled it. Only callers of a ledger that was taken from us are left waiting.
+            # Whoever closed it has refunded what it held. Only callers of a ledger taken from us are left waiting.
             self._uses.pop(ledger.name, None)
             self._refuse(callers, Problem("quota_unavailable"))
             return True
-        if settlement is None:
+        if quota is None:
             self._refuse(callers, Problem("quota_unavailable", "This trial has no quota."))
             use.returned_written = use.returned
             return True
-        self._grant(use, callers, settlement)
-        if settlement.granted < len(callers):
+        self._grant(use, callers, quota)
+        if quota.granted < len(callers):
             await self._wait_or_refuse()
         return True
 
@@ -163,10 +176,10 @@ class TrialAccount:
             return self._waiting[0].ledger
         return next((use.ledger for use in self._uses.values() if use.is_behind), None)
 
-    async def _settle(self, use: _LedgerUse, wanted: int) -> Settlement | None:
+    async def _update(self, use: _LedgerUse, wanted: int) -> QuotaUse | None:
         returned = use.returned
         async with self._database.transaction() as connection:
-            settlement = await settle_quota(
+            quota = await update_quota(
                 connection,
                 self.api_id,
                 ledger=use.ledger.name,
@@ -177,19 +190,19 @@ class TrialAccount:
             )
             fault_point("quota.sent")
         fault_point("quota.committed")
-        if settlement is not None:
-            use.reserved = settlement.reserved
-            use.returned += settlement.returned - returned  # reservations whose commit was never heard of
-            use.returned_written = settlement.returned
-            self.remaining = max(0, settlement.limit - settlement.used)
-        return settlement
+        if quota is not None:
+            use.reserved = quota.reserved
+            use.returned += quota.returned - returned  # reservations whose commit was never heard of
+            use.returned_written = quota.returned
+            self.remaining = max(0, quota.limit - quota.used)
+        return quota
 
-    def _grant(self, use: _LedgerUse, callers: list[_Waiter], settlement: Settlement) -> None:
-        remaining = self.remaining + settlement.granted
-        for waiter in callers[: settlement.granted]:
+    def _grant(self, use: _LedgerUse, callers: list[_Waiter], quota: QuotaUse) -> None:
+        remaining = self.remaining + quota.granted
+        for waiter in callers[: quota.granted]:
             remaining -= 1
             reservation = Reservation(self, use, remaining)
-            if waiter.future.done():  # its caller was cancelled meanwhile
+            if waiter.future.done():  # its caller was cancelled meanwhile, or has waited too long
                 reservation.give_back()
             else:
                 waiter.future.set_result(reservation)
@@ -197,7 +210,8 @@ class TrialAccount:
     async def _wait_or_refuse(self) -> None:
         """The quota is taken: for good, or by requests in flight, of which some may be given back."""
         limit = self.limit
-        await self._ledgers.write_out(self._database)
+        with suppress(StatementRefused):  # of another API, most likely; the worker reports it
+            await self._ledgers.write_out(self._database)
         async with self._database.lent() as connection:
             answered = await answered_requests(connection, self.api_id)
         if answered >= limit:

@@ -1,4 +1,4 @@
-// Buttons with data-dialog put their page's window into the one <dialog>. htmx fetches it; this opens and closes.
+// Buttons with data-dialog put their page's content into the one <dialog>. htmx fetches it; this opens and closes.
 (() => {
   const dialog = document.querySelector("#dialog");
   if (!dialog) return;
@@ -22,10 +22,10 @@
     const first = body.querySelector("[aria-invalid='true'], [autofocus]");
     if (first) first.focus();
   });
-  // A deed was done: its answer went to the page behind.
+  // An action was carried out: its answer went to the page behind.
   document.addEventListener("dialog-close", close);
   dialog.addEventListener("close", () => {
-    body.replaceChildren(); // a window may hold a key
+    body.replaceChildren(); // it may hold a key
     // The opener may have been replaced by a newer copy of itself meanwhile.
     const back = opener && (opener.isConnected ? opener : document.getElementById(opener.id));
     if (back) back.focus();

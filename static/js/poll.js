@@ -9,13 +9,13 @@
   let askedAt = 0;
   let answeredAt = Date.now();
   let soonAt = Infinity; // counts of a request just sent reach the database within about a second
-  let deedAt = 0; // when a deed was sent that is not answered yet
+  let actedAt = 0; // when an action was sent that is not answered yet
 
   const poller = () => document.querySelector("#api-poll");
   const isAsking = () => asked !== null && asked === poller() && Date.now() - askedAt < LOST_AFTER_MS;
   const isDue = () => Date.now() >= soonAt || Date.now() - Math.max(askedAt, answeredAt) >= Number(poller().dataset.every);
   const ask = () => {
-    if (!poller() || document.hidden || Date.now() - deedAt < LOST_AFTER_MS || isAsking()) return;
+    if (!poller() || document.hidden || Date.now() - actedAt < LOST_AFTER_MS || isAsking()) return;
     asked = poller();
     askedAt = Date.now();
     if (askedAt >= soonAt) soonAt = Infinity;
@@ -30,13 +30,13 @@
     notice.hidden = !isSilent;
   };
 
-  // A deed comes between: the answer to an older question would show an older state.
+  // An action comes between: the answer to an older question would show an older state.
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.requestConfig.verb === "get") return;
-    deedAt = Date.now();
-    // Not htmx:afterRequest: it tells nobody when the window with the button was closed meanwhile.
+    actedAt = Date.now();
+    // Not htmx:afterRequest: it tells nobody when the dialog with the button was closed meanwhile.
     event.detail.xhr.addEventListener("loadend", () => {
-      deedAt = 0;
+      actedAt = 0;
       soonAt = Date.now() + SOON_MS;
     });
     if (poller()) htmx.trigger(poller(), "htmx:abort");

@@ -76,7 +76,7 @@ def test_every_code_has_a_sentence() -> None:
 def test_the_page_shows_the_sentence(api: PredictionAPI) -> None:
     incident = note(api, "timeout", reason=encode_reason("time_limit", timeout_s=30.0))
 
-    page = render_to_string("apimgmt/partials/_incidents.html", {"page": {"incidents": [incident]}})
+    page = render_to_string("apimgmt/partials/_incidents.html", {"incidents": [incident]})
 
     assert "The model took longer than it may. <span" in page
     assert ">The model took longer than 30 seconds.</span>" in page

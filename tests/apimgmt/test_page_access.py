@@ -64,7 +64,7 @@ def test_a_viewer_changes_nothing_by_hand_made_requests(client, name, api):
     client.force_login(make_user("viewer", api.model.workspace))
     before = PredictionAPI.objects.values().get(pk=api.pk)
 
-    fields = {"sure": "1", "type": "trial", "callers": "everybody", "networks": "192.0.2.1", "action": "show"}
+    fields = {"confirmed": "1", "type": "trial", "callers": "everybody", "networks": "192.0.2.1", "action": "show"}
 
     reply = client.post(url_of(name, api.model_id), fields)
 

@@ -19,7 +19,7 @@ PASSING_S = 30
 """What passes by itself (a build, a confirmation) has this long under the load of other tests."""
 
 expect.set_options(timeout=PASSING_S * 1000)
-WINDOW = "#dialog"
+DIALOG = "#dialog"
 
 # No faults: a refusal, told in the page (the browser writes its status into the console too), and the poll that
 # the page itself breaks off when a button is pressed meanwhile (htmx calls that an error).

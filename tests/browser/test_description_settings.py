@@ -18,10 +18,10 @@ def test_making_a_description_public_and_hiding_the_schema(console, launch, open
     assert httpx.get(f"{api.base}/openapi.json").status_code == 401
 
     page.get_by_role("button", name="Settings").click()
-    window = page.get_by_role("dialog") if has_scripts else page.locator("main")
-    window.get_by_role("checkbox", name="Public description").check()
-    window.get_by_role("checkbox", name="Hide the schema in errors").check()
-    window.get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog") if has_scripts else page.locator("main")
+    dialog.get_by_role("checkbox", name="Public description").check()
+    dialog.get_by_role("checkbox", name="Hide the schema in errors").check()
+    dialog.get_by_role("button", name="Save").click()
 
     expect(page.locator("main")).to_contain_text("Description settings saved")
     expect(panel).to_contain_text("Public: no key is needed")
@@ -32,8 +32,8 @@ def test_making_a_description_public_and_hiding_the_schema(console, launch, open
     expect(panel.get_by_role("link", name="Docs page of this API")).to_have_attribute("href", f"{api.base}/docs")
 
     page.get_by_role("button", name="Settings").click()
-    expect(window.get_by_role("checkbox", name="Public description")).to_be_checked()
-    window.get_by_role("checkbox", name="Public description").uncheck()
-    window.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("checkbox", name="Public description")).to_be_checked()
+    dialog.get_by_role("checkbox", name="Public description").uncheck()
+    dialog.get_by_role("button", name="Save").click()
     expect(panel).to_contain_text("enter the API key as the user name")
     assert httpx.get(f"{api.base}/openapi.json").status_code == 401

@@ -19,7 +19,7 @@ from apimgmt.lifecycle.builds import BUILD_LOCK_CLASS
 from apimgmt.lifecycle.stages import waiting_stages
 from apimgmt.models import Build, BuildKind, Outcome, Status, Target
 from apimgmt.urls import urlpatterns
-from tests.browser.conftest import WINDOW, Subject, state
+from tests.browser.conftest import DIALOG, Subject, state
 from tests.factories import make_api
 from tests.live.conftest import LiveApi, command
 from tests.stack import Stack
@@ -175,11 +175,11 @@ def test_the_pages_of_a_model_whose_api_is(wanted, in_state, open_page):
     assert faults == []
 
 
-def test_the_windows(in_state, open_page):
+def test_the_dialogs(in_state, open_page):
     page = open_page(in_state("no API").url)
     faults = []
     page.get_by_role("button", name="Launch").click()
-    expect(page.locator(WINDOW)).to_be_visible()
+    expect(page.locator(DIALOG)).to_be_visible()
     faults += barriers(page) + overflows(page)
 
     page = open_page(in_state("operating").url)
@@ -191,7 +191,7 @@ def test_the_windows(in_state, open_page):
 
     page = open_page(in_state("stopped").url)
     page.get_by_role("button", name="Delete").click()
-    expect(page.locator(WINDOW)).to_be_visible()
+    expect(page.locator(DIALOG)).to_be_visible()
     faults += barriers(page) + overflows(page)
 
     assert faults == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import WINDOW, state, tab_of
+from tests.browser.conftest import DIALOG, state, tab_of
 
 
 def tab_to(page: Page, selector: str, *, most: int = 40) -> None:
@@ -21,10 +21,10 @@ def test_an_api_is_launched_by_keyboard(make_model, open_page):
     tab_to(page, "#do-launch")
 
     page.keyboard.press("Enter")
-    expect(page.locator(WINDOW)).to_be_visible()
+    expect(page.locator(DIALOG)).to_be_visible()
     expect(page.get_by_role("radio", name="Create API", exact=True)).to_be_focused()
     page.keyboard.press("Escape")
-    expect(page.locator(WINDOW)).not_to_be_visible()
+    expect(page.locator(DIALOG)).not_to_be_visible()
     expect(page.locator("#do-launch")).to_be_focused()
 
     page.keyboard.press("Enter")
@@ -33,7 +33,7 @@ def test_an_api_is_launched_by_keyboard(make_model, open_page):
     expect(page.get_by_role("radio", name="Create trial API")).to_be_checked()
     page.keyboard.press("Enter")
 
-    expect(page.locator(WINDOW)).not_to_be_visible()
+    expect(page.locator(DIALOG)).not_to_be_visible()
     expect(state(page)).to_have_text("Operating")
     assert page.evaluate("document.activeElement !== document.body"), "the focus is lost"
 
@@ -51,7 +51,7 @@ def test_focus_stays_where_it_was_when_the_buttons_around_it_are_renewed(launch,
     expect(page.locator("#do-stop")).to_be_focused()  # unavailable, and still reached, so that its reason is read
     expect(page.locator("#do-stop-why")).to_be_visible()
     page.keyboard.press("Enter")
-    expect(page.locator(WINDOW)).not_to_be_visible()
+    expect(page.locator(DIALOG)).not_to_be_visible()
 
 
 def test_the_whitelist_window_keeps_the_keyboard_inside_and_gives_the_focus_back(launch, open_page):

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import WINDOW, post, state, tab_of
+from tests.browser.conftest import DIALOG, post, state, tab_of
 from tests.live.conftest import command
 
 
@@ -15,7 +15,7 @@ def test_a_colleagues_stop_is_shown_on_the_other_page(launch, open_page):
     watching, stopping = open_page(tab_of(api)), open_page(tab_of(api), "administrator")
 
     stopping.get_by_role("button", name="Stop").click()
-    stopping.locator(WINDOW).get_by_role("button", name="Stop").click()
+    stopping.locator(DIALOG).get_by_role("button", name="Stop").click()
 
     expect(state(stopping)).to_have_text("Stopped")
     expect(state(watching)).to_have_text("Stopped")
@@ -23,16 +23,16 @@ def test_a_colleagues_stop_is_shown_on_the_other_page(launch, open_page):
     expect(watching.locator("#api-announcement")).to_have_text("Stopped")
 
 
-def test_a_deed_on_a_page_that_is_out_of_date_tells_what_is_true(launch, open_page):
+def test_an_action_on_a_page_that_is_out_of_date_tells_what_is_true(launch, open_page):
     api = launch()
     page = open_page(tab_of(api))
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator(WINDOW)).to_be_visible()
+    expect(page.locator(DIALOG)).to_be_visible()
 
     api.do("lock")
-    page.locator(WINDOW).get_by_role("button", name="Stop").click()
+    page.locator(DIALOG).get_by_role("button", name="Stop").click()
 
-    expect(page.locator(WINDOW)).to_contain_text("The API is locked")
+    expect(page.locator(DIALOG)).to_contain_text("The API is locked")
     assert api.call().status_code == 200
 
 
@@ -41,10 +41,10 @@ def test_clicking_start_twice_launches_once(console, make_model, open_page):
     page = open_page(model.url)
     page.get_by_role("button", name="Launch").click()
 
-    page.locator(WINDOW).get_by_role("button", name="Start").dblclick()
+    page.locator(DIALOG).get_by_role("button", name="Start").dblclick()
 
     expect(state(page)).to_have_text("Operating")
-    expect(page.locator(WINDOW)).not_to_be_visible()
+    expect(page.locator(DIALOG)).not_to_be_visible()
     expect(page.locator("#notices [role=alert]")).to_have_count(0)
     assert console.psql("SELECT count(*) FROM apimgmt_predictionapi WHERE model_id = %s", [model.id]) == [(1,)]
 
@@ -81,9 +81,9 @@ def test_a_viewer_sees_no_key_and_changes_nothing(console, launch, open_page):
         expect(button).to_have_attribute("aria-disabled", "true")
         expect(button).to_have_accessible_description(re.compile("Only an operator|Stop the API first"))
         button.click(force=True)
-    expect(page.locator(WINDOW)).not_to_be_visible()
-    for deed in ("stop", "start", "lock", "delete", "key", "key/roll", "whitelist", "update", "upgrade", "send-row"):
-        assert post(page, f"{tab_of(api)}{deed}/", text="192.0.2.1", name="x").status == 403, deed
+    expect(page.locator(DIALOG)).not_to_be_visible()
+    for action in ("stop", "start", "lock", "delete", "key", "key/roll", "whitelist", "update", "upgrade", "send-row"):
+        assert post(page, f"{tab_of(api)}{action}/", text="192.0.2.1", name="x").status == 403, action
     assert api.call().status_code == 200
 
 
@@ -100,7 +100,7 @@ def test_in_the_trial_edition_an_official_api_can_not_be_chosen(console, make_mo
     refused = post(page, f"{model.url}launch/", type="official", callers="mine")
     assert refused.status == 409
     assert "Official APIs are not part of the trial edition." in refused.text()
-    page.locator(WINDOW).get_by_role("button", name="Start").click()
+    page.locator(DIALOG).get_by_role("button", name="Start").click()
     expect(page.locator("dl.information dd").first).to_have_text("Trial API")
 
 
@@ -132,7 +132,7 @@ def test_a_used_up_trial_says_so(console, launch, open_page):
     expect(page.locator("#api-banner")).to_contain_text("The trial is used up: 0 of 100 requests left.")
     assert api.call().json()["code"] == "quota_exhausted"
     page.locator("#api-banner").get_by_role("button", name="Upgrade to official").click()
-    page.locator(WINDOW).get_by_role("button", name="Upgrade to official").click()
+    page.locator(DIALOG).get_by_role("button", name="Upgrade to official").click()
     expect(page.locator("#api-banner")).not_to_contain_text("used up")
     assert api.call().status_code == 200
     assert command(console, "api", "status", api.id)["type"] == "official"

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from apimgmt.models import Workspace
-from tests.browser.conftest import WINDOW, note_words, noted_words, post, state
+from tests.browser.conftest import DIALOG, note_words, noted_words, post, state
 from tests.stack import Stack
 
 LABELS = ["API type", "Model ID", "API ID", "API URL", "API Key", "IP whitelist", "Date/time created"]
@@ -69,17 +69,17 @@ def test_the_whole_page_as_the_manual_tells_it(console, one_option, make_model, 
     page = open_page("/models/", None)
     sign_in(page, console, "operator")
 
-    # Create prediction API: the tab, Launch, the window Start API creation, the type, Start
+    # Create prediction API: the tab, Launch, the dialog Start API creation, the type, Start
     page.get_by_role("link", name=model.name, exact=True).click()
     page.get_by_role("link", name="Create API", exact=True).click()
     page.wait_for_url(model.url)  # scripts included
     page.get_by_role("button", name="Launch").click()
-    window = page.get_by_role("dialog", name="Start API creation")
-    expect(window.get_by_text("Up to 100 requests.")).to_be_visible()
-    window.get_by_role("radio", name="Create trial API").check()
-    window.get_by_role("radio", name="Create API", exact=True).check()
+    dialog = page.get_by_role("dialog", name="Start API creation")
+    expect(dialog.get_by_text("Up to 100 requests.")).to_be_visible()
+    dialog.get_by_role("radio", name="Create trial API").check()
+    dialog.get_by_role("radio", name="Create API", exact=True).check()
     note_words(page, "#api-status .state-word")
-    window.get_by_role("button", name="Start").click()
+    dialog.get_by_role("button", name="Start").click()
 
     # The building screen, then the screen of a created API
     expect(page.locator("#api-status .stage-name")).to_contain_text(STAGES)
@@ -119,7 +119,7 @@ def test_the_whole_page_as_the_manual_tells_it(console, one_option, make_model, 
 
     # Stop prediction API: callers are told, and it starts again with the same key
     page.get_by_role("button", name="Stop").click()
-    page.locator(WINDOW).get_by_role("button", name="Stop").click()
+    page.locator(DIALOG).get_by_role("button", name="Stop").click()
     expect(state(page)).to_have_text("Stopped")
     expect(page.locator("#notices")).to_contain_text("confirmed by 2 of 2 workers")
     refused = call(page, key)
@@ -133,16 +133,16 @@ def test_the_whole_page_as_the_manual_tells_it(console, one_option, make_model, 
     expect(delete).to_have_attribute("aria-disabled", "true")
     expect(delete).to_have_accessible_description("Stop the API first.")
     page.get_by_role("button", name="Stop").click()
-    page.locator(WINDOW).get_by_role("button", name="Stop").click()
+    page.locator(DIALOG).get_by_role("button", name="Stop").click()
     expect(state(page)).to_have_text("Stopped")
     assert official_choice(open_page, other.url) == ("disabled", "1 of 1 API options are in use.")
     address = page.locator("#api-url").inner_text()
     delete.click()
-    page.locator(WINDOW).get_by_role("textbox").fill("another name")
-    page.locator(WINDOW).get_by_role("button", name="Delete").click()
-    expect(page.locator(WINDOW)).to_contain_text("Nothing was deleted")
-    page.locator(WINDOW).get_by_role("textbox").fill(model.name)
-    page.locator(WINDOW).get_by_role("button", name="Delete").click()
+    page.locator(DIALOG).get_by_role("textbox").fill("another name")
+    page.locator(DIALOG).get_by_role("button", name="Delete").click()
+    expect(page.locator(DIALOG)).to_contain_text("Nothing was deleted")
+    page.locator(DIALOG).get_by_role("textbox").fill(model.name)
+    page.locator(DIALOG).get_by_role("button", name="Delete").click()
     expect(page.get_by_role("button", name="Launch")).to_be_visible()
     assert httpx.post(address, headers={"x-api-key": key}).status_code == 404
     assert official_choice(open_page, other.url) == ("enabled", "Uses one API option; 1 is left.")
@@ -151,30 +151,30 @@ def test_the_whole_page_as_the_manual_tells_it(console, one_option, make_model, 
 def configure_whitelist(page: Page, key: str) -> None:
     """Configure IP whitelist: the button, the box, Add; a bad line; Delete beside an entry; all of it on the wire."""
     page.get_by_role("button", name="Configure IP whitelist").click()
-    window = page.locator(WINDOW)
-    box = window.get_by_label("Addresses or networks to allow")
+    dialog = page.locator(DIALOG)
+    box = dialog.get_by_label("Addresses or networks to allow")
     box.fill("198.51.100.0/24\n10.0.0.1/8")
-    window.get_by_role("button", name="Add", exact=True).click()
-    expect(window.locator("#id_text_error")).to_contain_text("Line 2")
-    expect(window.locator("#id_text_error")).to_contain_text("10.0.0.0/8")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.locator("#id_text_error")).to_contain_text("Line 2")
+    expect(dialog.locator("#id_text_error")).to_contain_text("10.0.0.0/8")
     expect(box).to_have_value("198.51.100.0/24\n10.0.0.1/8")
-    expect(window.get_by_role("rowheader")).to_have_text(["::1/128", "127.0.0.1/32"])
+    expect(dialog.get_by_role("rowheader")).to_have_text(["::1/128", "127.0.0.1/32"])
 
     box.fill("198.51.100.0/24")
-    window.get_by_role("button", name="Add", exact=True).click()
-    expect(window.get_by_role("rowheader")).to_have_text(["198.51.100.0/24", "::1/128", "127.0.0.1/32"])
-    expect(window).to_contain_text("confirmed by 2 of 2 workers")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_role("rowheader")).to_have_text(["198.51.100.0/24", "::1/128", "127.0.0.1/32"])
+    expect(dialog).to_contain_text("confirmed by 2 of 2 workers")
 
-    window.get_by_role("button", name="Delete 127.0.0.1/32").click()
-    expect(window.get_by_role("rowheader")).to_have_text(["198.51.100.0/24", "::1/128"])
-    expect(window).to_contain_text("confirmed by 2 of 2 workers")
+    dialog.get_by_role("button", name="Delete 127.0.0.1/32").click()
+    expect(dialog.get_by_role("rowheader")).to_have_text(["198.51.100.0/24", "::1/128"])
+    expect(dialog).to_contain_text("confirmed by 2 of 2 workers")
     assert call(page, key).json()["code"] == "ip_not_allowed"
 
     box.fill("0.0.0.0/0")
-    window.get_by_role("button", name="Add", exact=True).click()
-    expect(window.get_by_role("rowheader")).to_have_text(["0.0.0.0/0", "198.51.100.0/24", "::1/128"])
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_role("rowheader")).to_have_text(["0.0.0.0/0", "198.51.100.0/24", "::1/128"])
     assert call(page, key).status_code == 200
-    window.locator(".window-foot").get_by_role("button", name="Close").click()
+    dialog.locator(".dialog-foot").get_by_role("button", name="Close").click()
     expect(page.locator("dl.information .chip")).to_have_text(["::1/128", "198.51.100.0/24", "0.0.0.0/0"])
 
 
@@ -191,7 +191,7 @@ def lock_and_unlock(console: Stack, page: Page, open_page: Any, api_id: str, url
     expect(stop).to_have_attribute("aria-disabled", "true")
     expect(stop).to_have_accessible_description(re.compile("locked"))
     stop.click(force=True)
-    expect(page.locator(WINDOW)).not_to_be_visible()
+    expect(page.locator(DIALOG)).not_to_be_visible()
     assert post(page, f"{url}stop/").status == 409
     expect(lock).to_have_attribute("aria-disabled", "true")
     assert post(page, f"{url}lock/", locked="false").status == 403

@@ -19,11 +19,11 @@ def plain_page(open_page) -> Callable[..., Page]:
 
 
 def confirm(page: Page, button: str) -> None:
-    """The window, here a page of its own: press its button."""
+    """The dialog, here a page of its own: press its button."""
     page.locator("main").get_by_role("button", name=button, exact=True).click()
 
 
-def settled(page: Page, word: str) -> None:
+def expect_state(page: Page, word: str) -> None:
     """The page asks for itself again each 2 s while something passes."""
     expect(state(page)).to_have_text(word)
 
@@ -37,7 +37,7 @@ def test_an_api_is_launched_called_stopped_started_and_deleted(make_model, plain
     page.get_by_role("radio", name="Create trial API").check()
     page.get_by_role("radio", name="Everybody").check()
     confirm(page, "Start")
-    settled(page, "Operating")
+    expect_state(page, "Operating")
 
     page.get_by_role("button", name="Send this row now").click()
     expect(page.get_by_role("region", name="Reply")).to_contain_text("Status 200")
@@ -46,14 +46,14 @@ def test_an_api_is_launched_called_stopped_started_and_deleted(make_model, plain
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("main")).to_contain_text("503 api_stopped")
     confirm(page, "Stop")
-    settled(page, "Stopped")
+    expect_state(page, "Stopped")
     assert httpx.post(url).status_code in {401, 503}
 
     page.get_by_role("button", name="Start").click()
-    settled(page, "Operating")
+    expect_state(page, "Operating")
     page.get_by_role("button", name="Stop").click()
     confirm(page, "Stop")
-    settled(page, "Stopped")
+    expect_state(page, "Stopped")
 
     page.get_by_role("button", name="Delete").click()
     confirm(page, "Delete")
@@ -128,7 +128,7 @@ def test_a_trial_is_updated_and_upgraded(launch, plain_page):
 
     page.get_by_role("button", name="Serve version 2").click()
     confirm(page, "Serve version 2")
-    settled(page, "Operating")
+    expect_state(page, "Operating")
     assert api.call().headers["x-model-version"] == "2"
 
     page.get_by_role("button", name="Upgrade to official").click()
@@ -145,4 +145,4 @@ def test_a_build_is_cancelled(running, make_model, plain_page):
 
     page.get_by_role("button", name="Cancel").click()
 
-    settled(page, "Stopped")
+    expect_state(page, "Stopped")

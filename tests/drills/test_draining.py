@@ -1,12 +1,12 @@
-"""The gateway's orderly end when the database does not let it say good-bye."""
+"""The gateway's orderly end when the database does not answer."""
 
 from __future__ import annotations
 
 import time
 
 from drills.client import load
+from drills.orderly_end import end_gateway
 from drills.report import Report, until
-from drills.settle import close_books
 from drills.testbed import Testbed
 
 
@@ -19,7 +19,7 @@ def test_a_frozen_database_does_not_hold_up_the_end_and_loses_no_count(testbed: 
                 begun = time.monotonic()
                 code = site.gateway.stop()
                 took_s = time.monotonic() - begun
-        close_books(site, report)
+        end_gateway(site, report)
         report.tally(site, site.official, client, is_killed=True)  # connections that nobody had accepted are reset
 
     assert code == 0

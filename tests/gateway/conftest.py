@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from contract.settings import Environment, read_environment
+from contract.settings import Settings, read_settings
 from gateway.processes.worker import Worker
 from tests.gateway.raw_http import QUICK, Served, serving
 from tests.gateway.serving import Api, Caller, Seeder, loaded, running_worker
@@ -31,13 +31,13 @@ def rows(stack_template: str, tmp_path: Path) -> Iterator[Seeder]:
 
 
 @pytest.fixture
-def gateway_env(rows: Seeder, tmp_path: Path) -> Environment:
+def gateway_env(rows: Seeder, tmp_path: Path) -> Settings:
     """Variables of a worker over that database; change them with `dataclasses.replace`."""
-    return read_environment({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "10.0.0.0/8"})
+    return read_settings({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "10.0.0.0/8"})
 
 
 @pytest.fixture
-async def worker(gateway_env: Environment) -> AsyncIterator[Worker]:
+async def worker(gateway_env: Settings) -> AsyncIterator[Worker]:
     """One worker in this process, in step."""
     async with running_worker(gateway_env) as running:
         yield running

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract.settings import Environment
+from contract.settings import Settings
 from drills.by_sql import Api, Seeder
+from gateway.db.identity import WorkerIdentity
 from gateway.processes.worker import Worker
+from runtime.installation import unused_port
 
 __all__ = ["Answer", "Api", "Caller", "Seeder", "ended", "loaded", "running_worker", "until"]
 
@@ -87,17 +88,10 @@ class Caller:
 
 
 @asynccontextmanager
-async def running_worker(env: Environment, *, slot: int = 0, in_step: bool = True) -> AsyncIterator[Worker]:
-    """A worker's background tasks, as `Worker.run` starts them, without its HTTP server and its master."""
-    with socket.socket() as listener, socket.socket() as channel:
-        listener.bind(("127.0.0.1", 0))
-        worker = Worker(env, slot=slot, listener=listener, channel=channel)
-    tasks = [
-        asyncio.create_task(worker.lease.keep_ticking()),
-        asyncio.create_task(worker.follower.listen()),
-        asyncio.create_task(worker._follow()),
-        asyncio.create_task(worker._keep_books()),
-    ]
+async def running_worker(env: Settings, *, slot: int = 0, in_step: bool = True) -> AsyncIterator[Worker]:
+    """A worker and its background tasks, without its HTTP server and its master."""
+    worker = Worker(env, WorkerIdentity(slot=slot, port=unused_port()))
+    tasks = [asyncio.create_task(task) for task in worker.background()]
     try:
         if in_step:
             async with asyncio.timeout(30):

@@ -10,18 +10,21 @@ from dataclasses import replace
 
 import pytest
 
-from contract.settings import Environment
+from contract.settings import Settings
+from gateway.db.connection import Database
 from gateway.db.statements.routes import RouteRead, RouteRow
 from gateway.models import loader
-from gateway.processes.worker import EXIT_MISCONFIGURED, Worker
+from gateway.processes.channel import EXIT_MISCONFIGURED
+from gateway.processes.worker import Worker
 from gateway.routing.routes import RouteTable
+from gateway.usage.recovery import recover_orphans
 from inference.predictor import ModelLoadError
 from tests.gateway.serving import Caller, Seeder, loaded, running_worker, until
 from tests.model_files import cancer, penguins
 
 
 async def test_a_worker_counts_from_its_row_on_and_has_applied_before_it_serves(
-    gateway_env: Environment, rows: Seeder
+    gateway_env: Settings, rows: Seeder
 ) -> None:
     api = rows.api(cancer())
     async with running_worker(gateway_env) as worker:
@@ -215,20 +218,20 @@ async def test_a_dismissed_worker_stops_serving_and_ends(rows: Seeder, worker: W
     await loaded(worker, api)
 
     rows.sql("UPDATE apimgmt_gatewayworker SET gone_at = now(), gone_reason = 'dismissed'")
-    await until(worker._stopping.is_set, timeout_s=10)
+    await until(worker.stopping.is_set, timeout_s=10)
 
     assert (await call(api)).code == "catching_up"
 
 
-async def test_another_time_zone_refuses_to_start(gateway_env: Environment, rows: Seeder) -> None:
+async def test_another_time_zone_refuses_to_start(gateway_env: Settings, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, time_zone="Asia/Tokyo"), in_step=False) as worker:
-        await until(worker._stopping.is_set)
+        await until(worker.stopping.is_set)
 
-        assert worker._exit_code == EXIT_MISCONFIGURED
+        assert worker.exit_code == EXIT_MISCONFIGURED
         assert not worker.lease.is_valid
 
 
-async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Seeder) -> None:
+async def test_a_missing_view_is_waited_for(gateway_env: Settings, rows: Seeder) -> None:
     view = rows.one("SELECT pg_get_viewdef('gateway_route_v1'::regclass)")
     rows.sql("DROP VIEW gateway_route_v1")
     async with running_worker(gateway_env, in_step=False) as worker:
@@ -240,7 +243,7 @@ async def test_a_missing_view_is_waited_for(gateway_env: Environment, rows: Seed
     assert refused.status == 503
 
 
-async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Environment, rows: Seeder) -> None:
+async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env: Settings, rows: Seeder) -> None:
     api = rows.api(cancer())
     async with running_worker(replace(gateway_env, database_url="postgresql://127.0.0.1:1/x"), in_step=False) as worker:
         await asyncio.sleep(0.3)
@@ -253,7 +256,7 @@ async def test_a_worker_that_starts_without_the_database_catches_up(gateway_env:
     assert answered.status == 200
 
 
-async def test_when_the_lease_ends_nothing_is_served(gateway_env: Environment, rows: Seeder) -> None:
+async def test_when_the_lease_ends_nothing_is_served(gateway_env: Settings, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, gateway_lease_s=2)) as worker:
         api = rows.api(cancer())
         await loaded(worker, api)
@@ -358,3 +361,20 @@ def test_a_full_read_keeps_no_route_for_its_number(revision: int) -> None:
     assert route is not None
     assert (route.target, route.refusal) == ("stopped", "api_stopped")
     assert restored == [True] * (revision < 1000)
+
+
+async def test_a_dead_worker_whose_ledger_can_t_be_read_is_found_to_be_gone(
+    gateway_env: Settings, rows: Seeder
+) -> None:
+    """It died before its first write-out, so that only its own row can say whose ledger that was."""
+    async with running_worker(gateway_env) as worker:
+        [name] = worker.ledgers.names
+    path = worker.ledgers.directory / f"{name}.ledger"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    database = Database(lambda: rows.url)
+
+    await recover_orphans(worker.ledgers.directory, set(), database)
+
+    await database.close()
+    assert rows.workers()[worker.identity.id][2] == "adopted"
+    assert rows.one("SELECT state FROM apimgmt_ledger") == "closed"

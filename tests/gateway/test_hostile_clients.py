@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from contract.settings import read_environment
+from contract.settings import read_settings
 from gateway.http.connections import TICK_S
 from gateway.http.protocol import GatewayProtocol
 from gateway.http.request_cycle import BODY
@@ -582,7 +582,7 @@ async def test_a_trusted_proxy_is_believed_as_far_as_it_saw(
     rows: Seeder, tmp_path: Path, lines: list[str], status: int, named: str
 ) -> None:
     """The client may have written whatever stands left of what the proxy added."""
-    env = read_environment({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "127.0.0.1"})
+    env = read_settings({"DATABASE_URL": rows.url, "VAR_DIR": str(tmp_path), "TRUSTED_PROXIES": "127.0.0.1"})
     api = rows.api(cancer(), networks=[f"{ALLOWED}/32"])
     async with running_worker(env) as worker, serving(worker, QUICK) as served, served.connected() as client:
         await loaded(worker, api)

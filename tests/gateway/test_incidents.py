@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.db.connection import Database, DatabaseAway
+from gateway.db import refusals
+from gateway.db.connection import Database, DatabaseAway, StatementRefused
 from gateway.models.incidents import IncidentLog
 from gateway.usage.ledger import COUNT_200, LedgerSet
 from gateway.usage.ledger_file import IN_CALL
@@ -51,9 +52,9 @@ async def test_a_crash_is_held_against_the_model_that_was_computed(
 ) -> None:
     crashed_worker(tmp_path / "ledgers", api)
 
-    adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
+    recovered = await recover_orphans(tmp_path / "ledgers", set(), database)
 
-    assert adopted == 1
+    assert recovered == 1
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", CRASH)]
 
 
@@ -67,37 +68,44 @@ async def test_a_ledger_that_is_refused_keeps_the_word_on_its_worker_s_crash(
     refused = await recover_orphans(folder, set(), database)
     rows.sql("ALTER TABLE apimgmt_requeststat DROP CONSTRAINT no_counts")
 
-    adopted = await recover_orphans(folder, set(), database)
+    recovered = await recover_orphans(folder, set(), database)
 
-    assert (refused, adopted) == (0, 1)
+    assert (refused, recovered) == (0, 1)
     assert rows.sql(TOLD) == [(api.id, api.version_id, WORKER, "worker_crashed", CRASH)]
 
 
-async def test_counts_are_adopted_though_the_incident_is_refused(
+async def test_counts_are_recovered_though_the_incident_is_refused(
     rows: Seeder, api: Api, database: Database, tmp_path: Path
 ) -> None:
     rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'worker_crashed')")
     crashed_worker(tmp_path / "ledgers", api)
 
-    adopted = await recover_orphans(tmp_path / "ledgers", set(), database)
+    recovered = await recover_orphans(tmp_path / "ledgers", set(), database)
 
-    assert adopted == 1
+    assert recovered == 1
     assert rows.counts(api.id) == (3, 0, 0)
     assert rows.sql(TOLD) == []
     assert rows.one("SELECT state FROM apimgmt_ledger") == "closed"
     assert [path.suffix for path in (tmp_path / "ledgers").iterdir()] == [".crash"]
 
 
-async def test_an_incident_that_is_refused_keeps_no_other_waiting(rows: Seeder, api: Api, database: Database) -> None:
+async def test_an_incident_that_is_refused_keeps_no_other_waiting(
+    rows: Seeder, api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows.sql("ALTER TABLE apimgmt_gatewayincident ADD CONSTRAINT never CHECK (kind <> 'timeout')")
+    monkeypatch.setattr(refusals, "FIRST_PAUSE_S", 0.0)
     log = IncidentLog(WORKER)
     log.note(api.id, api.version_id, "timeout", "time_limit", timeout_s=30)
     log.note(api.id, api.version_id, "memory", "memory_limit")
 
-    await log.flush(database)
+    with pytest.raises(StatementRefused, match="never"):
+        await log.flush(database)
+    told_meanwhile = [row[3] for row in rows.sql(TOLD)]
+    rows.sql("ALTER TABLE apimgmt_gatewayincident DROP CONSTRAINT never")
     await log.flush(database)
 
-    assert [row[3] for row in rows.sql(TOLD)] == ["memory"]
+    assert told_meanwhile == ["memory"]
+    assert [row[3] for row in rows.sql(TOLD)] == ["memory", "timeout"]
 
 
 async def test_incidents_wait_for_the_database_and_are_told_once(rows: Seeder, api: Api, database: Database) -> None:

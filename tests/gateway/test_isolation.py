@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from contract.incidents import encode_reason
-from contract.settings import Environment
+from contract.settings import Settings
 from drills.client import calling
 from drills.harmful import POISON, allocating, dividing, looping
 from gateway.db.connection import Connection, DatabaseAway
@@ -227,7 +227,7 @@ async def test_a_killed_worker_is_held_against_no_model(live: Stack) -> None:
         await until(lambda: client.answered > 100)
         for child in psutil.Process(live.gateway.pid).children():
             child.kill()
-        await until(lambda: live.gateway.log().count("ledger_adopted") >= 2, timeout_s=20)
+        await until(lambda: live.gateway.log().count("ledger_recovered") >= 2, timeout_s=20)
 
     assert tables.sql("SELECT * FROM apimgmt_gatewayincident") == []
 
@@ -334,7 +334,7 @@ async def test_counts_are_written_out_whatever_happens_to_processes(
 
 
 @pytest.fixture
-async def small_worker(gateway_env: Environment) -> AsyncIterator[Worker]:
+async def small_worker(gateway_env: Settings) -> AsyncIterator[Worker]:
     """Room for two models."""
     async with running_worker(replace(gateway_env, model_memory_mb=1)) as running:
         yield running
@@ -353,7 +353,7 @@ async def test_what_is_used_least_makes_room_and_comes_back(rows: Seeder, small_
 
 
 async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_when_asked(
-    rows: Seeder, gateway_env: Environment
+    rows: Seeder, gateway_env: Settings
 ) -> None:
     apis = [rows.api(cancer()) for _ in range(5)]
     async with running_worker(replace(gateway_env, model_memory_mb=1)) as worker:
@@ -366,9 +366,7 @@ async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_wh
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_a_thousand_routes_are_obeyed_before_their_models_are_loaded(
-    rows: Seeder, gateway_env: Environment
-) -> None:
+async def test_a_thousand_routes_are_obeyed_before_their_models_are_loaded(rows: Seeder, gateway_env: Settings) -> None:
     model = rows.api(cancer())
     rows.sql(
         "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by)"

@@ -15,9 +15,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.db.connection import Database, DatabaseAway
-from gateway.db.statements.ledgers import DayCount, LedgerClosed, close_ledger, write_counts
+from gateway.db.statements.ledgers import CellCount, LedgerClosed, close_ledger, write_counts
 from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, Cell, LedgerSet
-from gateway.usage.ledger_file import CELL_BYTES, CELLS, FILE_BYTES, HEADER_BYTES, Damaged, LedgerFile, take_ownerless
+from gateway.usage.ledger_file import FILE_BYTES, LedgerFile
+from gateway.usage.ledger_format import READERS
+from gateway.usage.ledger_format.contents import Damaged, LedgerContents
+from gateway.usage.ledger_format.v1 import CELL_BYTES, CELLS, HEADER_BYTES
+from gateway.usage.orphan_file import take_orphan
 from gateway.usage.recovery import recover_orphans
 from tests.gateway.serving import Seeder
 
@@ -33,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Clock:
-    """The wall clock of a book."""
+    """The wall clock of a set of ledgers."""
 
     def __init__(self, text: str) -> None:
         self.set(text)
@@ -89,11 +93,11 @@ def test_a_file_is_allocated_and_locked_and_tells_its_counts(folder: Path) -> No
 
     assert [path.name for path in folder.iterdir()] == [f"{ledger.name}.ledger"]
     assert ledger.path.stat().st_blocks * 512 >= FILE_BYTES
-    assert take_ownerless(ledger.path) is None
+    assert take_orphan(ledger.path) is None
     ledger.release()
-    found = take_ownerless(ledger.path)
+    found = take_orphan(ledger.path)
     assert found is not None
-    assert found.read() == ("w" * 32, [DayCount(API, DAY, 3, 0, 1)])
+    assert found.read() == LedgerContents("w" * 32, (CellCount(API, DAY, 3, 0, 1),), ())
     found.close()
 
 
@@ -118,7 +122,7 @@ def test_a_full_file_has_no_cell(folder: Path) -> None:
 
 
 def test_the_lock_does_not_outlive_its_owner_in_a_child(folder: Path) -> None:
-    """A child that inherited the file descriptor would keep the lock, and the ledger would never be adopted."""
+    """A child that inherited the file descriptor would keep the lock, and the ledger would never be recovered."""
     program = (
         "import subprocess, sys, pathlib; from gateway.usage.ledger_file import LedgerFile;"
         f"ledger = LedgerFile(pathlib.Path({str(folder)!r}), 'w' * 32);"
@@ -132,7 +136,7 @@ def test_the_lock_does_not_outlive_its_owner_in_a_child(folder: Path) -> None:
         name, child = owner.stdout.readline().split()
         owner.kill()
 
-    found = take_ownerless(folder / f"{name}.ledger")
+    found = take_orphan(folder / f"{name}.ledger")
 
     os.kill(int(child), 9)
     assert found is not None
@@ -140,7 +144,7 @@ def test_the_lock_does_not_outlive_its_owner_in_a_child(folder: Path) -> None:
 
 
 def test_a_path_that_names_another_file_by_now_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between an adopter's open and its lock another one has finished the file."""
+    """Between an recoverer's open and its lock another one has finished the file."""
     ledger = LedgerFile(folder, "w")
     path = ledger.path
     ledger.release()
@@ -152,7 +156,7 @@ def test_a_path_that_names_another_file_by_now_is_not_taken(folder: Path, monkey
 
     monkeypatch.setattr(fcntl, "flock", finish_first)
 
-    assert take_ownerless(path) is None
+    assert take_orphan(path) is None
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def test_damage_is_noticed_and_the_rest_is_read(folder: Path, offset: int, data:
         file.seek(offset)
         file.write(data)
 
-    found = take_ownerless(path)
+    found = take_orphan(path)
     assert found is not None
     with pytest.raises(Damaged, match=reason):
         found.read()
@@ -192,13 +196,63 @@ def test_a_file_of_another_size_is_damaged(folder: Path, size: int) -> None:
     ledger.release()
     os.truncate(path, size)
 
-    found = take_ownerless(path)
+    found = take_orphan(path)
     assert found is not None
     with pytest.raises(Damaged) as damage:
         found.read()
 
     found.close()
     assert len(damage.value.counts) == (1 if size > HEADER_BYTES else 0)
+
+
+# A file of version 1 as a release left it: two cells, and a worker that ended while it computed one model and loaded
+# another. What is not given is zero.
+V1_NAME, V1_SIZE = "0123456789abcdef" * 2, 262_144
+V1_PARTS = {
+    0: "50414b4c454447520100000040000000c00f0000"
+    "3031323334353637383961626364656630313233343536373839616263646566"
+    "6665656463306465666565646330646566656564633064656665656463306465072b67c6",
+    128: "0b02000000000000616263646566676830313233343536376300000000000000",
+    4096: "61626364656667683031323334353637674a0b000000000043420f00000000002a00000000000000",
+    4160: "7a797877767574733736353433323130684a0b0000000000000000000000000000000000000000000700000000000000",
+}
+
+
+def test_what_a_release_with_version_1_left_is_read(folder: Path) -> None:
+    data = bytearray(V1_SIZE)
+    for offset, part in V1_PARTS.items():
+        data[offset : offset + len(part) // 2] = bytes.fromhex(part)
+    path = folder / f"{V1_NAME}.ledger"
+    path.write_bytes(data)
+
+    found = take_orphan(path)
+    assert found is not None
+    contents = found.read()
+
+    found.close()
+    first, second = "abcdefgh01234567", "zyxwvuts76543210"
+    assert contents == LedgerContents(
+        "feedc0de" * 4,
+        (
+            CellCount(first, date(2026, 11, 23), 1_000_003, 42, 0),
+            CellCount(second, date(2026, 11, 24), 0, 0, 7),
+        ),
+        ((second, None), (first, 99)),
+    )
+
+
+def test_each_version_has_its_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the release after the next one sees it: its own version beside the one that is written today."""
+    contents = LedgerContents("w" * 32, (), ())
+    monkeypatch.setitem(READERS, 7, lambda data, name: contents)
+    (folder / f"{V1_NAME}.ledger").write_bytes(b"PAKLEDGR\x07\0\0\0 and what it likes")
+
+    found = take_orphan(folder / f"{V1_NAME}.ledger")
+    assert found is not None
+    read = found.read()
+
+    found.close()
+    assert read is contents
 
 
 def test_a_label_without_a_day_was_never_counted_in(folder: Path) -> None:
@@ -210,13 +264,13 @@ def test_a_label_without_a_day_was_never_counted_in(folder: Path) -> None:
         file.seek(HEADER_BYTES)
         file.write(API.encode())
 
-    found = take_ownerless(path)
+    found = take_orphan(path)
     assert found is not None
-    assert found.read() == ("w" * 32, [])
+    assert found.read() == LedgerContents("w" * 32, (), ())
     found.close()
 
 
-# --- the book ---
+# --- all ledgers of a worker ---
 
 
 async def test_write_outs_are_absolute_and_may_be_repeated(
@@ -227,7 +281,7 @@ async def test_write_outs_are_absolute_and_may_be_repeated(
     count(ledgers, OTHER, COUNT_5XX)
 
     await ledgers.write_out(database)
-    ledgers._written.clear()  # as if the answer to the commit had been lost
+    ledgers.forget_written()  # as if the answer to the commit had been lost
     await ledgers.write_out(database)
     count(ledgers)
     await ledgers.write_out(database)
@@ -343,7 +397,7 @@ async def test_leaving_closes_everything_in_one_transaction(
     )
     count(ledgers, times=7)
 
-    await ledgers.leave(database)
+    await ledgers.close(database)
 
     assert rows.counts(API) == (7, 0, 0)
     assert states(rows) == ["closed"]
@@ -358,7 +412,7 @@ async def test_without_the_database_nothing_is_lost(ledgers: LedgerSet, database
     with pytest.raises(DatabaseAway):
         await ledgers.write_out(away)
     with pytest.raises(DatabaseAway):
-        await ledgers.leave(away)
+        await ledgers.close(away)
     ledgers.release()
 
     assert await recover_orphans(ledgers.directory, set(), database) == 1
@@ -384,18 +438,18 @@ async def test_a_ledger_that_others_closed_is_left_alone(ledgers: LedgerSet, dat
     ledgers.release()
 
 
-# --- adoption ---
+# --- recovery ---
 
 
-async def test_adoption_writes_out_closes_and_removes(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
+async def test_recovery_writes_out_closes_and_removes(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
     count(ledgers, times=4)
     await ledgers.write_out(database)
     count(ledgers, times=3)
     ledgers.release()
 
-    adopted = await recover_orphans(ledgers.directory, set(), database)
+    recovered = await recover_orphans(ledgers.directory, set(), database)
 
-    assert adopted == 1
+    assert recovered == 1
     assert rows.counts(API) == (7, 0, 0)
     assert states(rows) == ["closed"]
     assert list(ledgers.directory.iterdir()) == []
@@ -409,27 +463,27 @@ async def test_a_living_owner_and_own_files_are_left_alone(ledgers: LedgerSet, d
     ledgers.release()
 
 
-async def test_two_adopters_count_once(folder: Path, database: Database, rows: Seeder, clock: Clock) -> None:
+async def test_two_recoverers_count_once(folder: Path, database: Database, rows: Seeder, clock: Clock) -> None:
     for number in range(8):
         ledgers = LedgerSet(folder, f"{number:032d}", ZoneInfo("UTC"), now=clock)
         count(ledgers, times=10)
         ledgers.release()
-    adopters = [Database(lambda: rows.url) for _ in range(3)]
+    recoverers = [Database(lambda: rows.url) for _ in range(3)]
 
-    adopted = await asyncio.gather(*(recover_orphans(folder, set(), adopter) for adopter in adopters))
+    recovered = await asyncio.gather(*(recover_orphans(folder, set(), recoverer) for recoverer in recoverers))
 
-    assert sum(adopted) == 8
+    assert sum(recovered) == 8
     assert rows.counts(API) == (80, 0, 0)
-    for adopter in adopters:
-        await adopter.close()
+    for recoverer in recoverers:
+        await recoverer.close()
 
 
 async def test_killed_between_closing_and_removing(ledgers: LedgerSet, database: Database, rows: Seeder) -> None:
-    """The next adopter finds a closed, perhaps folded, ledger with a file: it only removes the file."""
+    """The next recoverer finds a closed, perhaps folded, ledger with a file: it only removes the file."""
     count(ledgers, times=4)
     name = next(iter(ledgers.names))
     async with database.transaction() as connection:
-        await close_ledger(connection, name, "w" * 32, [DayCount(API, DAY, 4, 0, 0)])
+        await close_ledger(connection, name, "w" * 32, [CellCount(API, DAY, 4, 0, 0)])
     rows.sql("UPDATE apimgmt_requeststat SET ledger = 0")
     rows.sql("UPDATE apimgmt_ledger SET state = 'folded'")
     ledgers.release()
@@ -471,14 +525,14 @@ async def test_a_ledger_that_the_database_refuses_holds_up_no_other(
         count(ledgers, times=times)
         ledgers.release()
 
-    adopted = await recover_orphans(folder, set(), database)
+    recovered = await recover_orphans(folder, set(), database)
 
-    assert adopted == 2
+    assert recovered == 2
     assert rows.counts(API) == (6, 0, 0)
     assert len(files(folder)) == 1
 
 
-async def test_adoption_gives_back_what_was_never_answered(
+async def test_recovery_gives_back_what_was_never_answered(
     ledgers: LedgerSet, database: Database, rows: Seeder
 ) -> None:
     count(ledgers, times=3)
@@ -518,7 +572,7 @@ async def test_a_late_write_out_waits_for_a_fold_and_finds_the_ledger_closed(
 
         async def write_late() -> None:
             async with database.transaction() as late:
-                await write_counts(late, name, "w" * 32, [DayCount(API, DAY, 100, 0, 0)])
+                await write_counts(late, name, "w" * 32, [CellCount(API, DAY, 100, 0, 0)])
 
         writing = asyncio.create_task(write_late())
         await asyncio.sleep(0.1)

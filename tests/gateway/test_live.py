@@ -130,6 +130,7 @@ def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: S
         "gateway_requests_in_progress",
         "gateway_requests_waiting",
         "gateway_counts_waiting",
+        "gateway_bookkeeping_failing",
         "gateway_in_step",
     }
     assert 'gateway_counts_waiting{slot="0"} 0.0' in page
@@ -193,13 +194,13 @@ async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Seeder, a
 async def test_a_restart_asked_for_while_one_is_under_way_follows_it(live: Stack) -> None:
     """Some workers may have been replaced before whatever it was asked for."""
     os.kill(live.gateway.pid, signal.SIGHUP)
-    await until(lambda: "rolling_restart_begun" in live.gateway.log())
+    await until(lambda: "rolling_restart_started" in live.gateway.log())
     replaced_next = worker_pids(live)
     for _ in range(2):
         os.kill(live.gateway.pid, signal.SIGHUP)
     await until(lambda: live.gateway.log().count("rolling_restart_ended") == 2, timeout_s=60)
 
-    assert live.gateway.log().count("rolling_restart_begun") == 2
+    assert live.gateway.log().count("rolling_restart_started") == 2
     assert not set(replaced_next) & set(worker_pids(live))
 
 
@@ -212,7 +213,7 @@ async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tab
     os.kill(live.gateway.pid, signal.SIGHUP)
     await until(lambda: "rolling_restart_ended" in live.gateway.log(), timeout_s=60)
 
-    lines = live.gateway.log().partition("rolling_restart_begun")[2].splitlines()
+    lines = live.gateway.log().partition("rolling_restart_started")[2].splitlines()
     accepting = [number for number, line in enumerate(lines) if "worker_serving" in line]
     loaded_before = [
         sum("model_loaded" in line and f"slot={slot}" in line for line in lines[:number])
@@ -290,7 +291,7 @@ def test_another_time_zone_than_the_installations(own_stack: Stack) -> None:
     assert "counts its days in UTC" in refused.stderr
 
 
-def test_workers_end_with_a_killed_master_and_the_next_start_adopts(live: Stack, tables: Seeder, api: Api) -> None:
+def test_workers_end_with_a_killed_master_and_the_next_start_recovers(live: Stack, tables: Seeder, api: Api) -> None:
     pids = worker_pids(live)
     for _ in range(10):
         post(live, api)

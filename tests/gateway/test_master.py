@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from gateway.processes.channel import FIGURES, READY
 from gateway.processes.master import WorkerProcess
 from gateway.processes.metrics import WorkerFigures
-from gateway.processes.worker import FIGURES, READY
 
 
 def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
@@ -30,6 +30,7 @@ def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
         requests_in_progress=0,
         requests_waiting=0,
         counts_waiting=0,
+        is_failing={"counts": False},
         is_in_step=True,
     )
 

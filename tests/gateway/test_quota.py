@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from contract.settings import Environment
+from contract.settings import Settings
 from gateway.db.connection import DatabaseAway
 from gateway.processes.worker import Worker
 from gateway.usage.recovery import recover_orphans
@@ -84,7 +84,7 @@ async def test_only_a_200_uses_the_quota(call: Caller, trial: Api, worker: Worke
     assert [(await call(trial)).status for _ in range(4)] == [200, 200, 200, 429]
 
 
-async def test_more_rows_than_a_trial_takes(gateway_env: Environment, rows: Seeder) -> None:
+async def test_more_rows_than_a_trial_takes(gateway_env: Settings, rows: Seeder) -> None:
     async with running_worker(replace(gateway_env, trial_max_rows=2)) as worker:
         trial = rows.api(cancer(), trial_of=3)
         official = rows.api(cancer())
@@ -123,7 +123,7 @@ async def test_a_stop_while_a_reservation_is_held_gives_it_back(
 
 
 async def test_without_the_database_a_trial_is_unavailable_and_an_official_api_serves(
-    gateway_env: Environment, rows: Seeder
+    gateway_env: Settings, rows: Seeder
 ) -> None:
     async with running_worker(gateway_env) as worker:
         trial, official = rows.api(cancer(), trial_of=3), rows.api(cancer())
@@ -142,9 +142,7 @@ async def test_without_the_database_a_trial_is_unavailable_and_an_official_api_s
     assert again.status == 200
 
 
-async def test_exactly_the_quota_under_64_parallel_callers_on_two_workers(
-    gateway_env: Environment, rows: Seeder
-) -> None:
+async def test_exactly_the_quota_under_64_parallel_callers_on_two_workers(gateway_env: Settings, rows: Seeder) -> None:
     """300 calls, half of them invalid, on a trial of 100."""
     async with running_worker(gateway_env) as first, running_worker(gateway_env, slot=1) as second:
         trial = rows.api(cancer(), trial_of=100)
@@ -207,7 +205,7 @@ async def test_a_commit_whose_answer_was_lost_is_given_back(call: Caller, trial:
 
 
 async def test_a_worker_that_dies_between_reserving_and_answering(
-    gateway_env: Environment, rows: Seeder, worker: Worker, call: Caller
+    gateway_env: Settings, rows: Seeder, worker: Worker, call: Caller
 ) -> None:
     trial = rows.api(cancer(), trial_of=3)
     async with running_worker(gateway_env, slot=1) as dying:

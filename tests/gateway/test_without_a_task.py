@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from contract.settings import Environment
+from contract.settings import Settings
 from drills.harmful import looping
 from gateway.processes.worker import Worker
 from tests.gateway.raw_http import QUICK, Served, head, serving
@@ -86,7 +86,7 @@ async def test_more_work_than_the_event_loop_takes(served: Served, rows: Seeder)
         assert (await client.answer()).status == 200
 
 
-async def test_a_model_that_is_brought_back_into_memory(rows: Seeder, gateway_env: Environment) -> None:
+async def test_a_model_that_is_brought_back_into_memory(rows: Seeder, gateway_env: Settings) -> None:
     async with running_worker(replace(gateway_env, model_memory_mb=1)) as worker, serving(worker, QUICK) as served:
         apis = [await ready(served, rows.api(cancer())) for _ in range(4)]
         async with served.connected() as client:
@@ -95,7 +95,7 @@ async def test_a_model_that_is_brought_back_into_memory(rows: Seeder, gateway_en
                 assert (await client.answer()).status == 200
 
 
-async def test_a_page_of_a_model_that_is_not_here_yet(rows: Seeder, gateway_env: Environment) -> None:
+async def test_a_page_of_a_model_that_is_not_here_yet(rows: Seeder, gateway_env: Settings) -> None:
     async with running_worker(gateway_env) as worker, serving(worker, QUICK) as served:
         api = rows.api(cancer())
         await until(lambda: worker.table.get(api.id))

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from contract.settings import PROJECT_DIR, read_environment
+from contract.settings import PROJECT_DIR, read_settings
 from runtime import processes
 from tests.environment import clean_variables, unused_port
 
@@ -33,7 +33,7 @@ class Run:
         base = {name: value for name, value in clean_variables().items() if name not in _NOT_FOR_A_RUN}
         self.variables = settings | variables
         self.process_env = base | self.variables
-        self.env = read_environment(self.variables)
+        self.env = read_settings(self.variables)
         self._output_path = folder / f"output-{time.monotonic_ns()}"
         with self._output_path.open("wb") as output:
             self.process = subprocess.Popen(

@@ -12,22 +12,22 @@ from contract.connections import (
     forget_embedded_urls,
     write_embedded_urls,
 )
-from contract.settings import Environment, read_environment
+from contract.settings import Settings, read_settings
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> Environment:
-    return read_environment({"VAR_DIR": str(tmp_path / "var")})
+def env(tmp_path: Path) -> Settings:
+    return read_settings({"VAR_DIR": str(tmp_path / "var")})
 
 
 def test_the_environment_wins(tmp_path: Path):
-    env = read_environment({"VAR_DIR": str(tmp_path), "DATABASE_URL": "postgres://a/b", "REDIS_URL": "redis://c/1"})
+    env = read_settings({"VAR_DIR": str(tmp_path), "DATABASE_URL": "postgres://a/b", "REDIS_URL": "redis://c/1"})
     write_embedded_urls(env, {"database_url": "postgres://x/y", "redis_url": "redis://z/1"})
 
     assert (database_url(env), broker_url(env)) == ("postgres://a/b", "redis://c/1")
 
 
-def test_what_the_supervisor_wrote_is_found_and_private(env: Environment):
+def test_what_the_supervisor_wrote_is_found_and_private(env: Settings):
     write_embedded_urls(env, {"database_url": "postgres://x/y", "redis_url": "redis://z/1"})
 
     assert (database_url(env), broker_url(env)) == ("postgres://x/y", "redis://z/1")
@@ -35,7 +35,7 @@ def test_what_the_supervisor_wrote_is_found_and_private(env: Environment):
 
 
 @pytest.mark.parametrize(("find", "variable"), [(database_url, "DATABASE_URL"), (broker_url, "REDIS_URL")])
-def test_no_server_is_one_clear_line(env: Environment, find, variable: str):
+def test_no_server_is_one_clear_line(env: Settings, find, variable: str):
     write_embedded_urls(env, {"database_url": "postgres://x/y", "redis_url": "redis://z/1"})
     forget_embedded_urls(env)
 

@@ -12,15 +12,15 @@ import pytest
 import redis
 
 from contract.connections import NotRunning, broker_url, database_url, embedded_file
-from contract.settings import PROJECT_DIR, Environment, read_environment
+from contract.settings import PROJECT_DIR, Settings, read_settings
 from runtime import processes
 from runtime.embedded import EmbeddedServers
 
 START_AND_WAIT = """
 import sys, time
 from runtime.embedded import EmbeddedServers
-from runtime.environment import read_environment
-servers = EmbeddedServers(read_environment({"VAR_DIR": sys.argv[1]}), print)
+from runtime.environment import read_settings
+servers = EmbeddedServers(read_settings({"VAR_DIR": sys.argv[1]}), print)
 servers.start()
 print("started", flush=True)
 time.sleep(600)
@@ -28,8 +28,8 @@ time.sleep(600)
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> Environment:
-    return read_environment({"VAR_DIR": str(tmp_path / "var")})
+def env(tmp_path: Path) -> Settings:
+    return read_settings({"VAR_DIR": str(tmp_path / "var")})
 
 
 @pytest.fixture
@@ -38,33 +38,33 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def servers(env: Environment, said: list[str]) -> Iterator[EmbeddedServers]:
+def servers(env: Settings, said: list[str]) -> Iterator[EmbeddedServers]:
     made = EmbeddedServers(env, said.append)
     yield made
     made.stop()
 
 
-def database_pids(env: Environment) -> list[int]:
+def database_pids(env: Settings) -> list[int]:
     return [int((env.var_dir / "postgres" / "postmaster.pid").read_text().split()[0])]
 
 
-def broker_pids(env: Environment) -> list[int]:
+def broker_pids(env: Settings) -> list[int]:
     return [int((env.var_dir / "run" / "valkey.pid").read_text())]
 
 
-def write_something(env: Environment) -> None:
+def write_something(env: Settings) -> None:
     with psycopg.connect(database_url(env)) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
         connection.execute("INSERT INTO kept VALUES (1)")
 
 
-def rows_kept(env: Environment) -> int:
+def rows_kept(env: Settings) -> int:
     with psycopg.connect(database_url(env)) as connection:
         row = connection.execute("SELECT count(*) FROM kept").fetchone()
     return row[0] if row else 0
 
 
-def test_data_and_ports_stay_over_a_restart_and_nothing_runs_after_a_stop(env: Environment, servers: EmbeddedServers):
+def test_data_and_ports_stay_over_a_restart_and_nothing_runs_after_a_stop(env: Settings, servers: EmbeddedServers):
     servers.start()
     write_something(env)
     with redis.Redis.from_url(broker_url(env)) as client:
@@ -84,7 +84,7 @@ def test_data_and_ports_stay_over_a_restart_and_nothing_runs_after_a_stop(env: E
         assert client.get("kept") == b"yes"
 
 
-def test_nobody_gets_in_without_the_password_and_ours_is_no_superuser(env: Environment, servers: EmbeddedServers):
+def test_nobody_gets_in_without_the_password_and_ours_is_no_superuser(env: Settings, servers: EmbeddedServers):
     servers.start()
 
     for wrong in (
@@ -108,7 +108,7 @@ def test_nobody_gets_in_without_the_password_and_ours_is_no_superuser(env: Envir
         }
 
 
-def test_what_is_written_down_is_for_the_owner_only(env: Environment, servers: EmbeddedServers):
+def test_what_is_written_down_is_for_the_owner_only(env: Settings, servers: EmbeddedServers):
     servers.start()
 
     assert env.var_dir.stat().st_mode & 0o777 == 0o700
@@ -119,7 +119,7 @@ def test_what_is_written_down_is_for_the_owner_only(env: Environment, servers: E
         assert secret.read_text().strip() not in listed
 
 
-def test_a_start_after_kill_9_of_both_servers_has_all_rows(env: Environment, servers: EmbeddedServers, said: list[str]):
+def test_a_start_after_kill_9_of_both_servers_has_all_rows(env: Settings, servers: EmbeddedServers, said: list[str]):
     servers.start()
     write_something(env)
     for pid in database_pids(env) + broker_pids(env):
@@ -133,7 +133,7 @@ def test_a_start_after_kill_9_of_both_servers_has_all_rows(env: Environment, ser
     assert said == [f"{name} stopped unexpectedly: starting it again." for name in ("postgres", "valkey")]
 
 
-def test_servers_go_down_cleanly_when_their_supervisor_is_killed(env: Environment, servers: EmbeddedServers):
+def test_servers_go_down_cleanly_when_their_supervisor_is_killed(env: Settings, servers: EmbeddedServers):
     supervisor = subprocess.Popen(
         [sys.executable, "-c", START_AND_WAIT, str(env.var_dir)], cwd=PROJECT_DIR, stdout=subprocess.PIPE, text=True
     )
@@ -152,7 +152,7 @@ def test_servers_go_down_cleanly_when_their_supervisor_is_killed(env: Environmen
 
 
 def test_servers_that_outlived_their_supervisor_are_stopped_first(
-    env: Environment, servers: EmbeddedServers, said: list[str]
+    env: Settings, servers: EmbeddedServers, said: list[str]
 ):
     others = EmbeddedServers(env, said.append)
     others.start()
@@ -167,7 +167,7 @@ def test_servers_that_outlived_their_supervisor_are_stopped_first(
     others.stop()  # reaps its children; the addresses are those of the running ones, which the fixture stops
 
 
-def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(env: Environment, servers: EmbeddedServers):
+def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(env: Settings, servers: EmbeddedServers):
     servers.start()
     servers.stop()
     (env.var_dir / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{env.var_dir}\n")
@@ -178,7 +178,7 @@ def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(env: Environme
     assert database_pids(env) != [os.getpid()]
 
 
-def test_a_half_made_database_folder_is_made_anew(env: Environment, servers: EmbeddedServers):
+def test_a_half_made_database_folder_is_made_anew(env: Settings, servers: EmbeddedServers):
     servers.start()
     servers.stop()
     made = env.var_dir / "postgres"
@@ -191,7 +191,7 @@ def test_a_half_made_database_folder_is_made_anew(env: Environment, servers: Emb
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_damaged_broker_file_is_put_aside(env: Environment, servers: EmbeddedServers, said: list[str]):
+def test_a_damaged_broker_file_is_put_aside(env: Settings, servers: EmbeddedServers, said: list[str]):
     servers.start()
     servers.stop()
     manifest = env.var_dir / "valkey" / "appendonlydir" / "appendonly.aof.manifest"
@@ -204,7 +204,7 @@ def test_a_damaged_broker_file_is_put_aside(env: Environment, servers: EmbeddedS
         assert client.ping()
 
 
-def test_data_of_another_postgresql_version_is_refused_in_words(env: Environment, servers: EmbeddedServers):
+def test_data_of_another_postgresql_version_is_refused_in_words(env: Settings, servers: EmbeddedServers):
     from runtime.programs import EmbeddedError
 
     servers.start()
@@ -216,6 +216,6 @@ def test_data_of_another_postgresql_version_is_refused_in_words(env: Environment
 
 
 def test_a_server_that_the_environment_names_is_not_started(tmp_path: Path):
-    env = read_environment({"VAR_DIR": str(tmp_path), "DATABASE_URL": "postgres://a/b"})
+    env = read_settings({"VAR_DIR": str(tmp_path), "DATABASE_URL": "postgres://a/b"})
 
     assert [server.name for server in EmbeddedServers(env, print).servers] == ["valkey"]

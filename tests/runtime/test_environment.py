@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.settings import PROJECT_DIR, BadEnvironment, read_environment, variables
+from contract.settings import PROJECT_DIR, BadSetting, read_settings, variables
 from tests.environment import variable_names
 
 BAD_VALUES = [
@@ -39,8 +39,8 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)
 def test_a_bad_value_is_refused_by_its_name_in_one_line(name: str, value: str):
-    with pytest.raises(BadEnvironment) as caught:
-        read_environment({name: value})
+    with pytest.raises(BadSetting) as caught:
+        read_settings({name: value})
 
     assert caught.value.name == name
     assert str(caught.value).startswith(f"{name}='{value}': ")
@@ -48,7 +48,7 @@ def test_a_bad_value_is_refused_by_its_name_in_one_line(name: str, value: str):
 
 
 def test_nothing_set_is_a_working_installation_on_loopback():
-    env = read_environment({})
+    env = read_settings({})
 
     assert (env.bind_address, env.console_port, env.gateway_port) == ("127.0.0.1", 8000, 8080)
     assert (env.console_url, env.gateway_url) == ("http://127.0.0.1:8000", "http://127.0.0.1:8080")
@@ -58,21 +58,21 @@ def test_nothing_set_is_a_working_installation_on_loopback():
 
 
 def test_an_empty_value_counts_as_unset():
-    assert read_environment({"CONSOLE_PORT": " ", "DATABASE_URL": ""}) == read_environment({})
+    assert read_settings({"CONSOLE_PORT": " ", "DATABASE_URL": ""}) == read_settings({})
 
 
 @pytest.mark.parametrize("missing", ["CONSOLE_URL", "GATEWAY_URL"])
 def test_listening_to_others_needs_the_public_addresses(missing: str):
     values = {"BIND_ADDRESS": "0.0.0.0", "CONSOLE_URL": "https://a.example", "GATEWAY_URL": "https://b.example"}
 
-    assert read_environment(values).console_url == "https://a.example"
-    with pytest.raises(BadEnvironment, match=f"{missing}=.*BIND_ADDRESS"):
-        read_environment({name: value for name, value in values.items() if name != missing})
+    assert read_settings(values).console_url == "https://a.example"
+    with pytest.raises(BadSetting, match=f"{missing}=.*BIND_ADDRESS"):
+        read_settings({name: value for name, value in values.items() if name != missing})
 
 
 def test_the_two_ports_must_differ():
-    with pytest.raises(BadEnvironment, match=r"GATEWAY_PORT='8000'.*CONSOLE_PORT"):
-        read_environment({"GATEWAY_PORT": "8000"})
+    with pytest.raises(BadSetting, match=r"GATEWAY_PORT='8000'.*CONSOLE_PORT"):
+        read_settings({"GATEWAY_PORT": "8000"})
 
 
 def test_the_example_file_lists_every_variable_and_no_other():
@@ -98,7 +98,7 @@ def test_a_file_gives_variables_and_the_process_environment_wins(env_file: Path,
     env_file.write_text("# ours\n\nexport TRIAL_MAX_ROWS=7\nDEMO_PASSWORD='a # b'\nTIME_ZONE=Europe/Berlin\n")
     monkeypatch.setenv("TIME_ZONE", "Asia/Tokyo")
 
-    env = read_environment()
+    env = read_settings()
 
     assert (env.trial_max_rows, env.demo_password, env.time_zone) == (7, "a # b", "Asia/Tokyo")
 
@@ -106,19 +106,19 @@ def test_a_file_gives_variables_and_the_process_environment_wins(env_file: Path,
 def test_a_comment_behind_a_value_is_no_part_of_it(env_file: Path):
     env_file.write_text("TRIAL_MAX_ROWS=7   # rows\nDEMO_PASSWORD=a#b\n")
 
-    assert read_environment().trial_max_rows == 7
-    assert read_environment().demo_password == "a#b"
+    assert read_settings().trial_max_rows == 7
+    assert read_settings().demo_password == "a#b"
 
 
 def test_a_line_that_is_no_variable_is_named(env_file: Path):
     env_file.write_text("TRIAL_MAX_ROWS=7\nnonsense\n")
 
-    with pytest.raises(BadEnvironment, match="settings line 2"):
+    with pytest.raises(BadSetting, match="settings line 2"):
         variables()
 
 
 def test_a_named_file_must_exist(env_file: Path):
-    with pytest.raises(BadEnvironment, match="ENV_FILE"):
+    with pytest.raises(BadSetting, match="ENV_FILE"):
         variables()
 
 
@@ -131,8 +131,8 @@ def test_a_named_file_must_exist(env_file: Path):
     ],
 )
 def test_a_value_that_may_be_a_secret_is_named_but_not_shown(name, value):
-    with pytest.raises(BadEnvironment) as refused:
-        read_environment({name: value})
+    with pytest.raises(BadSetting) as refused:
+        read_settings({name: value})
 
     assert name in str(refused.value)
     assert "s3cret" not in str(refused.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.settings import read_environment
+from contract.settings import read_settings
 from runtime.procfile import BadProcfile, process_environment, read_procfile, shell_command
 
 
@@ -22,7 +22,7 @@ def test_a_line_without_a_name_is_named(tmp_path: Path):
 
 
 def test_a_command_sees_the_installations_values_even_when_they_are_defaults(tmp_path: Path):
-    env = read_environment({"VAR_DIR": str(tmp_path / "with blank")})
+    env = read_settings({"VAR_DIR": str(tmp_path / "with blank")})
 
     said = subprocess.run(
         shell_command('echo "$BIND_ADDRESS $CONSOLE_PORT $GATEWAY_PORT $VAR_DIR"'),

@@ -8,15 +8,15 @@ import pytest
 from cryptography.fernet import Fernet
 
 from contract.secret_files import kept_secret, key_encryption_keys, secret_key
-from contract.settings import PROJECT_DIR, Environment, read_environment
+from contract.settings import PROJECT_DIR, Settings, read_settings
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> Environment:
-    return read_environment({"VAR_DIR": str(tmp_path / "var")})
+def env(tmp_path: Path) -> Settings:
+    return read_settings({"VAR_DIR": str(tmp_path / "var")})
 
 
-def test_a_secret_is_made_on_first_use_and_kept(env: Environment):
+def test_a_secret_is_made_on_first_use_and_kept(env: Settings):
     first = secret_key(env)
 
     assert len(first) >= 50
@@ -25,7 +25,7 @@ def test_a_secret_is_made_on_first_use_and_kept(env: Environment):
     assert env.secrets_dir.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_made_encryption_key_is_one_that_fernet_takes(env: Environment):
+def test_the_made_encryption_key_is_one_that_fernet_takes(env: Settings):
     (key,) = key_encryption_keys(env)
 
     assert Fernet(key).decrypt(Fernet(key).encrypt(b"pak_")) == b"pak_"
@@ -35,18 +35,18 @@ def test_the_made_encryption_key_is_one_that_fernet_takes(env: Environment):
 def test_the_environment_wins_and_nothing_is_written(tmp_path: Path):
     new, old = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     given = {"VAR_DIR": str(tmp_path / "var"), "SECRET_KEY": "given", "KEY_ENCRYPTION_KEYS": f"{new}, {old}"}
-    env = read_environment(given)
+    env = read_settings(given)
 
     assert secret_key(env) == "given"
     assert key_encryption_keys(env) == (new, old)
     assert not env.secrets_dir.exists()
 
 
-def test_processes_that_come_at_once_get_the_same_secret(env: Environment):
+def test_processes_that_come_at_once_get_the_same_secret(env: Settings):
     code = f"""
-from runtime.environment import read_environment
+from runtime.environment import read_settings
 from runtime.secret_files import secret_key
-print(secret_key(read_environment({{"VAR_DIR": {str(env.var_dir)!r}}})))
+print(secret_key(read_settings({{"VAR_DIR": {str(env.var_dir)!r}}})))
 """
 
     started = [

@@ -37,6 +37,10 @@ WHERE old.api_id = ANY(%(apis)s) AND old.kind <> 'worker_crashed' AND old.id <= 
 
 _READ_QUARANTINED = "SELECT DISTINCT api_id, version_id FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed'"
 
+_IS_CRASH_KNOWN = """
+SELECT EXISTS (SELECT FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed' AND worker_id = %s)
+"""
+
 _SERVED_VERSION = "SELECT version_id FROM gateway_route_v1 WHERE api_id = %s"
 
 
@@ -58,6 +62,12 @@ async def write_incidents(connection: Connection, incidents: Sequence[Incident])
             await connection.execute(_WRITE_INCIDENTS, values)
             await connection.execute(_FORGET_INCIDENTS, {"apis": apis})
             await connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+async def is_crash_known(connection: Connection, worker_id: str) -> bool:
+    """Whether somebody has told which model crashed that worker."""
+    row = await (await connection.execute(_IS_CRASH_KNOWN, [worker_id])).fetchone()
+    return bool(row and row[0])
 
 
 async def read_quarantined(connection: Connection) -> frozenset[tuple[str, int]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import LiteralString
+from typing import Final, LiteralString
 
-from gateway.db.connection import Connection
+from gateway.db.connection import Connection, ContentRefused, translated_errors
 
 
 @dataclass(frozen=True)
-class DayCount:
+class CellCount:
     """Absolute counts of one cell: one API, one day, one ledger."""
 
     api_id: str
@@ -43,7 +43,7 @@ SET count_200 = GREATEST(apimgmt_requeststat.count_200, EXCLUDED.count_200),
 """
 
 # What this ledger reserved, less what it gave back, less its answered 200s, was never answered: it goes back.
-_SETTLE_TRIAL_USE = """
+_REFUND_TRIAL_USE = """
 WITH use AS (
     SELECT u.id, u.api_id,
            u.reserved - u.returned - coalesce(
@@ -63,48 +63,71 @@ _CLOSE_LEDGER = "UPDATE apimgmt_ledger SET state = 'closed', closed_at = clock_t
 _WORKER_OF_LEDGER = "SELECT worker_id FROM apimgmt_ledger WHERE name = %s"
 
 
+# So many rows are looked for that are refused by themselves; where there are more, none of the rest is accepted either.
+_MOST_REFUSED: Final = 8
+
+
+@dataclass(frozen=True)
+class RefusedCount:
+    """A row that the database does not take."""
+
+    count: CellCount
+    reason: str
+
+
 class LedgerClosed(Exception):
     """The ledger is no longer open in the database, so nothing may be written under its name any more."""
 
 
 async def shared_ledger(connection: Connection, name: str, worker_id: str) -> int:
     """The row of a ledger, made if there is none, and kept open for this transaction. Raises `LedgerClosed`."""
-    await connection.execute(_REGISTER_LEDGER, {"name": name, "worker_id": worker_id})
+    await register_ledger(connection, name, worker_id)
     return await _open_ledger(connection, _SHARE_LEDGER, name)
 
 
-async def write_counts(connection: Connection, name: str, worker_id: str, counts: Sequence[DayCount]) -> None:
-    """Write out absolute counts, inside the caller's transaction. Raises `LedgerClosed`.
+async def register_ledger(connection: Connection, name: str, worker_id: str) -> None:
+    """Make the ledger's row, which says whose it is; nothing if there is one. Inside the caller's transaction."""
+    await connection.execute(_REGISTER_LEDGER, {"name": name, "worker_id": worker_id})
 
-    The open state is read FOR SHARE: closing and folding take FOR UPDATE, so a late write-out can't slip past a fold.
+
+async def write_counts(
+    connection: Connection, name: str, worker_id: str, counts: Sequence[CellCount]
+) -> list[RefusedCount]:
+    """Write out absolute counts, inside the caller's transaction. Returns what was refused; the rest is written.
+
+    Raises `LedgerClosed`, `StatementRefused`. The open state is read FOR SHARE: closing and folding take FOR UPDATE, so
+    a late write-out can't slip past a fold.
     """
-    await _upsert_counts(connection, await shared_ledger(connection, name, worker_id), counts)
+    return await _upsert_counts(connection, await shared_ledger(connection, name, worker_id), counts)
 
 
 async def close_ledger(
     connection: Connection,
     name: str,
     worker_id: str,
-    counts: Sequence[DayCount],
+    counts: Sequence[CellCount],
     *,
-    settle: bool = True,
-) -> None:
-    """Write out for the last time, settle trial use and close, inside the caller's transaction.
+    refunds_trials: bool = True,
+) -> list[RefusedCount]:
+    """Write out for the last time, refund trials and close, inside the caller's transaction.
 
+    Returns what was refused: then the rest is written, but the ledger stays open. Raises `StatementRefused`.
     The worker's id is only used if the database has never heard of the ledger.
-
     A ledger that is closed already was written out in full by whoever closed it: nothing is left to do.
-    `settle=False` when the counts are not to be trusted: giving back too much would overdraw a trial.
+    `refunds_trials=False` when the counts are not to be trusted: giving back too much would overdraw a trial.
     """
-    await connection.execute(_REGISTER_LEDGER, {"name": name, "worker_id": worker_id})
+    await register_ledger(connection, name, worker_id)
     try:
         ledger = await _open_ledger(connection, _LOCK_LEDGER, name)
     except LedgerClosed:
-        return
-    await _upsert_counts(connection, ledger, counts)
-    if settle:
-        await connection.execute(_SETTLE_TRIAL_USE, {"ledger": ledger})
+        return []
+    refused = await _upsert_counts(connection, ledger, counts)
+    if refused:
+        return refused
+    if refunds_trials:
+        await connection.execute(_REFUND_TRIAL_USE, {"ledger": ledger})
     await connection.execute(_CLOSE_LEDGER, [ledger])
+    return []
 
 
 async def worker_of_ledger(connection: Connection, name: str) -> str:
@@ -120,17 +143,33 @@ async def _open_ledger(connection: Connection, statement: LiteralString, name: s
     return int(found[0])
 
 
-async def _upsert_counts(connection: Connection, ledger: int, counts: Sequence[DayCount]) -> None:
-    if not counts:
-        return
-    await connection.execute(
-        _WRITE_COUNTS,
-        {
-            "ledger": ledger,
-            "apis": [count.api_id for count in counts],
-            "days": [count.day for count in counts],
-            "c200": [count.count_200 for count in counts],
-            "c4xx": [count.count_4xx for count in counts],
-            "c5xx": [count.count_5xx for count in counts],
-        },
-    )
+async def _upsert_counts(connection: Connection, ledger: int, counts: Sequence[CellCount]) -> list[RefusedCount]:
+    """All in one statement; what is refused in halves, so that one bad row doesn't hold the others up."""
+    refused: list[RefusedCount] = []
+    parts = [counts]
+    while parts:
+        part = parts.pop()
+        if not part:
+            continue
+        try:
+            with translated_errors():
+                async with connection.transaction():
+                    await connection.execute(_WRITE_COUNTS, _values(ledger, part))
+        except ContentRefused as error:
+            if len(part) == 1 or len(refused) >= _MOST_REFUSED:
+                refused += [RefusedCount(count, str(error)) for count in part]
+            else:
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+    return refused
+
+
+def _values(ledger: int, counts: Sequence[CellCount]) -> dict[str, object]:
+    return {
+        "ledger": ledger,
+        "apis": [count.api_id for count in counts],
+        "days": [count.day for count in counts],
+        "c200": [count.count_200 for count in counts],
+        "c4xx": [count.count_4xx for count in counts],
+        "c5xx": [count.count_5xx for count in counts],
+    }

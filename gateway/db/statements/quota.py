@@ -9,8 +9,8 @@ from gateway.db.statements.ledgers import shared_ledger
 
 
 @dataclass(frozen=True)
-class Settlement:
-    """A trial's books after one transaction: what was granted now, and the totals."""
+class QuotaUse:
+    """A trial after one transaction: what was granted now, and the totals."""
 
     granted: int
     reserved: int
@@ -44,7 +44,7 @@ _ANSWERED = "SELECT coalesce(sum(count_200), 0)::bigint FROM apimgmt_requeststat
 _USED = "SELECT used FROM apimgmt_trialquota WHERE api_id = %s"
 
 
-async def settle_quota(
+async def update_quota(
     connection: Connection,
     api_id: str,
     *,
@@ -53,7 +53,7 @@ async def settle_quota(
     known_reserved: int,
     returned: int,
     wanted: int,
-) -> Settlement | None:
+) -> QuotaUse | None:
     """Reserve up to `wanted` requests and bring what was given back to `returned`, inside the caller's transaction.
 
     Only one writer exists per (API, ledger), and both totals are absolute, so a commit whose answer was lost may be
@@ -71,7 +71,7 @@ async def settle_quota(
     granted, used, limit = taken
     if granted or back:
         await connection.execute(_NOTE_USE, key | {"reserved": reserved_before + granted, "returned": total_returned})
-    return Settlement(granted, reserved_before + granted, total_returned, used, limit)
+    return QuotaUse(granted, reserved_before + granted, total_returned, used, limit)
 
 
 async def answered_requests(connection: Connection, api_id: str) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import TupleRow
 
-from gateway.db.connection import Connection, NoInterface, bounded, execute, fetch_all, storable
+from gateway.db.connection import Connection, NoInterface, bounded, fetch_all, storable
 from gateway.db.identity import WorkerIdentity
+from gateway.db.statements.ledgers import register_ledger
+
+_LONGEST_REASON: Final = 500
 
 _INSERT_WORKER = """
 INSERT INTO apimgmt_gatewayworker
@@ -27,10 +31,17 @@ WHERE id = %(id)s AND (gone_at IS NULL OR gone_reason = 'dismissed')
 """
 
 
-async def insert_worker(connection: Connection, worker: WorkerIdentity, lease_s: float | None) -> None:
-    """From the commit on this worker counts, as one that has confirmed nothing. May be sent twice."""
+async def insert_worker(connection: Connection, worker: WorkerIdentity, ledger: str, lease_s: float | None) -> None:
+    """From the commit on this worker counts, as one that has confirmed nothing. May be sent twice.
+
+    Its first ledger is named with it: whoever takes that file's lock later knows whose end it proves, even if the file
+    can't be read any more.
+    """
     values = {"id": worker.id, "host": worker.host, "pid": worker.pid, "slot": worker.slot, "port": worker.port}
-    await execute(connection, _INSERT_WORKER, values | {"lease_s": lease_s})
+    with bounded(connection):
+        async with connection.transaction():
+            await connection.execute(_INSERT_WORKER, values | {"lease_s": lease_s})
+            await register_ledger(connection, ledger, worker.id)
 
 
 @dataclass(frozen=True)
@@ -51,11 +62,26 @@ class ModelLoad:
     error: str | None
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """Something this worker can't write into the database. `code` is one of the console's GatewayWorker.Obstacle."""
+
+    code: str
+    reason: str
+    lasted_s: float
+
+
+_NO_OBSTACLE: Final = Obstacle("", "", 0.0)
+
 _HEARTBEAT = """
 WITH beat AS (
     UPDATE apimgmt_gatewayworker
     SET heartbeat_at = clock_timestamp(), state = %(state)s, epoch = %(epoch)s, applied_revision = %(revision)s,
-        lease_until = clock_timestamp() + %(lease_s)s * interval '1 second'
+        lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
+        obstacle = %(obstacle)s::text, obstacle_reason = %(obstacle_reason)s::text,
+        obstacle_since = CASE WHEN %(obstacle)s::text = '' THEN NULL
+                              WHEN %(obstacle)s::text = obstacle THEN coalesce(obstacle_since, clock_timestamp())
+                              ELSE clock_timestamp() - %(obstacle_s)s::float8 * interval '1 second' END
     WHERE id = %(id)s AND gone_at IS NULL
     RETURNING id
 )
@@ -88,13 +114,15 @@ async def send_heartbeat(
     lease_s: float | None,
     loads: Sequence[ModelLoad] = (),
     dropped: Sequence[tuple[str, int]] = (),
+    obstacle: Obstacle | None = None,
 ) -> Heartbeat:
-    """Say what is applied and loaded, hear what there is. One transaction; may be sent twice.
+    """Say what is applied and loaded and what can't be written, hear what there is. One transaction; may be sent twice.
 
     `dropped` (api, version) must go together with the revision that dropped them: an old "loaded" under a new
     revision would confirm a model that is no longer there.
     """
-    values = {"id": worker_id, "state": state, "epoch": epoch, "revision": revision, "lease_s": lease_s}
+    applied = {"id": worker_id, "state": state, "epoch": epoch, "revision": revision, "lease_s": lease_s}
+    values = applied | _obstacle_values(obstacle or _NO_OBSTACLE)
     if not loads and not dropped:
         return _heartbeat(await fetch_all(connection, _HEARTBEAT, values))
     with bounded(connection):
@@ -114,6 +142,14 @@ async def send_heartbeat(
                 },
             )
             return answer
+
+
+def _obstacle_values(obstacle: Obstacle) -> dict[str, object]:
+    return {
+        "obstacle": obstacle.code,
+        "obstacle_reason": storable(obstacle.reason[:_LONGEST_REASON]),
+        "obstacle_s": obstacle.lasted_s,
+    }
 
 
 def _heartbeat(found: list[TupleRow]) -> Heartbeat:

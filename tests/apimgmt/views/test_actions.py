@@ -1,4 +1,4 @@
-"""Each deed of the page: done, refused, asked once more; as a page, as a window, as a fragment."""
+"""Each action of the page: done, refused, asked once more; as a page, as a dialog, as a fragment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.factories import make_api, make_model, make_version
 pytestmark = pytest.mark.django_db
 
 BOTH_LOOPBACKS = ["127.0.0.1/32", "::1/128"]
-DEEDS = (
+ACTIONS = (
     "launch",
     "start",
     "stop",
@@ -34,7 +34,7 @@ def now(api: PredictionAPI) -> PredictionAPI:
     return PredictionAPI.objects.get(pk=api.pk)
 
 
-@pytest.mark.parametrize("verb", DEEDS)
+@pytest.mark.parametrize("verb", ACTIONS)
 def test_get_is_a_complete_page_and_changes_nothing(operator, api, verb):
     reply = operator.get(url(f"api-{verb}", api.model))
 
@@ -43,8 +43,8 @@ def test_get_is_a_complete_page_and_changes_nothing(operator, api, verb):
     assert ApiEvent.objects.count() == 0
 
 
-@pytest.mark.parametrize("verb", DEEDS)
-def test_get_by_htmx_is_the_window_alone(operator, api, verb):
+@pytest.mark.parametrize("verb", ACTIONS)
+def test_get_by_htmx_is_the_dialog_alone(operator, api, verb):
     reply = operator.get(url(f"api-{verb}", api.model), headers=htmx(api.model, target="dialog-body"))
 
     assert reply.status_code == 200
@@ -65,7 +65,7 @@ def test_stop_leads_back_to_the_tab(operator, api):
     assert now(api).target == Target.STOPPED
 
 
-def test_stop_by_htmx_renews_the_tab_and_closes_the_window(operator, api):
+def test_stop_by_htmx_renews_the_tab_and_closes_the_dialog(operator, api):
     reply = operator.post(url("api-stop", api.model), headers=htmx(api.model, target="dialog-body"))
 
     assert reply.status_code == 200
@@ -90,7 +90,7 @@ def test_a_stop_without_any_gateway_says_that_nothing_is_served(operator, api):
     assert "no gateway is running, nothing is served" in reply.content.decode()
 
 
-def test_a_deed_from_another_page_by_htmx_sends_the_browser_to_the_tab(operator, api):
+def test_an_action_from_another_page_by_htmx_sends_the_browser_to_the_tab(operator, api):
     headers = {"HX-Request": "true", "HX-Current-URL": f"http://testserver{url('api-stop', api.model)}"}
 
     assert operator.post(url("api-stop", api.model), headers=headers).headers["HX-Redirect"] == url(
@@ -99,7 +99,7 @@ def test_a_deed_from_another_page_by_htmx_sends_the_browser_to_the_tab(operator,
 
 
 @pytest.mark.parametrize("verb", ["start", "cancel", "delete", "upgrade"])
-def test_a_move_that_the_state_forbids_is_409_with_the_reason(operator, api, verb):
+def test_an_action_that_the_state_forbids_is_409_with_the_reason(operator, api, verb):
     data = {"name": api.model.name}
 
     page = operator.post(url(f"api-{verb}", api.model), data)
@@ -111,8 +111,8 @@ def test_a_move_that_the_state_forbids_is_409_with_the_reason(operator, api, ver
     assert ApiEvent.objects.count() == 0
 
 
-@pytest.mark.parametrize("verb", [verb for verb in DEEDS if verb != "launch"])
-def test_a_deed_on_a_model_without_an_api_is_409(operator, api, verb):
+@pytest.mark.parametrize("verb", [verb for verb in ACTIONS if verb != "launch"])
+def test_an_action_on_a_model_without_an_api_is_409(operator, api, verb):
     model = make_model(api.model.workspace)
 
     assert operator.post(url(f"api-{verb}", model)).status_code == 409
@@ -179,12 +179,12 @@ def test_what_cuts_callers_off_a_locked_api_asks_once_more(operator, api, verb):
 
     asked = operator.post(url(f"api-{verb}", api.model), headers=htmx(api.model, target="dialog-body"))
     events = ApiEvent.objects.count()
-    sure = operator.post(url(f"api-{verb}", api.model), {"sure": "1"})
+    again = operator.post(url(f"api-{verb}", api.model), {"confirmed": "1"})
 
     assert asked.status_code == 409
     assert "locked" in asked.content.decode()
-    assert '<input type="hidden" name="sure" value="1">' in asked.content.decode()
-    assert (events, sure.status_code) == (0, 303)
+    assert '<input type="hidden" name="confirmed" value="1">' in asked.content.decode()
+    assert (events, again.status_code) == (0, 303)
 
 
 def test_update_serves_the_newest_version_unless_another_is_named(operator, api):
@@ -210,7 +210,7 @@ def test_a_locked_api_offers_neither_stop_nor_delete_and_says_who_can_unlock(ope
 
     page = operator.get(url("model-api", api.model)).content.decode()
 
-    assert 'id="do-stop" form="windows" formaction' in page
+    assert 'id="do-stop" form="dialogs"' in page
     assert "The API is locked. Only an administrator can unlock it (User Portal)." in page
     assert 'aria-pressed="true"' in page
 
@@ -306,7 +306,7 @@ def test_a_deleted_api_leaves_the_screen_before_a_launch(operator, api):
     assert "Create a prediction API" in operator.get(url("model-api", model)).content.decode()
 
 
-def test_the_description_window_shows_both_switches_as_they_are(operator, api):
+def test_the_description_dialog_shows_both_switches_as_they_are(operator, api):
     PredictionAPI.objects.filter(pk=api.pk).update(hides_schema=True)
 
     page = operator.get(url("api-description", api.model)).content.decode()
@@ -327,7 +327,7 @@ def test_saving_the_description_settings_tells_what_is_confirmed(operator, api):
     assert "Public description: on" in history
 
 
-def test_a_description_window_that_is_out_of_date_opens_nothing_again(operator, api):
+def test_a_description_dialog_that_is_out_of_date_opens_nothing_again(operator, api):
     address = url("api-description", api.model)
     PredictionAPI.objects.filter(pk=api.pk).update(has_public_description=True)
     seen = re.search(r'<input type="hidden" name="seen_on" value="([^"]*)">', operator.get(address).content.decode())
@@ -343,7 +343,7 @@ def test_a_description_window_that_is_out_of_date_opens_nothing_again(operator, 
     assert re.search(r'<input type="checkbox" name="has_public_description"(?![^>]* checked)[^>]*>', page)
     assert (now(api).hides_schema, now(api).has_public_description) == (False, False)
     assert not ApiEvent.objects.filter(verb="describe").exists()
-    again = operator.post(address, answer | {"seen_on": ""}, follow=True)  # the window that came back, decided anew
+    again = operator.post(address, answer | {"seen_on": ""}, follow=True)  # the dialog that came back, decided again
     assert "Description settings saved; " in again.content.decode()
 
 

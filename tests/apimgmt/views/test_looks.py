@@ -8,6 +8,7 @@ import pytest
 
 from console.plotly_finder import FILE_NAME, PACKAGE_DATA
 from contract.settings import PROJECT_DIR
+from inference.formats.description_codec import BASE_STYLES
 
 STATIC = PROJECT_DIR / "static"
 TOKENS = (STATIC / "css" / "tokens.css").read_text()
@@ -62,6 +63,13 @@ def test_other_style_sheets_use_tokens_not_colours(path):
     assert re.findall(r"var\(--([\w-]+)\)", path.read_text())
     for name in re.findall(r"var\(--([\w-]+)\)", path.read_text()):
         assert f"--{name}:" in TOKENS, name
+
+
+def test_the_gateways_docs_page_has_the_consoles_styles_in_their_order():
+    links = (PROJECT_DIR / "templates" / "apimgmt" / "partials" / "_styles.html").read_text()
+    order = re.findall(r"'css/([\w-]+)\.css'", links)
+
+    assert order == ["tokens", *BASE_STYLES, "dialogs"]
 
 
 @pytest.mark.parametrize("path", sorted((STATIC / "js").glob("*.js")), ids=lambda path: path.name)

@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apimgmt.lifecycle import services
+from apimgmt.lifecycle.stages import waiting_stages
 from apimgmt.models import GatewayWorker, PredictionAPI, RequestStat, Status
-from apimgmt.views.api_page import POLL_PASSING_MS, POLL_SETTLED_MS
+from apimgmt.views.api_page.page import POLL_IDLE_MS, POLL_PASSING_MS
 from tests.apimgmt.views.conftest import htmx, url
 from tests.factories import actor_for, make_model, make_user
 
@@ -73,8 +74,8 @@ def test_a_colleagues_stop_sends_the_parts_that_tell_it_and_polls_faster(operato
     assert poll_ms_in(reply.content) == POLL_PASSING_MS
 
 
-def test_a_settled_api_is_asked_for_often_enough_to_show_a_call_within_5_s(operator, api):
-    assert poll_ms_in(operator.get(url("model-api", api.model)).content) == POLL_SETTLED_MS <= 4000
+def test_an_idle_api_is_asked_for_often_enough_to_show_a_call_within_5_s(operator, api):
+    assert poll_ms_in(operator.get(url("model-api", api.model)).content) == POLL_IDLE_MS <= 4000
     assert POLL_PASSING_MS == 500
 
 
@@ -117,6 +118,18 @@ def test_every_status_can_be_shown_and_polled(operator, api, status):
     assert poll(operator, api, tokens_in(page.content)).status_code == 204
 
 
+def test_a_build_that_ends_while_the_page_is_read_is_still_told_as_building(operator, api):
+    """The API's row is read before its build's: in between both may change."""
+    PredictionAPI.objects.filter(pk=api.pk).update(status=Status.BUILDING)
+    api.builds.create(
+        version=api.version, kind="launch", outcome="succeeded", finished_at=timezone.now(), stages=waiting_stages()
+    )
+
+    page = operator.get(url("model-api", api.model)).content.decode()
+
+    assert 'state-word">Building…</span>' in page
+
+
 def test_a_poll_does_not_write_the_session(operator, api, shown):
     before = Session.objects.get()
 
@@ -132,7 +145,7 @@ def test_a_poll_after_the_session_is_over_goes_to_the_login_page(client, api):
     assert reply.headers["HX-Redirect"] == f"{reverse('login')}?next={url('model-api', api.model)}"
 
 
-def test_a_deed_after_the_session_is_over_goes_to_the_login_page_and_does_nothing(client, api):
+def test_an_action_after_the_session_is_over_goes_to_the_login_page_and_does_nothing(client, api):
     reply = client.post(url("api-stop", api.model), headers=htmx(api.model))
 
     assert reply.headers["HX-Redirect"].startswith(reverse("login"))
@@ -155,10 +168,10 @@ def test_a_range_that_is_not_offered_is_30_days(operator, api, days):
 
 
 def test_the_page_refreshes_itself_without_scripts_while_something_passes(operator, api):
-    settled = operator.get(url("model-api", api.model)).content.decode()
+    idle = operator.get(url("model-api", api.model)).content.decode()
     services.stop_api(api.pk, actor=actor_for(make_user("operator", api.model.workspace)))
 
     passing = operator.get(url("model-api", api.model)).content.decode()
 
-    assert "http-equiv" not in settled
+    assert "http-equiv" not in idle
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in passing

@@ -146,7 +146,7 @@ def test_the_history_has_pages(operator, api):
 def test_every_deed_that_makes_an_event_has_its_words(operator, api):
     operator.post(url("api-lock", api.model))
     operator.post(url("api-key", api.model))
-    operator.post(url("api-roll", api.model), {"sure": "1"})
+    operator.post(url("api-roll", api.model), {"confirmed": "1"})
 
     assert {event.verb for event in ApiEvent.objects.all()} <= set(EVENT_WORDS)
     assert set(TRANSITIONS) - {"whitelist", "key", "roll-key"} <= set(EVENT_WORDS)

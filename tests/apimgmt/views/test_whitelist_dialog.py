@@ -1,4 +1,4 @@
-"""The whitelist window: errors name their lines and keep what was typed, each change shows its receipt."""
+"""The whitelist dialog: errors name their lines and keep what was typed, each change shows its receipt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def networks(api) -> set[str]:
     return set(api.whitelist.values_list("network", flat=True))
 
 
-def test_add_leads_back_to_the_window(operator, api):
+def test_add_leads_back_to_the_dialog(operator, api):
     reply = add(operator, api, "192.0.2.7\n2001:db8::/48", note="Oslo")
 
     assert (reply.status_code, reply.url) == (303, url("api-whitelist", api.model))
@@ -84,7 +84,7 @@ def test_a_note_that_is_too_long_is_refused_beside_its_field(operator, api):
     assert networks(api) == set()
 
 
-def test_removing_by_htmx_answers_with_the_window_and_the_parts_behind_it(operator, api):
+def test_removing_by_htmx_answers_with_the_dialog_and_the_parts_behind_it(operator, api):
     entry = WhitelistEntry.objects.create(api=api, network="192.0.2.7/32", created_by="x")
 
     reply = operator.post(
@@ -109,10 +109,10 @@ def test_the_last_network_of_a_locked_api_asks_once_more(operator, api):
 
     asked = operator.post(url("api-whitelist", api.model), {"remove": entry.pk})
     still = networks(api)
-    operator.post(url("api-whitelist", api.model), {"remove": entry.pk, "sure": "1"})
+    operator.post(url("api-whitelist", api.model), {"remove": entry.pk, "confirmed": "1"})
 
     assert asked.status_code == 409
-    assert "Remove it all the same" in asked.content.decode()
+    assert "Remove it anyway" in asked.content.decode()
     assert (still, networks(api)) == ({"192.0.2.7/32"}, set())
 
 

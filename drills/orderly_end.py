@@ -1,4 +1,4 @@
-"""Bringing the books to their end, so that they can be compared."""
+"""The end of a drill: all counts are in the database, so that they can be compared with what callers saw."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from drills.report import Report, until
 from drills.testbed import Site
 
 
-def close_books(site: Site, report: Report) -> None:
+def end_gateway(site: Site, report: Report) -> None:
     """End the gateway as an operator does, after it has taken over what killed workers left."""
     if not site.gateway.is_running:
         site.start("gateway")
-    report.must(until(lambda: _is_settled(site), 30), f"the dead are found to be gone: {_workers(site)}")
+    report.must(until(lambda: _are_dead_gone(site), 30), f"the dead are found to be gone: {_workers(site)}")
     begun, before = time.monotonic(), len(site.gateway.log())
     code = site.gateway.stop(timeout_s=20)
     report.within(time.monotonic() - begun, 10.5, "the gateway's orderly end")
@@ -23,7 +23,7 @@ def close_books(site: Site, report: Report) -> None:
     report.must(not files, f"no ledger is left over: {files}")
 
 
-def _is_settled(site: Site) -> bool:
+def _are_dead_gone(site: Site) -> bool:
     alive = site.psql("SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL")[0][0]
     return bool(alive == site.environment.gateway_workers)
 
