@@ -82,6 +82,7 @@ class Gateway:
                 request.outcome = self._pages.start(request, page)
         except Exception as error:  # noqa: BLE001  (whatever it was, the client gets a response)
             request.outcome = refusal_of(error)
+            request.is_prediction = request.cell is not None  # else it can't be counted
         if request.outcome is None:
             request.is_waiting = True
             request.enter()

@@ -113,8 +113,7 @@ class Checks:
     def _take_cell(self, request: ApiRequest) -> None:
         cell = self._ledgers.cell(request.route.api_id)
         if cell is None:
-            request.is_prediction = False  # it can't be counted, so it must not be answered with anything but this
-            raise Problem("not_ready")
+            raise Problem("not_ready")  # it can't be counted, so it must not be answered with anything but this
         cell.ledger.in_use += 1
         request.cell = cell
 
