@@ -10,7 +10,7 @@ import msgspec
 
 from contract.problems import Problem
 from gateway.http.application import Pending, Request
-from gateway.models.loader import LoadedModel
+from gateway.models.loaded_model import LoadedModel
 from gateway.models.spool import Spool
 from gateway.routing.routes import ApiState, Route
 from gateway.usage.ledger import Cell

@@ -11,7 +11,7 @@ from typing import Final
 from contract.client_address import BadForwardedFor, ClientAddresses
 from contract.problems import Problem
 from gateway.models.batch import Limits
-from gateway.models.loader import LoadedModel
+from gateway.models.loaded_model import LoadedModel
 from gateway.request.api_request import ApiRequest
 from gateway.request.credentials import BROWSER_CHALLENGE, CHALLENGE, check_key
 from gateway.request.fault_log import internal_error
@@ -85,7 +85,7 @@ class Checks:
 
     async def wait_for_model(self, model: LoadedModel) -> None:
         """Wait a little for a model that is not in this worker's memory yet, or no longer."""
-        if not await model.arrival(LOAD_WAIT_S):
+        if not await model.wait_until_loaded(LOAD_WAIT_S):
             raise Problem("api_building", "This gateway worker is still loading the model.")
         if not model.is_ready:
             raise Problem("model_failed", f"The model could not be loaded. {model.error}")

@@ -7,6 +7,7 @@ from gateway.request.api_request import APIS, ApiRequest
 from gateway.request.checks import Checks, check_crowd, served_model
 from gateway.request.responses import ALLOW_PAGE
 from gateway.routing.routes import Route
+from inference.engines import engine_for
 from inference.formats import ApiInfo, Page, Reply
 
 
@@ -46,6 +47,7 @@ class Pages:
                 is_ready=_is_ready(route),
                 served=None if page.is_open else request.model.spec,
                 predictor=None if page.is_open else request.model.predictor,
+                platform="" if page.is_open else engine_for(request.model.ref.format).platform,
             )
         )
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from gateway.http.application import Receive
 from gateway.models.batch import Limits
-from gateway.models.loader import INLINE_WORK_S
+from gateway.models.placement import INLINE_WORK_S
 from gateway.models.runner import Runner
 from gateway.models.spool import Spool
 from gateway.request.api_request import ApiRequest
