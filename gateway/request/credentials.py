@@ -80,5 +80,5 @@ def _what_is_wrong(key: bytes) -> str:
     if not key:
         return "The request has no key: send it in the x-api-key header."
     if not is_well_formed(key.decode("latin-1")):
-        return "The key is mistyped or incomplete: it is no key of this service."
-    return "The key is wrong: it is not, or no longer, the key of this API."
+        return "The key is mistyped or incomplete."
+    return "The key is wrong, or it was replaced by another one."
