@@ -16,7 +16,7 @@ from contract.client_address import BadForwardedFor, ClientAddresses
 
 @dataclass(frozen=True)
 class Actor:
-    """The doer of one deed, as events record it. Without a user: the installer at the shell, who may everything."""
+    """Who does one action, as events record it. Without a user: the installer at the shell, who may do everything."""
 
     name: str
     role: str
@@ -44,7 +44,7 @@ def role_of(user: User | AnonymousUser) -> str:
 
 
 def address_of(request: HttpRequest) -> str:
-    """The browser's address by the gateway's own rule for proxies, or "" where none can be made out."""
+    """The browser's address by the gateway's own rule for proxies, or "" if it can't be determined."""
     addresses = ClientAddresses(settings.ENVIRONMENT.trusted_proxies)
     peer, is_proxy = addresses.of_peer(request.META.get("REMOTE_ADDR", ""))
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR")

@@ -24,7 +24,7 @@ from apimgmt.errors import Refused
 from apimgmt.lifecycle import services
 from apimgmt.models import ApiEvent, GatewayWorker, Model, ModelVersion, PredictionAPI, WhitelistEntry, Workspace
 from apimgmt.roles import ADMINISTRATOR, DISMISS_WORKER, INSTALLER, ROLE_LABELS, UNLOCK
-from apimgmt.selectors import apis_visible_to, workspaces_visible_to
+from apimgmt.visibility import apis_visible_to, workspaces_visible_to
 
 admin.site.unregister(Group)
 admin.site.unregister(User)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 
 class Refused(Exception):
-    """A deed that was not done. Nothing was changed."""
+    """An action that was refused. Nothing was changed."""
 
     status = 409
 
 
 class TransitionRefused(Refused):
-    """The API's status, its lock or the number of options forbids the deed."""
+    """The API's status, its lock or the number of options forbids the action."""
 
 
 class NeedsConfirmation(Refused):
-    """The deed would cut callers off from a locked API; ask once more, then call again with `sure=True`."""
+    """The action would cut callers off from a locked API: ask once more, then call again with `confirmed=True`."""
 
 
 class NotAllowed(Refused):

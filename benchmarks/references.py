@@ -81,7 +81,7 @@ class References:
         self._running: list[ServerProcess] = []
 
     def bare(self) -> Reference:
-        """Runs in the project's own environment: the same uvicorn, uvloop and httptools as the gateway."""
+        """uvicorn in the environment of the tests: the same uvloop and httptools as the gateway's."""
         return self._asgi("bare", "bare:app", Path(sys.executable))
 
     def fastapi_tuned(self) -> Reference:

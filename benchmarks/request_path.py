@@ -33,14 +33,15 @@ from contract.api_keys import key_digest, new_key
 from contract.client_address import ClientAddresses
 from contract.model_spec import spec_to_json
 from gateway.db.statements.routes import RouteRead, RouteRow
-from gateway.http.connections import ConnectionLimits, ConnectionManager
+from gateway.http.application import Application, Pending, Receive, Request, Response, Send
+from gateway.http.connections import ConnectionManager
+from gateway.http.limits import ConnectionLimits
 from gateway.http.protocol import GatewayProtocol
-from gateway.http.responses import Answer, header_lines
-from gateway.http.server import make_config
+from gateway.http.wire import header_lines
 from gateway.models.batch import Limits
 from gateway.models.loaded_model import LoadedModel
 from gateway.models.runner import Runner
-from gateway.request.app import Gateway, Pending
+from gateway.request.app import Gateway
 from gateway.routing.routes import RouteTable
 from gateway.routing.serving_lease import ServingLease
 from gateway.usage.ledger import LedgerSet
@@ -53,28 +54,40 @@ _HEADERS = {b"content-type": b"application/json"}
 
 
 class _Constant(Pending):
-    """What the bare server answers, as a begun request of the gateway's protocol."""
+    """What the bare server answers, as an application of the gateway's protocol."""
 
-    answer = (200, header_lines(BARE_HEADERS), BARE_BODY)
+    is_draining = False
+    response = (200, header_lines(BARE_HEADERS), BARE_BODY)
 
-    def begin(self, scope: dict[str, Any]) -> Pending:
+    def start(self, request: Request) -> Pending:
         return self
 
-    def finish(self, begun: Pending) -> Answer:
-        return self.answer
+    def complete(self, pending: Pending) -> Response:
+        return self.response
 
-    def leave(self, begun: Pending) -> None:
+    async def finish(self, pending: Pending, receive: Receive, send: Send) -> Response | None:
+        return self.response
+
+    def release(self, pending: Pending) -> None:
         """There is nothing to give back."""
+
+    def refusal(self, code: str, detail: str = "") -> Response:
+        raise AssertionError(code)
+
+    def failure(self, error: Exception) -> Response:
+        raise error
 
 
 class _Socket:
     """A transport whose other end reads nothing; each answer goes through the kernel once and comes back."""
 
     def __init__(self) -> None:
+        self.answered = 0
         ours, theirs = socket.socketpair()
         self._ours, self._theirs = ours, theirs
 
     def write(self, data: bytes) -> None:
+        self.answered += data.startswith(b"HTTP/")  # uvicorn writes the head and the body apart
         self._ours.send(data)
         self._theirs.recv(65_536)
 
@@ -84,6 +97,12 @@ class _Socket:
     def close(self) -> None:
         self._ours.close()
         self._theirs.close()
+
+    def abort(self) -> None:
+        raise AssertionError("nothing takes too long here")
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"peername": ("127.0.0.1", 4711), "sockname": ("127.0.0.1", 8080)}.get(name, default)
@@ -119,10 +138,9 @@ async def _stages(model: BenchModel, folder: Path, loop: asyncio.AbstractEventLo
     json = formats.choose("predict", _HEADERS)
     decoded = json.decode(body, predictor)
     prediction = predictor.predict(decoded.table)
-    door = ConnectionManager(ConnectionLimits(), lambda code, detail: b"")
     bare = await _requests(partial(_bare_protocol, loop), request)
-    empty = await _requests(partial(_protocol, cast(Gateway, _Constant()), door, loop), request)
-    whole = await _requests(partial(_protocol, app, door, loop), request)
+    empty = await _requests(_protocols(_Constant(), loop), request)
+    whole = await _requests(_protocols(app, loop), request)
     decode = _least(lambda: json.decode(body, predictor))
     predict = _least(lambda: predictor.predict(decoded.table))
     encode = _least(lambda: json.encode(prediction, decoded, predictor, "1"))
@@ -187,27 +205,20 @@ def _bare_protocol(loop: asyncio.AbstractEventLoop) -> HttpToolsProtocol:
     )
     config.proxy_headers = False
     config.load()
-    return HttpToolsProtocol(config, _state(), {}, loop)
-
-
-def _protocol(app: Gateway, door: ConnectionManager, loop: asyncio.AbstractEventLoop) -> GatewayProtocol:
-    config = make_config(app, door)
-    config.load()
-    return GatewayProtocol(door, config, _state(), {}, loop)
-
-
-def _state() -> ServerState:
     state = ServerState()
     state.default_headers = [(b"date", b"Mon, 23 Nov 2026 19:00:00 GMT")]
-    return state
+    return HttpToolsProtocol(config, state, {}, loop)
 
 
-async def _requests(make: Callable[[], HttpToolsProtocol], request: bytes) -> float:
+def _protocols(app: Application, loop: asyncio.AbstractEventLoop) -> Callable[[], GatewayProtocol]:
+    return partial(GatewayProtocol, ConnectionManager(app, ConnectionLimits()), loop)
+
+
+async def _requests(make: Callable[[], asyncio.Protocol], request: bytes) -> float:
     """Microseconds a request, where ten connections bring one each in the same turn of the event loop."""
     protocols, transports = [make() for _ in range(_TOGETHER)], [_Socket() for _ in range(_TOGETHER)]
     for protocol, transport in zip(protocols, transports, strict=True):
         protocol.connection_made(cast(asyncio.Transport, transport))
-    states = [protocol.server_state for protocol in protocols]
     answered, found = 0, []
     for _ in range(_ROUNDS):
         began = time.process_time_ns()
@@ -215,7 +226,7 @@ async def _requests(make: Callable[[], HttpToolsProtocol], request: bytes) -> fl
             for protocol in protocols:
                 protocol.data_received(request)
             answered += 1
-            while min(state.total_requests for state in states) < answered:  # noqa: ASYNC110  (it lets tasks run)
+            while min(transport.answered for transport in transports) < answered:  # noqa: ASYNC110  (it lets tasks run)
                 await asyncio.sleep(0)
         found.append(time.process_time_ns() - began)
     for transport in transports:

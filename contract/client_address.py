@@ -1,7 +1,7 @@
 """The address a request comes from, as whitelists see it.
 
 Only a peer in TRUSTED_PROXIES is believed about who is behind it, and only through `X-Forwarded-For`; a forged
-header from anybody else changes nothing. (uvicorn's own handling believes any local peer, so it is switched off.)
+header from anybody else changes nothing.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ def set_up_logs(**context: object) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**context)
-    # What libraries want to say goes the same way; uvicorn's and psycopg's notes on each connection do not.
+    # What libraries want to say goes the same way; psycopg's notes on each connection do not.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="level=%(levelname)s event=%(message)r")
-    for noisy in ("uvicorn.error", "psycopg"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)

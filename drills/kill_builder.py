@@ -15,8 +15,8 @@ from runtime.installation import InstallationFailed
 
 LAUNCH = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.confirm", "build.complete")
 UPDATE = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.take-over", "build.complete")
-DELETE = ("settle.sent", "settle.committed")
-SHORT = {LAUNCH: ["build.publish"], UPDATE: ["build.take-over"], DELETE: ["settle.sent"]}
+DELETE = ("reconcile.sent", "reconcile.committed")
+SHORT = {LAUNCH: ["build.publish"], UPDATE: ["build.take-over"], DELETE: ["reconcile.sent"]}
 
 
 def kill_builder(testbed: Testbed, report: Report, scale: Scale) -> None:
@@ -70,7 +70,7 @@ def _update(report: Report, site: Site, operator: Person, steps: list[str]) -> N
 
 
 def _delete(report: Report, site: Site, api: DrillApi, steps: list[str]) -> None:
-    """Asked for on the command line, which does not wait, so that the build worker settles it."""
+    """Asked for on the command line, which does not wait, so that the worker confirms it."""
     site.manage("api", "stop", api.id, "--wait")
     site.arm(steps[0])
     site.manage("api", "delete", api.id)

@@ -32,6 +32,7 @@ from runtime.procfile import process_environment, read_procfile, shell_command
 
 _SECONDS_TO_START = 30
 _COMMAND_TIMEOUT_S = 120
+_CELERY_WORKERS = 2  # console/workers.py
 
 
 class InstallationFailed(AssertionError):
@@ -259,10 +260,11 @@ class Installation:
         return name != "worker" or self._worker_waits()
 
     def _worker_waits(self) -> bool:
-        """The Celery worker stands in line for work at the broker."""
+        """Both Celery workers stand in line for work at the broker."""
         number = int(urlsplit(self.env["REDIS_URL"]).path.strip("/") or 0)
         with redis.Redis.from_url(self.env["REDIS_URL"]) as client:
-            return any(one["cmd"] == "brpop" and int(one["db"]) == number for one in client.client_list())
+            waiting = [one for one in client.client_list() if one["cmd"] == "brpop" and int(one["db"]) == number]
+        return len(waiting) >= _CELERY_WORKERS
 
     def collect_static(self) -> None:
         """The console's static files, as the release step collects them; once."""

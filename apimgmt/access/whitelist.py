@@ -1,11 +1,13 @@
-"""Reading what a person typed into the whitelist box: many lines, all or none."""
+"""The IP whitelist: what a person typed into its box (many lines, all or none), and its rows."""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apimgmt.actors import Actor
 from apimgmt.errors import BadLine, WhitelistRefused
+from apimgmt.models import PredictionAPI, WhitelistEntry
 from contract.networks import NetworkError, parse_network
 
 MAX_ENTRIES = 10_000
@@ -24,7 +26,7 @@ _MESSAGES = {
 def networks_in(text: str) -> list[str]:
     """The networks of a text, canonical, each once, in order. Raises WhitelistRefused naming every bad line.
 
-    Lines may hold several networks parted by commas or spaces; empty lines are skipped.
+    Lines may hold several networks separated by commas or spaces; empty lines are skipped.
     """
     if len(text) > MAX_TEXT_LENGTH:
         raise WhitelistRefused(_("The text is too long. Up to %d networks fit.") % MAX_ENTRIES, text[:MAX_TEXT_LENGTH])
@@ -54,3 +56,13 @@ def _summary(count: int) -> str:
         "Nothing was added: %(count)d entries are not networks.",
         count,
     ) % {"count": count}
+
+
+def add_entries(api: PredictionAPI, networks: list[str], *, note: str, actor: Actor) -> list[str]:
+    """Add those networks that are not on the list yet, and return them. The caller records the change."""
+    known = set(api.whitelist.values_list("network", flat=True))
+    fresh = [network for network in networks if network not in known]
+    WhitelistEntry.objects.bulk_create(
+        [WhitelistEntry(api=api, network=network, note=note, created_by=actor.name) for network in fresh]
+    )
+    return fresh

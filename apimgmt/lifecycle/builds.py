@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import cached_property
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Coalesce
 from django.db.utils import InterfaceError, OperationalError
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from apimgmt.actors import SYSTEM
 from apimgmt.lifecycle import transitions
 from apimgmt.lifecycle.confirmation import Confirmation, confirmation_of
+from apimgmt.lifecycle.progress import LISTENER
 from apimgmt.lifecycle.reconciling import confirm_receipts
 from apimgmt.lifecycle.stages import waiting_stages
 from apimgmt.models import Build, BuildKind
 from apimgmt.registry import model_store
-from apimgmt.templatetags.console import size
+from apimgmt.sentences import Message, message
 from contract.fault_points import fault_point
 from contract.model_spec import ModelSpec, spec_from_json
 from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTestFailed
@@ -39,14 +40,16 @@ logger = logging.getLogger(__name__)
 BUILD_LOCK_CLASS = 0x4255
 # How long a build waits for a first gateway worker to appear before it says that none is running.
 NO_GATEWAY_GRACE_S = 3.0
-POLL_S = 0.01
+# A task just sent is left alone for this long before the sweep calls it lost.
+TASK_GRACE_S = 1.5
 
 
 class StageFailed(Exception):
-    """A stage found a reason why the build can't succeed. `log_tail` is what a person may want to read."""
+    """A stage found why the build can't succeed: whole sentences. `log_tail` is what a person may want to read."""
 
-    def __init__(self, reason: str, log_tail: str = "") -> None:
-        super().__init__(reason)
+    def __init__(self, *reasons: Message, log_tail: str = "") -> None:
+        super().__init__(*reasons)
+        self.reasons = list(reasons)
         self.log_tail = log_tail
 
 
@@ -75,16 +78,22 @@ def _claim(build_id: int) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [BUILD_LOCK_CLASS, build_id])
 
 
-def unattended_build_ids(*, older_than_s: float) -> list[int]:
-    """Unfinished builds that nobody runs, for the sweep: their hint was lost or their worker died."""
+def lost_build_ids(*, are_tasks_waiting: bool) -> list[int]:
+    """Unfinished builds that nobody runs and no queued task will run, for the sweep.
+
+    A build's task is lost when a worker took it and died (`queued_at` is null), or when it was sent a while ago and the
+    queue is empty. While other tasks wait in the queue, one that is missing there is not noticed: it would wait too.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT b.id FROM apimgmt_build b"
-            " WHERE b.finished_at IS NULL AND b.requested_at < clock_timestamp() - make_interval(secs => %s)"
+            " WHERE b.finished_at IS NULL"
+            " AND (b.queued_at IS NULL"
+            "      OR (NOT %s AND b.queued_at < clock_timestamp() - make_interval(secs => %s)))"
             " AND NOT EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = %s"
             " AND l.objid = b.id AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
             " ORDER BY b.id",
-            [older_than_s, BUILD_LOCK_CLASS],
+            [are_tasks_waiting, TASK_GRACE_S, BUILD_LOCK_CLASS],
         )
         return [row[0] for row in cursor.fetchall()]
 
@@ -108,7 +117,9 @@ class _Run:
 
     def run(self) -> None:
         """Run the stages in order and write down how the build ended."""
-        Build.objects.filter(pk=self.build.pk, claimed_at=None).update(claimed_at=timezone.now())
+        Build.objects.filter(pk=self.build.pk).update(
+            claimed_at=Coalesce("claimed_at", Value(timezone.now())), queued_at=None
+        )
         stage = ""
         try:
             with self.resources:
@@ -123,12 +134,12 @@ class _Run:
         except (OperationalError, InterfaceError):
             raise  # the database is away: the build stays unfinished and is found again
         except StageFailed as failure:
-            self._fail(stage, str(failure), failure.log_tail)
+            self._fail(stage, failure.reasons, failure.log_tail)
         except Exception:
             logger.exception("build_crashed api_id=%s build=%d stage=%s", self.build.api_id, self.build.pk, stage)
-            self._fail(stage, _("Something unexpected went wrong in the console. Its log has the details."), "")
+            self._fail(stage, [message("unexpected")], "")
 
-    def _stages(self) -> list[tuple[str, Callable[[], str]]]:
+    def _stages(self) -> list[tuple[str, Callable[[], list[Message]]]]:
         return [
             ("verify", self._verify),
             ("inspect", self._inspect),
@@ -137,17 +148,17 @@ class _Run:
             ("confirm", self._confirm),
         ]
 
-    def _fail(self, stage: str, reason: str, log_tail: str) -> None:
-        transitions.fail(self.build.pk, SYSTEM, stage=stage, reason=reason, log_tail=log_tail)
+    def _fail(self, stage: str, reasons: list[Message], log_tail: str) -> None:
+        transitions.fail(self.build.pk, SYSTEM, stage=stage, reasons=reasons, log_tail=log_tail)
         logger.warning("build_failed api_id=%s build=%d stage=%s", self.build.api_id, self.build.pk, stage)
 
-    def _timed(self, name: str, work: Callable[[], str]) -> None:
+    def _timed(self, name: str, work: Callable[[], list[Message]]) -> None:
         """Run one stage; its state, time and detail are on the page while it runs and after."""
         self._write_stage(name, state="running")
         started = time.perf_counter()
         try:
             if timezone.now() > self.deadline:
-                raise StageFailed(_("The build took longer than allowed."))
+                raise StageFailed(message("too_long"))
             detail = work()
             fault_point(f"build.{name}")
         except StageFailed:
@@ -155,7 +166,7 @@ class _Run:
             raise
         self._write_stage(name, state="done", seconds=time.perf_counter() - started, detail=detail)
 
-    def _write_stage(self, name: str, **fields: str | float) -> None:
+    def _write_stage(self, name: str, **fields: str | float | Sequence[Message]) -> None:
         """Save the stages. Raises NoLongerWanted when the build was ended meanwhile."""
         next(stage for stage in self.stages if stage["name"] == name).update(fields)
         if not Build.objects.filter(pk=self.build.pk, finished_at=None).update(stages=self.stages):
@@ -164,47 +175,40 @@ class _Run:
     def _remaining_s(self) -> float:
         return max(1.0, (self.deadline - timezone.now()).total_seconds())
 
-    def _verify(self) -> str:
+    def _verify(self) -> list[Message]:
         version = self.build.version
         try:
             model_store.verify(version.sha256)
         except model_store.FileDamaged as error:
-            raise StageFailed(str(error)) from None
-        return f"sha256 {version.sha256[:4]}… · {size(version.size_bytes)}"
+            raise StageFailed(error.message) from None
+        return [message("file_verified", digest=version.sha256[:4], size_bytes=version.size_bytes)]
 
-    def _inspect(self) -> str:
+    def _inspect(self) -> list[Message]:
         self.child = self.resources.enter_context(InspectionChild(timeout_s=self._remaining_s()))
         try:
             self.child.check(self.path, self.spec)
         except InspectionRefused as error:
-            raise StageFailed(str(error), error.log_tail) from None
-        columns = ngettext("%(count)d column", "%(count)d columns", len(self.spec.columns)) % {
-            "count": len(self.spec.columns)
-        }
-        if not self.spec.classes:
-            return columns
-        classes = ngettext("%(count)d class", "%(count)d classes", len(self.spec.classes)) % {
-            "count": len(self.spec.classes)
-        }
-        return f"{columns} · {classes}"
+            raise StageFailed(message("quoted", text=str(error)), log_tail=error.log_tail) from None
+        columns = message("columns", columns=len(self.spec.columns))
+        return [columns, message("classes", classes=len(self.spec.classes))] if self.spec.classes else [columns]
 
-    def _self_test(self) -> str:
+    def _self_test(self) -> list[Message]:
         try:
             result = self.child.self_test(self.path, self.spec)
         except SelfTestFailed as error:
-            raise StageFailed(str(error), error.log_tail) from None
+            raise StageFailed(message("quoted", text=str(error)), log_tail=error.log_tail) from None
         finally:
             self.resources.close()
-        return _("1 row in %(micros).0f µs") % {"micros": result.row_us}
+        return [message("row_time", micros=result.row_us)]
 
-    def _publish(self) -> str:
+    def _publish(self) -> list[Message]:
         api = transitions.publish(self.build.pk, SYSTEM)
         if api is None:
             raise NoLongerWanted
         self.revision = api.revision
-        return _("revision %d") % api.revision
+        return [message("revision", revision=api.revision)]
 
-    def _confirm(self) -> str:
+    def _confirm(self) -> list[Message]:
         seen = self._wait_for_gateways(settings.ENVIRONMENT.confirm_timeout_s)
         if self.build.kind == BuildKind.UPDATE:
             api = transitions.take_over(self.build.pk, SYSTEM)
@@ -224,39 +228,35 @@ class _Run:
         `patience_s` is for applying; loading may take as long as the build may.
         """
         started = time.monotonic()
-        shown = ""
-        while True:
-            seen = confirmation_of(self.revision, api_id=self.build.api_id, loaded_version_id=self.build.version_id)
-            if seen.is_confirmed:
-                return seen
-            reason = self._hopeless(seen, time.monotonic() - started, patience_s)
-            if reason:
-                raise StageFailed(reason)
-            if self._progress(seen) != shown:
-                shown = self._progress(seen)
-                self._write_stage("confirm", detail=shown)
-            elif not Build.objects.filter(pk=self.build.pk, finished_at=None).exists():
-                raise NoLongerWanted
-            time.sleep(POLL_S)
+        shown: list[Message] = []
+        with LISTENER.waiter() as waiter:
+            while True:
+                seen = confirmation_of(self.revision, api_id=self.build.api_id, loaded_version_id=self.build.version_id)
+                if seen.is_confirmed:
+                    return seen
+                reasons = self._hopeless(seen, time.monotonic() - started, patience_s)
+                if reasons:
+                    raise StageFailed(*reasons)
+                if self._progress(seen) != shown:
+                    shown = self._progress(seen)
+                    self._write_stage("confirm", detail=shown)
+                elif not Build.objects.filter(pk=self.build.pk, finished_at=None).exists():
+                    raise NoLongerWanted
+                waiter.pause(self._remaining_s())
 
     @staticmethod
-    def _progress(seen: Confirmation) -> str:
-        return _("%(confirmed)d of %(counted)d") % {"confirmed": seen.confirmed, "counted": seen.counted}
+    def _progress(seen: Confirmation) -> list[Message]:
+        return [message("workers", confirmed=seen.confirmed, counted=seen.counted)]
 
-    def _hopeless(self, seen: Confirmation, waited_s: float, patience_s: float) -> str:
-        """Why waiting longer is no use, or "" to go on."""
-        if seen.load_error:
-            return seen.load_error
+    def _hopeless(self, seen: Confirmation, waited_s: float, patience_s: float) -> list[Message]:
+        """Why waiting longer is no use; empty to go on."""
+        if seen.load_errors:
+            return seen.load_errors
         if not seen.counted:
-            return _("No gateway is running.") if waited_s > NO_GATEWAY_GRACE_S else ""
+            return [message("no_gateway")] if waited_s > NO_GATEWAY_GRACE_S else []
         if all(worker.is_loading for worker in seen.missing):
             patience_s = self._remaining_s()
-        if waited_s <= patience_s:
-            return ""
-        return " ".join(
-            _("Not confirmed by worker %(name)s: %(reason)s.") % {"name": worker.name, "reason": worker.reason}
-            for worker in seen.missing
-        )
+        return [worker.message for worker in seen.missing] if waited_s > patience_s else []
 
 
 def is_waiting_for_a_worker(build: Build) -> bool:

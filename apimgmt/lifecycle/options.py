@@ -38,18 +38,19 @@ def option_use(workspace: Workspace) -> OptionUse:
     return OptionUse(used=used, purchased=workspace.api_options)
 
 
-def launch_refusal(model: Model, workspace: Workspace, api_type: str, *, is_upgrade: bool = False) -> str | None:
-    """Why no API of this type can be launched on the model (or upgraded to), or None."""
+def launch_refusal(model: Model, workspace: Workspace, api_type: str) -> str | None:
+    """Why no API of this type can be launched on the model, or None."""
     if api_type not in ApiType.values:
         return _("Choose an official API or a trial API.")
-    if not is_upgrade and PredictionAPI.objects.filter(model=model, deleted_at=None).exists():
+    if PredictionAPI.objects.filter(model=model, deleted_at=None).exists():
         return _("This model already has an API.")
     if api_type == ApiType.TRIAL:
         return _trial_refusal(model)
-    return _official_refusal(workspace)
+    return official_refusal(workspace)
 
 
-def _official_refusal(workspace: Workspace) -> str | None:
+def official_refusal(workspace: Workspace) -> str | None:
+    """Why the workspace may have no further official API, or None."""
     if workspace.edition == Edition.TRIAL:
         return _("Official APIs are not part of the trial edition.")
     use = option_use(workspace)

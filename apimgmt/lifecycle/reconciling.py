@@ -1,4 +1,4 @@
-"""Waiting for gateways: confirm receipts, and tell people of closing moves once every worker obeys them."""
+"""Bringing what people are told in line with what gateways obey: receipts, and the end of closing transitions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from django.utils.translation import gettext as _
 
 from apimgmt.actors import SYSTEM
 from apimgmt.lifecycle import transitions
+from apimgmt.lifecycle.clock import ClockTimestamp
 from apimgmt.lifecycle.confirmation import Confirmation, confirmation, confirmation_of
-from apimgmt.lifecycle.transitions import ClockTimestamp
+from apimgmt.lifecycle.progress import LISTENER
 from apimgmt.models import Build, Outcome, PredictionAPI, Receipt, Status, Target
 from contract.fault_points import fault_point
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
 
 
 def confirm_receipts(api_id: str) -> None:
@@ -29,8 +28,8 @@ def confirm_receipts(api_id: str) -> None:
         )
 
 
-def is_unsettled(api: PredictionAPI) -> bool:
-    """Whether a closing move, or the receipt of any change, still waits for gateways."""
+def is_unconfirmed(api: PredictionAPI) -> bool:
+    """Whether a closing transition, or the receipt of any change, still waits for gateways."""
     return (
         transitions.is_stopping(api)
         or api.target == Target.DELETING
@@ -38,45 +37,45 @@ def is_unsettled(api: PredictionAPI) -> bool:
     )
 
 
-def settle_once(api_id: str) -> tuple[PredictionAPI, Confirmation]:
+def reconcile_once(api_id: str) -> tuple[PredictionAPI, Confirmation]:
     """One look: write down what is confirmed by now."""
     api = PredictionAPI.objects.get(pk=api_id)
     seen = confirmation_of(api.revision, api_id=api_id)
     confirm_receipts(api_id)
     if seen.is_confirmed and (transitions.is_stopping(api) or api.target == Target.DELETING):
-        api = _settle_closing(api)
+        api = _confirm_closing(api)
         confirm_receipts(api_id)
     return api, confirmation(api)
 
 
-def _settle_closing(api: PredictionAPI) -> PredictionAPI:
+def _confirm_closing(api: PredictionAPI) -> PredictionAPI:
     """Move the status on, unless the API changed again since it was looked at."""
     with transaction.atomic():
         current = transitions.locked_api(api.pk)
         if current.revision != api.revision:
             return current
-        settled = transitions.settle(api.pk, SYSTEM)
-        fault_point("settle.sent")
-    fault_point("settle.committed")
-    return settled
+        closed = transitions.confirm_closing(api.pk, SYSTEM)
+        fault_point("reconcile.sent")
+    fault_point("reconcile.committed")
+    return closed
 
 
 def reconcile_api(api_id: str, timeout_s: float) -> Confirmation:
-    """Wait until gateways have confirmed the API's closing moves and receipts, at most `timeout_s`.
+    """Wait until gateways have confirmed the API's closing transitions and receipts, at most `timeout_s`.
 
     Returns how far it has come. Idempotent; the page, the command line and the task may all wait at once.
     """
     deadline = time.monotonic() + timeout_s
-    pause_s = FIRST_PAUSE_S
-    while True:
-        api, seen = settle_once(api_id)
-        if not is_unsettled(api) or time.monotonic() >= deadline:
-            return seen
-        time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+    with LISTENER.waiter() as waiter:
+        while True:
+            api, seen = reconcile_once(api_id)
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0 or not is_unconfirmed(api):
+                return seen
+            waiter.pause(remaining_s)
 
 
-def unsettled_api_ids() -> list[str]:
+def unconfirmed_api_ids() -> list[str]:
     """The APIs that wait for gateways, for the sweep."""
     waiting = Receipt.objects.filter(confirmed_at=None).values_list("api_id", flat=True)
     stopping = Q(target=Target.STOPPED) & ~Q(status__in=[Status.STOPPED, Status.DELETED])
@@ -96,11 +95,12 @@ def wait_for_build(api_id: str, timeout_s: float, *, after_build_id: int) -> str
     """
     deadline = time.monotonic() + timeout_s
     concerning = Q(id__gt=after_build_id) | Q(finished_at=None)
-    while time.monotonic() < deadline:
-        build = Build.objects.filter(concerning, api_id=api_id).order_by("-id").first()
-        if build is None or build.outcome in {Outcome.SUCCEEDED, Outcome.CANCELLED}:
-            return ""
-        if build.outcome == Outcome.FAILED:
-            return build.reason
-        time.sleep(FIRST_PAUSE_S * 2)
-    return _("The build has not ended in time.")
+    with LISTENER.waiter() as waiter:
+        while (remaining_s := deadline - time.monotonic()) > 0:
+            build = Build.objects.filter(concerning, api_id=api_id).order_by("-id").first()
+            if build is None or build.outcome in {Outcome.SUCCEEDED, Outcome.CANCELLED}:
+                return ""
+            if build.outcome == Outcome.FAILED:
+                return build.failure_text
+            waiter.pause(remaining_s)
+    return _("The build did not end in time.")

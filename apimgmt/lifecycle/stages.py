@@ -17,4 +17,4 @@ STAGES = {
 
 def waiting_stages() -> list[dict[str, Any]]:
     """A build's `stages` before it starts. States: waiting, running, done, failed; `seconds` once it ended."""
-    return [{"name": name, "state": "waiting", "seconds": None, "detail": ""} for name in STAGES]
+    return [{"name": name, "state": "waiting", "seconds": None, "detail": []} for name in STAGES]

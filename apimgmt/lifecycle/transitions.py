@@ -1,8 +1,8 @@
 """The transition table, and the only writer of an API's status, target, lock and served version.
 
-What people are told (`status`) runs behind what gateways obey (`target`), never ahead of it: an opening move
+What people are told (`status`) runs behind what gateways obey (`target`), never ahead of it: an opening transition
 (launch, start, update) is told once it is confirmed, a closing one (stop, delete) is obeyed from its commit on and
-told once it is confirmed. `reconciling` and `building` call the second half of each move.
+told once it is confirmed. `builds` and `reconciling` call the second half of each. docs/life-cycle.md shows the table.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import DateTimeField, Func
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from apimgmt.actors import Actor
-from apimgmt.errors import TransitionRefused
-from apimgmt.models import ApiEvent, ApiType, Build, BuildKind, Outcome, PredictionAPI, Receipt, Status, Target
+from apimgmt.errors import NeedsConfirmation, TransitionRefused
+from apimgmt.lifecycle import checks
+from apimgmt.lifecycle.checks import Arguments, Check
+from apimgmt.lifecycle.events import record_change
+from apimgmt.models import ApiEvent, Build, BuildKind, Model, ModelVersion, Outcome, PredictionAPI, Status, Target
 from apimgmt.roles import OPERATE, UNLOCK, VIEW_KEY
+from apimgmt.sentences import Message
 
 Sentence = str | Promise
 
@@ -29,126 +32,148 @@ NOT_ENDING = NOT_DELETED - {Status.DELETING}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
-    """One row of the table.
+class Transition:
+    """One row of the table: one verb.
 
-    `status` is what people are told at once, `settled` what they are told when gateways have confirmed it; both
-    None: the status stays. `target` is what gateways obey from the commit on.
+    `status` is what people are told at once, `confirmed_status` what they are told once gateways have confirmed it,
+    `failed_status` if its build fails; None: the status stays. `target` is what gateways obey from the commit on.
+    `refusal` is said in any status but the `sources`; `checks` refuse for other reasons. `locked_question` is asked
+    once more when the API is locked, because callers would be cut off.
     """
 
     label: Sentence
     permission: str
     sources: frozenset[Status]
+    refusal: Sentence
     status: Status | None = None
     target: Target | None = None
-    settled: Status | None = None
+    confirmed_status: Status | None = None
+    failed_status: Status | None = None
+    is_refused_while_stopping: bool = False
     is_refused_when_locked: bool = False
-    elsewhere: Sentence = ""
+    locked_question: Sentence = ""
+    checks: tuple[Check, ...] = ()
 
 
-TRANSITIONS: dict[str, Move] = {
-    "launch": Move(
+_BEING_DELETED = gettext_lazy("The API is being deleted.")
+
+TRANSITIONS: dict[str, Transition] = {
+    "launch": Transition(
         label=pgettext_lazy("action", "Launch"),
         permission=OPERATE,
-        sources=frozenset(),
+        sources=frozenset(),  # it makes the API; `options.launch_refusal` asks the model and its workspace
+        refusal=gettext_lazy("This model already has an API."),
         status=Status.BUILDING,
         target=Target.BUILDING,
-        elsewhere=gettext_lazy("This model already has an API."),
+        confirmed_status=Status.OPERATING,
+        failed_status=Status.FAILED,
     ),
-    "start": Move(
+    "start": Transition(
         label=pgettext_lazy("action", "Start"),
         permission=OPERATE,
         sources=frozenset({Status.STOPPED, Status.FAILED}),
+        refusal=gettext_lazy("Only a stopped or failed API can be started."),
         status=Status.BUILDING,
         target=Target.BUILDING,
-        elsewhere=gettext_lazy("Only a stopped or failed API can be started."),
+        confirmed_status=Status.OPERATING,
+        failed_status=Status.FAILED,
+        is_refused_while_stopping=True,
+        checks=(checks.known_version,),
     ),
-    "update": Move(
+    "update": Transition(
         label=pgettext_lazy("action", "Update"),
         permission=OPERATE,
         sources=frozenset({Status.OPERATING}),
+        refusal=gettext_lazy("Only an operating API can be updated."),
         status=Status.UPDATING,
-        elsewhere=gettext_lazy("Only an operating API can be updated."),
+        confirmed_status=Status.OPERATING,
+        failed_status=Status.OPERATING,  # the old version goes on serving
+        is_refused_while_stopping=True,
+        locked_question=gettext_lazy("The API is locked. Serve version %(version)s to its callers all the same?"),
+        checks=(checks.another_version,),
     ),
-    "cancel": Move(
+    "cancel": Transition(
         label=pgettext_lazy("action", "Cancel"),
         permission=OPERATE,
         sources=frozenset({Status.BUILDING}),
+        refusal=gettext_lazy("Nothing is being built."),
         target=Target.STOPPED,
-        settled=Status.STOPPED,
-        elsewhere=gettext_lazy("Nothing is being built."),
+        confirmed_status=Status.STOPPED,
+        is_refused_while_stopping=True,
     ),
-    "stop": Move(
+    "stop": Transition(
         label=pgettext_lazy("action", "Stop"),
         permission=OPERATE,
         sources=frozenset({Status.OPERATING, Status.UPDATING}),
+        refusal=gettext_lazy("Only an operating API can be stopped."),
         target=Target.STOPPED,
-        settled=Status.STOPPED,
+        confirmed_status=Status.STOPPED,
+        is_refused_while_stopping=True,
         is_refused_when_locked=True,
-        elsewhere=gettext_lazy("Only an operating API can be stopped."),
     ),
-    "delete": Move(
+    "delete": Transition(
         label=pgettext_lazy("action on an API", "Delete"),
         permission=OPERATE,
         sources=frozenset({Status.STOPPED, Status.FAILED}),
+        refusal=gettext_lazy("Stop the API first."),
         status=Status.DELETING,
         target=Target.DELETING,
-        settled=Status.DELETED,
+        confirmed_status=Status.DELETED,
+        is_refused_while_stopping=True,
         is_refused_when_locked=True,
-        elsewhere=gettext_lazy("Stop the API first."),
     ),
-    "lock": Move(
+    "lock": Transition(
         label=gettext_lazy("Lock API"),
         permission=OPERATE,
         sources=frozenset({Status.OPERATING, Status.STOPPED}),
-        elsewhere=gettext_lazy("Only an operating or stopped API can be locked."),
+        refusal=gettext_lazy("Only an operating or stopped API can be locked."),
+        is_refused_while_stopping=True,
+        checks=(checks.not_locked_yet,),
     ),
-    "unlock": Move(label=gettext_lazy("Unlock API"), permission=UNLOCK, sources=NOT_ENDING),
-    "upgrade": Move(
+    "unlock": Transition(
+        label=gettext_lazy("Unlock API"),
+        permission=UNLOCK,
+        sources=NOT_ENDING,
+        refusal=_BEING_DELETED,
+        checks=(checks.locked,),
+    ),
+    "upgrade": Transition(
         label=gettext_lazy("Upgrade to official"),
         permission=OPERATE,
         sources=NOT_ENDING,
-        elsewhere=gettext_lazy("The API is being deleted."),
+        refusal=_BEING_DELETED,
+        checks=(checks.still_a_trial, checks.free_option),
     ),
-    "whitelist": Move(
+    "whitelist": Transition(
         label=gettext_lazy("Configure IP whitelist"),
         permission=OPERATE,
         sources=NOT_ENDING,
-        elsewhere=gettext_lazy("The API is being deleted."),
+        refusal=_BEING_DELETED,
+        # Asked only when the last network is removed.
+        locked_question=gettext_lazy("The API is locked, and this is its last network: nobody could call it any more."),
     ),
-    "describe": Move(
+    "describe": Transition(
         label=gettext_lazy("Description settings"),
         permission=OPERATE,
         sources=NOT_ENDING,
-        elsewhere=gettext_lazy("The API is being deleted."),
+        refusal=_BEING_DELETED,
     ),
-    "key": Move(
+    "key": Transition(
         label=gettext_lazy("Show key"),
         permission=VIEW_KEY,
         sources=NOT_DELETED,
-        elsewhere=gettext_lazy("The API was deleted, and its key with it."),
+        refusal=gettext_lazy("The API was deleted, and its key with it."),
     ),
-    "roll-key": Move(
+    "roll-key": Transition(
         label=gettext_lazy("Roll key"),
         permission=OPERATE,
         sources=NOT_ENDING,
-        elsewhere=gettext_lazy("The API is being deleted."),
+        refusal=_BEING_DELETED,
+        locked_question=gettext_lazy(
+            "The API is locked. Callers with the old key would be refused at once. Roll the key?"
+        ),
     ),
 }
-
-# The change that a move asked for and that is not confirmed yet.
-PENDING_WORDS = {
-    Target.STOPPED: gettext_lazy("Stopping…"),
-    Target.DELETING: gettext_lazy("Deleting…"),
-}
-
-
-class ClockTimestamp(Func):
-    """The database's clock now, not at the start of the transaction."""
-
-    function = "clock_timestamp"
-    template = "%(function)s()"
-    output_field = DateTimeField()
 
 
 def is_stopping(api: PredictionAPI) -> bool:
@@ -156,49 +181,22 @@ def is_stopping(api: PredictionAPI) -> bool:
     return api.target == Target.STOPPED and api.status not in {Status.STOPPED, Status.DELETED}
 
 
-def refusal(api: PredictionAPI, verb: str) -> str | None:
-    """Why the API's state forbids the move now, or None. Rights and options are asked elsewhere."""
+def refusal(api: PredictionAPI, verb: str, arguments: Arguments | None = None) -> str | None:
+    """Why the verb is refused now, or None. Rights are asked elsewhere."""
     rule = TRANSITIONS[verb]
-    status = Status(api.status)
-    if status not in rule.sources:
-        return str(rule.elsewhere)
-    if (
-        is_stopping(api)
-        and rule.sources != NOT_DELETED
-        and verb not in {"whitelist", "unlock", "upgrade", "describe", "roll-key"}
-    ):
-        return _("The API is being stopped; gateways have not all confirmed it yet.")
+    if Status(api.status) not in rule.sources:
+        return str(rule.refusal)
+    if rule.is_refused_while_stopping and is_stopping(api):
+        return _("The API is being stopped. Not all gateway workers have confirmed it yet.")
     if rule.is_refused_when_locked and api.is_locked:
         return _("The API is locked. Only an administrator can unlock it (User Portal).")
-    if verb == "lock" and api.is_locked:
-        return _("The API is locked already.")
-    if verb == "unlock" and not api.is_locked:
-        return _("The API is not locked.")
-    if verb == "upgrade" and api.type == ApiType.OFFICIAL:
-        return _("The API is official already.")
-    return None
+    reasons = (check(api, arguments or Arguments()) for check in rule.checks)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def locked_api(api_id: str) -> PredictionAPI:
     """The API's row, locked until the transaction ends. NO KEY: foreign-key checks of other sessions go on."""
     return PredictionAPI.objects.select_for_update(no_key=True).get(pk=api_id)
-
-
-def record(
-    api: PredictionAPI, verb: str, actor: Actor, *, before: str = "", after: str = "", **detail: Any
-) -> ApiEvent:
-    """Write the event of one deed."""
-    return ApiEvent.objects.create(
-        api=api,
-        verb=verb,
-        actor=actor.name,
-        role=actor.role,
-        address=actor.address,
-        before=before,
-        after=after,
-        detail=detail,
-        revision=api.revision,
-    )
 
 
 def write(
@@ -214,32 +212,38 @@ def write(
     return record_change(api, verb, actor, before_revision=before_revision, before=before_status, detail=detail)
 
 
-def record_change(
-    api: PredictionAPI,
-    verb: str,
-    actor: Actor,
-    *,
-    before_revision: int,
-    before: str,
-    detail: dict[str, Any] | None = None,
-) -> ApiEvent:
-    """Record a change already written to the API or its whitelist; triggers have numbered it."""
-    api.refresh_from_db(fields=["revision"])
-    event = record(api, verb, actor, before=before, after=api.status, **(detail or {}))
-    if api.revision != before_revision:
-        Receipt.objects.create(api=api, event=event, verb=verb, revision=api.revision, requested_at=ClockTimestamp())
-    return event
+def allowed_api(api_id: str, verb: str, *, actor: Actor, arguments: Arguments | None = None) -> PredictionAPI:
+    """The API's row, locked, if the actor may and nothing refuses the verb. Raises NotAllowed or TransitionRefused."""
+    actor.require(TRANSITIONS[verb].permission)
+    api = locked_api(api_id)
+    reason = refusal(api, verb, arguments)
+    if reason is not None:
+        raise TransitionRefused(reason)
+    return api
+
+
+def ask_if_locked(api: PredictionAPI, verb: str, *, confirmed: bool, arguments: Arguments | None = None) -> None:
+    """Raises NeedsConfirmation with the verb's question when the API is locked and nobody confirmed."""
+    question = TRANSITIONS[verb].locked_question
+    if question and api.is_locked and not confirmed:
+        raise NeedsConfirmation(question % {"version": (arguments or Arguments()).version})
 
 
 @transaction.atomic
-def move(api_id: str, verb: str, *, actor: Actor, detail: dict[str, Any] | None = None, **fields: Any) -> PredictionAPI:
-    """Carry out one verb of the table. Raises NotAllowed or MoveRefused; then nothing was changed."""
+def transition(
+    api_id: str,
+    verb: str,
+    *,
+    actor: Actor,
+    arguments: Arguments | None = None,
+    confirmed: bool = False,
+    detail: dict[str, Any] | None = None,
+    **fields: Any,
+) -> PredictionAPI:
+    """Carry out one verb. Raises NotAllowed, TransitionRefused or NeedsConfirmation, and changes nothing then."""
     rule = TRANSITIONS[verb]
-    actor.require(rule.permission)
-    api = locked_api(api_id)
-    reason = refusal(api, verb)
-    if reason is not None:
-        raise TransitionRefused(reason)
+    api = allowed_api(api_id, verb, actor=actor, arguments=arguments)
+    ask_if_locked(api, verb, confirmed=confirmed, arguments=arguments)
     if rule.status is not None:
         fields["status"] = rule.status
     if rule.target is not None:
@@ -248,7 +252,14 @@ def move(api_id: str, verb: str, *, actor: Actor, detail: dict[str, Any] | None 
     return api
 
 
-# The second halves: what the build task and the settling task write. None of them asks for a right; the move did.
+def create_api(model: Model, api_type: str, version: ModelVersion, *, actor: Actor, **fields: Any) -> PredictionAPI:
+    """The row of a launched API. The caller asks `options.launch_refusal` first and records the launch."""
+    rule = TRANSITIONS["launch"]
+    fields |= {"status": rule.status, "target": rule.target}
+    return PredictionAPI.objects.create(model=model, type=api_type, version=version, created_by=actor.name, **fields)
+
+
+# The second halves: what builds and reconciling write. None of them asks for a right; the transition did.
 
 
 def _wanted_build(build_id: int) -> Build | None:
@@ -300,41 +311,40 @@ def complete(build_id: int, actor: Actor) -> bool:
     build = _wanted_build(build_id)
     if build is None:
         return False
-    write(build.api, "operating", actor, status=Status.OPERATING)
+    write(build.api, "operating", actor, status=TRANSITIONS[build.kind].confirmed_status)
     _finish(build, Outcome.SUCCEEDED)
     return True
 
 
 @transaction.atomic
-def fail(build_id: int, actor: Actor, *, stage: str, reason: str, log_tail: str = "") -> bool:
+def fail(build_id: int, actor: Actor, *, stage: str, reasons: list[Message], log_tail: str = "") -> bool:
     """End a build that can't succeed. A launch or start is withdrawn; an update falls back to what was served."""
     build = _wanted_build(build_id)
     if build is None:
         return False
-    detail = {"stage": stage, "reason": reason, "version": build.version.number}
+    detail = {"stage": stage, "reasons": reasons, "version": build.version.number}
+    status = TRANSITIONS[build.kind].failed_status
     if build.kind == BuildKind.UPDATE:
         previous = build.previous or build.api.version
-        write(
-            build.api, "update failed", actor, detail=detail, status=Status.OPERATING, version=previous, candidate=None
-        )
+        write(build.api, "update failed", actor, detail=detail, status=status, version=previous, candidate=None)
     else:
-        write(build.api, "build failed", actor, detail=detail, status=Status.FAILED, target=Target.FAILED)
-    _finish(build, Outcome.FAILED, failed_stage=stage, reason=reason, log_tail=log_tail)
+        write(build.api, "build failed", actor, detail=detail, status=status, target=Target.FAILED)
+    _finish(build, Outcome.FAILED, failed_stage=stage, reasons=reasons, log_tail=log_tail)
     return True
 
 
 @transaction.atomic
-def settle(api_id: str, actor: Actor) -> PredictionAPI:
-    """Tell people of a closing move that every gateway has confirmed: Stopped, or deleted with its key erased."""
+def confirm_closing(api_id: str, actor: Actor) -> PredictionAPI:
+    """Tell people of a closing transition that every gateway has confirmed: Stopped, or deleted with its key erased."""
     api = locked_api(api_id)
     if is_stopping(api):
-        write(api, "stopped", actor, status=Status.STOPPED)
+        write(api, "stopped", actor, status=TRANSITIONS["stop"].confirmed_status)
     elif api.target == Target.DELETING:
         write(
             api,
             "deleted",
             actor,
-            status=Status.DELETED,
+            status=TRANSITIONS["delete"].confirmed_status,
             target=Target.DELETED,
             deleted_at=timezone.now(),
             key_digest=None,

@@ -9,12 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apimgmt import selectors
 from apimgmt.actors import Actor, shell_actor
 from apimgmt.errors import Refused, WhitelistRefused
 from apimgmt.lifecycle import reconciling
-from apimgmt.lifecycle.confirmation import confirmation
+from apimgmt.lifecycle.confirmation import Confirmation
+from apimgmt.lifecycle.reports import no_gateway_sentence
 from apimgmt.models import Model, PredictionAPI, Status
+from apimgmt.visibility import apis_visible_to, models_visible_to
 
 
 class ActorCommand(BaseCommand):
@@ -36,26 +37,9 @@ class ActorCommand(BaseCommand):
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def print(self, document: dict[str, Any], *, as_json: bool) -> None:
-        """One JSON object, or one `name: value` line each."""
-        if as_json:
-            self.stdout.write(json.dumps(document))
-            return
-        for name, value in document.items():
-            self.stdout.write(f"{name}: {_words(value)}")
-
-
-def _words(value: Any) -> str:
-    """A value of a JSON document as people write it."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items()) or "none"
-    if isinstance(value, list):
-        return "; ".join(_words(inner) for inner in value) or "none"
-    return str(value)
+    def print(self, document: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
+        """One JSON object for scripts, or the sentences for people."""
+        self.stdout.write(json.dumps(document) if as_json else "\n".join(lines))
 
 
 def _suggestion(network: str | None) -> str:
@@ -63,7 +47,7 @@ def _suggestion(network: str | None) -> str:
 
 
 def visible_model(actor: Actor, model_id: int) -> Model:
-    models = Model.objects.all() if actor.user is None else selectors.models_visible_to(actor.user)
+    models = Model.objects.all() if actor.user is None else models_visible_to(actor.user)
     model = models.filter(pk=model_id).first()
     if model is None:
         raise Refused(f"There is no model {model_id}.")
@@ -71,54 +55,32 @@ def visible_model(actor: Actor, model_id: int) -> Model:
 
 
 def visible_api(actor: Actor, api_id: str) -> PredictionAPI:
-    apis = PredictionAPI.objects.all() if actor.user is None else selectors.apis_visible_to(actor.user)
+    apis = PredictionAPI.objects.all() if actor.user is None else apis_visible_to(actor.user)
     api = apis.filter(pk=api_id).first()
     if api is None:
         raise Refused(f"There is no API {api_id}.")
     return api
 
 
-def status_document(api_id: str) -> dict[str, Any]:
-    """What `status --json` prints."""
-    api = PredictionAPI.objects.select_related("version").get(pk=api_id)
-    seen = confirmation(api)
-    return {
-        "api_id": api.pk,
-        "status": api.status,
-        "target": api.target,
-        "confirmed": seen.is_confirmed,
-        "workers": {"confirmed": seen.confirmed, "counted": seen.counted},
-        "missing": [{"worker": worker.name, "reason": worker.reason} for worker in seen.missing],
-        "locked": api.is_locked,
-        "type": api.type,
-        "version": api.version.number,
-        "quota_remaining": selectors.quota_remaining(api),
-        "requests": selectors.totals(api),
-        "incidents": [
-            {
-                "at": incident.at.isoformat(),
-                "kind": incident.kind,
-                "reason": incident.reason_text,
-                "worker": incident.worker_id,
-            }
-            for incident in selectors.incidents(api)
-        ],
-    }
-
-
 def wait_until_confirmed(api_id: str, *, after_build_id: int) -> None:
-    """Wait for the build asked for, then for gateways. Raises CommandError with the reason if it did not come true.
+    """Wait for the build asked for, then for gateways. Raises CommandError with the reason if one of them fails.
 
-    `after_build_id` is the API's latest build before the deed.
+    `after_build_id` is the API's latest build before the action.
     """
-    settings_ = settings.ENVIRONMENT
+    environment = settings.ENVIRONMENT
     build_failure = reconciling.wait_for_build(
-        api_id, settings_.build_timeout_s + settings_.confirm_timeout_s, after_build_id=after_build_id
+        api_id, environment.build_timeout_s + environment.confirm_timeout_s, after_build_id=after_build_id
     )
     if build_failure:
         raise CommandError(build_failure)
-    seen = reconciling.reconcile_api(api_id, settings_.confirm_timeout_s)
+    seen = reconciling.reconcile_api(api_id, environment.confirm_timeout_s)
     api = PredictionAPI.objects.get(pk=api_id)
-    if reconciling.is_unsettled(api) or (api.status == Status.OPERATING and not seen.is_confirmed):
-        reasons = "; ".join(f"worker {worker.name}: {worker.reason}" for worker in seen.missing)
-        raise CommandError(f"Not confirmed: {reasons or 'no gateway is running'}")
+    if reconciling.is_unconfirmed(api) or (api.status == Status.OPERATING and not seen.is_confirmed):
+        raise CommandError(f"Not confirmed. {_obstacles(seen)}")
+
+
+def _obstacles(seen: Confirmation) -> str:
+    """Which worker has not confirmed and why, one sentence each."""
+    if seen.missing:
+        return " ".join(worker.reason for worker in seen.missing)
+    return no_gateway_sentence(seen.dismissed)

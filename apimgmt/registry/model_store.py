@@ -19,6 +19,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from apimgmt.errors import Refused
+from apimgmt.sentences import Message, message, sentence
 from contract.model_store import stored_path
 
 # An inspection may take six times this in memory; usual table models are far below 10 MB.
@@ -28,7 +29,11 @@ CHUNK_BYTES = 1 << 20
 
 
 class FileDamaged(Exception):
-    """The stored bytes are gone, or no longer those that were registered."""
+    """The stored bytes are gone, or no longer those that were registered. `message` says which."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(sentence(message))
+        self.message = message
 
 
 class FileTooLarge(Refused):
@@ -61,9 +66,9 @@ def verify(sha256: str) -> None:
         with path_of(sha256).open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise FileDamaged(_("The model's file is not in the model store: %s.") % error.strerror) from None
+        raise FileDamaged(message("file_missing", cause=error.strerror)) from None
     if actual != sha256:
-        raise FileDamaged(_("The model's file in the model store is not the one that was registered."))
+        raise FileDamaged(message("file_changed"))
 
 
 def stage(chunks: Iterable[bytes]) -> Staged:

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from apimgmt.selectors import DayCount
+from apimgmt.stats.counts import DayTotals
 
 # A nice step for the count axis, so that it never shows half a request.
 _STEPS = (1, 2, 5)
 MAX_TICKS = 4
 
 
-def request_count_figure(counts: list[DayCount]) -> dict[str, Any]:
+def request_count_figure(counts: list[DayTotals]) -> dict[str, Any]:
     """Stacked bars by day: Status 200 below, Status 4xx or 5xx above; the last, unfinished day is hatched.
 
     `meta.color` of a trace is a CSS token, as are the `var(--...)` colours of the layout.
@@ -77,7 +77,7 @@ def request_count_figure(counts: list[DayCount]) -> dict[str, Any]:
     }
 
 
-def _bars(counts: list[DayCount], *, name: str, values: list[int], color: str, hover: str) -> dict[str, Any]:
+def _bars(counts: list[DayTotals], *, name: str, values: list[int], color: str, hover: str) -> dict[str, Any]:
     return {
         "type": "bar",
         "name": name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apimgmt.models import GatewayWorker, Ledger, ModelLoad, TrialUse
@@ -58,7 +59,9 @@ def forget_the_gone() -> None:
     """Remove what workers that are gone for good left behind; their counts live on in the folded rows."""
     long_ago = timezone.now() - timedelta(days=KEPT_DAYS)
     ModelLoad.objects.filter(worker__gone_at__isnull=False).delete()
-    GatewayWorker.objects.filter(gone_at__lt=long_ago).delete()
+    # A dismissed worker without a lease may answer however long ago it was: that is told until its end is proven.
+    doubtful = Q(gone_reason=GatewayWorker.GoneReason.DISMISSED, lease_until=None)
+    GatewayWorker.objects.filter(gone_at__lt=long_ago).exclude(doubtful).delete()
     folded = Ledger.objects.filter(state=Ledger.State.FOLDED, closed_at__lt=long_ago)
     TrialUse.objects.filter(ledger__in=folded.values("id")).delete()
     folded.delete()

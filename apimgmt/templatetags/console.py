@@ -12,7 +12,9 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
-from apimgmt.selectors import GatewaySummary
+from apimgmt.lifecycle.confirmation import GatewaySummary
+from apimgmt.lifecycle.reports import gateways_sentence
+from apimgmt.units import size_text
 
 register = template.Library()
 
@@ -72,14 +74,7 @@ def seconds(value: float | None) -> str:
     return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
 
 
-@register.filter
-def size(value: int) -> str:
-    """Bytes with a unit, in steps of 1,000: 84 KB."""
-    for unit, step in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if value >= step:
-            number = value / step
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
-    return f"{value} B"
+register.filter("size", size_text)
 
 
 _NOTICE_COLORS = {"success": "green", "error": "red", "warning": "amber"}
@@ -111,10 +106,13 @@ def stage_word(state: str) -> str:
 
 @register.filter
 def gateways_tone(summary: GatewaySummary) -> str:
-    """Green when every worker is in step, red when there is none."""
+    """Green when every worker is in step, red when there is none, amber when one may answer by an old rule."""
     if not summary.counted:
         return "red"
-    return "green" if summary.in_step == summary.counted else "amber"
+    return "green" if summary.in_step == summary.counted and not summary.dismissed else "amber"
+
+
+register.filter("gateways_text", gateways_sentence)
 
 
 @register.filter

@@ -9,9 +9,10 @@ from functools import wraps
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NeedsConfirmation, Refused, TransitionRefused
+from apimgmt.lifecycle import selectors
+from apimgmt.lifecycle.actions import actions_for
 from apimgmt.models import Model, PredictionAPI
 from apimgmt.views.dialogs import Dialog, ask
 from apimgmt.views.layout import View, found_model, get_or_post, signed_in
@@ -38,7 +39,7 @@ class Subject:
 
     def refusal(self, verb: str) -> str:
         """Why this person can't do it now; "" if it is possible."""
-        return selectors.actions(self.api, self.actor)[verb].reason
+        return actions_for(self.api, self.actor)[verb].reason
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from apimgmt import roles, selectors
+from apimgmt import roles
 from apimgmt.actors import actor_of
 from apimgmt.errors import Refused
-from apimgmt.lifecycle import services
+from apimgmt.lifecycle import selectors, services
 from apimgmt.models import ApiType, PredictionAPI
+from apimgmt.stats import counts
 from apimgmt.views.action_view import Action, Subject, action_view
 from apimgmt.views.dialogs import Dialog, ask
 from apimgmt.views.forms import DeleteForm, DescriptionForm
@@ -282,7 +283,7 @@ def dismiss(request: HttpRequest, model_id: int, worker_id: str) -> HttpResponse
 
 
 def _today_sentence(api: PredictionAPI) -> str:
-    today = selectors.daily_counts(api, days=1)[0]
+    today = counts.daily_counts(api, days=1)[0]
     count = today.count_200 + today.count_errors
     if not count:
         return _("No request came today.")

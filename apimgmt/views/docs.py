@@ -12,10 +12,10 @@ from django.views.decorators.http import require_safe
 from apimgmt.calling import examples
 from apimgmt.calling.addresses import api_base, docs_url, openapi_url
 from apimgmt.models import Model, Status
-from apimgmt.selectors import models_visible_to, workspaces_visible_to
 from apimgmt.views.columns import column_rows
 from apimgmt.views.labels import TASK_WORDS
 from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
+from apimgmt.visibility import models_visible_to, workspaces_visible_to
 from contract.model_spec import spec_from_json
 from contract.problems import PROBLEM_TYPES
 from contract.slugs import slug

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
-from apimgmt import selectors
+from apimgmt.lifecycle import selectors
+from apimgmt.lifecycle.confirmation import DismissedWorker, dismissed_workers
+from apimgmt.lifecycle.reports import receipt_sentence
 from apimgmt.lifecycle.stages import STAGES
 from apimgmt.models import ApiEvent, PredictionAPI, Receipt, Status
-from apimgmt.views.labels import SWITCH_WORDS, event_word, receipt_sentence
+from apimgmt.sentences import event_reason
+from apimgmt.views.labels import SWITCH_WORDS, event_word
 from apimgmt.views.layout import Crumb, found_model, model_crumbs, render_page, signed_in
 from apimgmt.views.models import head_context
 
@@ -50,14 +54,15 @@ def api_history(request: HttpRequest, model_id: int) -> HttpResponse:
         "crumbs": model_crumbs(model, Crumb(_("History"))),
     }
     if chosen is not None:
+        dismissed = dismissed_workers()
         page = Paginator(selectors.events(chosen), EVENTS_A_PAGE).get_page(request.GET.get("page"))
-        context |= {"page": page, "rows": [_row(event) for event in page]}
+        context |= {"page": page, "rows": [_row(event, dismissed) for event in page]}
     return render_page(request, "apimgmt/history.html", context | head_context(model))
 
 
-def _row(event: ApiEvent) -> EventRow:
+def _row(event: ApiEvent, dismissed: Sequence[DismissedWorker]) -> EventRow:
     word = event_word(event.verb)
-    return EventRow(event, word, _detail(event), _change(event, word), _receipt(event))
+    return EventRow(event, word, _detail(event), _change(event, word), _receipt(event, dismissed))
 
 
 def _change(event: ApiEvent, word: str) -> str:
@@ -71,11 +76,11 @@ def _change(event: ApiEvent, word: str) -> str:
     return f"{labels.get(event.before, event.before)} → {after}" if event.before else after
 
 
-def _receipt(event: ApiEvent) -> str:
+def _receipt(event: ApiEvent, dismissed: Sequence[DismissedWorker]) -> str:
     receipt: Receipt | None = getattr(event, "receipt", None)
     if receipt is None:
         return ""
-    return receipt_sentence(receipt) or _("not confirmed yet")
+    return receipt_sentence(receipt, dismissed) or _("not confirmed yet")
 
 
 def _detail(event: ApiEvent) -> str:
@@ -88,7 +93,7 @@ def _detail(event: ApiEvent) -> str:
     if "removed" in detail:
         return str(detail["removed"])
     if "stage" in detail:
-        return f"{STAGES.get(detail['stage'], detail['stage'])}: {detail.get('reason', '')}"
+        return f"{STAGES.get(detail['stage'], detail['stage'])}: {event_reason(detail)}"
     if "from" in detail and "to" in detail:
         return f"v{detail['from']} → v{detail['to']}"
     return ""

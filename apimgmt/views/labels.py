@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from apimgmt.lifecycle.confirmation import Confirmation
-from apimgmt.models import Receipt, Status
+from apimgmt.models import Status
 
 Sentence = str | Promise
 
@@ -146,31 +145,3 @@ def deleting_sentence(seen: Confirmation) -> str:
 
 def _counted(seen: Confirmation, sentence: str) -> str:
     return sentence % {"confirmed": seen.confirmed, "counted": seen.counted}
-
-
-def receipt_sentence(receipt: Receipt) -> str:
-    """How a change was confirmed: "confirmed by 4 of 4 workers in 0.08 s"; "" while it is not."""
-    if receipt.confirmed_at is None:
-        return ""
-    if not receipt.workers:
-        return _("in force: no gateway is running, nothing is served")
-    seconds = max(0.0, (receipt.confirmed_at - receipt.requested_at).total_seconds())
-    return ngettext(
-        "confirmed by %(workers)d of %(workers)d worker in %(seconds).2f s",
-        "confirmed by %(workers)d of %(workers)d workers in %(seconds).2f s",
-        receipt.workers,
-    ) % {"workers": receipt.workers, "seconds": seconds}
-
-
-def unconfirmed_sentence(seen: Confirmation) -> str:
-    """What is still missing: "not confirmed yet: 3 of 4 workers"."""
-    if not seen.counted:
-        return _("No gateway is running: nothing is served.")
-    return _counted(
-        seen,
-        ngettext(
-            "not confirmed yet: %(confirmed)d of %(counted)d worker",
-            "not confirmed yet: %(confirmed)d of %(counted)d workers",
-            seen.counted,
-        ),
-    )

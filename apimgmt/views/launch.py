@@ -9,10 +9,9 @@ from django.utils.text import get_text_list
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from apimgmt import selectors
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import Refused
-from apimgmt.lifecycle import services
+from apimgmt.lifecycle import selectors, services
 from apimgmt.lifecycle.options import launch_choices
 from apimgmt.models import Model
 from apimgmt.roles import HOLDERS, OPERATE

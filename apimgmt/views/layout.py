@@ -21,9 +21,10 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from apimgmt.actors import role_of
+from apimgmt.lifecycle.confirmation import GatewaySummary, gateway_summary
 from apimgmt.models import Model, Workspace
 from apimgmt.roles import INSTALLER, ROLE_LABELS
-from apimgmt.selectors import GatewaySummary, gateway_summary, models_visible_to, workspaces_visible_to
+from apimgmt.visibility import models_visible_to, workspaces_visible_to
 from console.version import VERSION
 
 View = Callable[..., HttpResponse]

@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from apimgmt.calling import examples
+from apimgmt.lifecycle.selectors import current_api
 from apimgmt.models import Model, ModelVersion, PredictionAPI
 from apimgmt.roles import REGISTER
-from apimgmt.selectors import current_api, models_visible_to, workspaces_visible_to
 from apimgmt.views.columns import column_rows
 from apimgmt.views.labels import STATUS_TONES, TASK_WORDS
 from apimgmt.views.layout import (
@@ -24,6 +24,7 @@ from apimgmt.views.layout import (
     render_page,
     signed_in,
 )
+from apimgmt.visibility import models_visible_to, workspaces_visible_to
 from contract.model_spec import ModelSpec, spec_from_json
 
 

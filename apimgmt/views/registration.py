@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NotAllowed, Refused
+from apimgmt.lifecycle.selectors import newest_version_number
 from apimgmt.models import Model, Workspace
 from apimgmt.registry import drafts, registration
 from apimgmt.registry.drafts import Draft, Found
@@ -23,10 +24,10 @@ from apimgmt.registry.metadata import DescriptionRefused, parse_metadata
 from apimgmt.registry.registration import Prepared, Registered
 from apimgmt.registry.review import MOST_EDITABLE_COLUMNS, Correction, correction_of, metadata_of
 from apimgmt.roles import REGISTER
-from apimgmt.selectors import models_visible_to, newest_version_number, workspaces_visible_to
 from apimgmt.views.labels import TASK_WORDS, TYPE_WORDS
 from apimgmt.views.layout import Crumb, chosen_workspace, get_or_post, render_page, see_other, signed_in
 from apimgmt.views.registration_forms import RegisterForm
+from apimgmt.visibility import models_visible_to, workspaces_visible_to
 
 MOST_SHOWN_PROBABILITIES = 20
 

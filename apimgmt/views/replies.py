@@ -14,11 +14,11 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigg
 from apimgmt.errors import Refused
 from apimgmt.lifecycle.confirmation import Confirmation
 from apimgmt.lifecycle.reconciling import reconcile_api
+from apimgmt.lifecycle.reports import receipt_sentence, unconfirmed_sentence
 from apimgmt.models import Model, Receipt
 from apimgmt.views.api_page.page import ApiPage
 from apimgmt.views.api_page.parts import render_parts, tokens
 from apimgmt.views.dialogs import DIALOG_BODY, Dialog, ask
-from apimgmt.views.labels import receipt_sentence, unconfirmed_sentence
 from apimgmt.views.layout import htmx_of, see_other, wants_fragment
 
 # How long a reply waits for gateways, so that it mostly shows the change as confirmed already.
@@ -55,7 +55,7 @@ def _confirmed(api_id: str, change: str) -> tuple[Notice | None, Confirmation]:
     receipt = Receipt.objects.filter(api_id=api_id).order_by("-id").first()
     if receipt is None or receipt.confirmed_at is None:
         return None, seen
-    words = {"change": change, "receipt": receipt_sentence(receipt)}
+    words = {"change": change, "receipt": receipt_sentence(receipt, seen.dismissed)}
     return Notice(_("%(change)s: %(receipt)s.") % words), seen
 
 

@@ -7,10 +7,10 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from apimgmt import selectors
 from apimgmt.actors import actor_of
 from apimgmt.calling.sample_call import send_sample_row
 from apimgmt.errors import Refused
+from apimgmt.lifecycle import selectors
 from apimgmt.models import Model
 from apimgmt.views.api_page.page import ApiPage
 from apimgmt.views.layout import found_model, see_other, signed_in, wants_fragment

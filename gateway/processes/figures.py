@@ -17,7 +17,7 @@ def figures_of(worker: Worker) -> WorkerFigures:
         routes=len(worker.table),
         models_loaded=worker.loader.n_loaded,
         model_bytes=worker.loader.used_bytes,
-        connections=len(worker.server.door.connections),
+        connections=len(worker.server.manager.connections),
         requests_in_progress=worker.ledgers.requests_in_flight,
         requests_waiting=worker.loader.n_waiting + worker.runner.batch.n_waiting,
         counts_waiting=worker.ledgers.counts_waiting,

@@ -6,9 +6,7 @@ when somebody asks costs a tenth.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -16,38 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-LATENCY_BUCKETS_S: Final = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-)
-
-
-class Latency:
-    """A histogram of the seconds from a prediction request's head to its answer."""
-
-    __slots__ = ("buckets", "total_s")
-
-    def __init__(self) -> None:
-        self.buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
-        self.total_s = 0.0
-
-    def note(self, seconds: float) -> None:
-        self.buckets[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
-        self.total_s += seconds
+from gateway.request.latency import LATENCY_BUCKETS_S
 
 
 class WorkerFigures(msgspec.Struct):

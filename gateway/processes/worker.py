@@ -16,7 +16,8 @@ from gateway.db.connection import Database
 from gateway.db.identity import WorkerIdentity
 from gateway.db.refusals import Refusals
 from gateway.db.statements.workers import Obstacle
-from gateway.http.server import GatewayServer, connection_limits
+from gateway.http.limits import connection_limits
+from gateway.http.server import GatewayServer
 from gateway.models.batch import BatchPool, Limits
 from gateway.models.incidents import IncidentLog
 from gateway.models.loader import ModelLoader

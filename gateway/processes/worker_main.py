@@ -58,7 +58,7 @@ class WorkerLife:
         await self._first_read()
         if self._is_successor:
             await self._first_loads()
-        serving = asyncio.create_task(worker.server.serve(sockets=[self._listener]))
+        serving = asyncio.create_task(worker.server.serve(self._listener))
         if not worker.stopping.is_set():
             await self._announce()
             _freeze_garbage()
@@ -98,7 +98,7 @@ class WorkerLife:
     async def _drain(self, serving: asyncio.Task[None]) -> None:
         self._worker.follower.is_draining = True
         self._worker.follower.wake()
-        self._worker.server.should_exit = True
+        self._worker.server.stop()
         await serving
 
     async def _sign_off(self) -> None:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
 from contract.api_keys import is_well_formed
 from contract.problems import Problem
-
-try:  # CPython's own: for one key as quick as OpenSSL's, but where caches are cold it has less to fetch
-    from _sha256 import sha256
-except ImportError:
-    from hashlib import sha256
 
 Headers = Mapping[bytes, bytes]
 HeaderLines = Sequence[tuple[bytes, bytes]]
@@ -84,5 +80,5 @@ def _what_is_wrong(key: bytes) -> str:
     if not key:
         return "The request has no key: send it in the x-api-key header."
     if not is_well_formed(key.decode("latin-1")):
-        return "The key is mistyped or incomplete: it is no key of this service."
-    return "The key is wrong: it is not, or no longer, the key of this API."
+        return "The key is mistyped or incomplete."
+    return "The key is wrong, or it was replaced by another one."

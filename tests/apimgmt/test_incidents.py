@@ -10,9 +10,9 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from apimgmt.incident_texts import SENTENCES
-from apimgmt.management.base import status_document
+from apimgmt.lifecycle.selectors import incidents
+from apimgmt.management.status import status_document
 from apimgmt.models import GatewayIncident, PredictionAPI
-from apimgmt.selectors import incidents
 from contract.incidents import ReasonCode, encode_reason
 from tests.factories import make_api
 

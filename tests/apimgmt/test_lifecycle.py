@@ -6,8 +6,10 @@ import pytest
 
 from apimgmt.errors import NotAllowed, TransitionRefused
 from apimgmt.lifecycle import reconciling, services, transitions
-from apimgmt.lifecycle.transitions import TRANSITIONS, move, refusal
+from apimgmt.lifecycle.checks import Arguments
+from apimgmt.lifecycle.transitions import TRANSITIONS, refusal, transition
 from apimgmt.models import ApiEvent, ApiType, Build, BuildKind, Outcome, Receipt, Status, Target
+from apimgmt.sentences import message
 from tests.factories import actor_for, catch_up, load, make_api, make_model, make_user, make_version, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +33,7 @@ TARGET_AFTER = {
 
 
 def told_at_once(verb, status):
-    """The word that people read right after the move: closing moves keep the old one until it is confirmed."""
+    """The word that people read right after the transition: closing ones keep the old one until it is confirmed."""
     return status if verb == "stop" else STATUS_AT_ONCE[verb]
 
 
@@ -41,6 +43,17 @@ STATUS_AT_ONCE = {
     "cancel": Status.BUILDING,  # the old word stays until gateways have confirmed
     "delete": Status.DELETING,
 }
+
+
+def make_api_of_two_versions(status):
+    api = make_api(status=status)
+    make_version(api.model)
+    return api
+
+
+def arguments_of(verb):
+    """What the verb needs to be asked for with, on an API that serves version 1 of two."""
+    return Arguments(version=2) if verb == "update" else None
 
 
 @pytest.fixture
@@ -56,13 +69,13 @@ def administrator():
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("verb", sorted(ALLOWED_FROM))
 def test_a_verb_is_refused_in_every_status_that_the_table_does_not_name(verb, status, operator):
-    api = make_api(status=status)
+    api = make_api_of_two_versions(status)
 
     if status in ALLOWED_FROM[verb]:
-        move(api.pk, verb, actor=operator)
+        transition(api.pk, verb, arguments=arguments_of(verb), actor=operator)
     else:
         with pytest.raises(TransitionRefused):
-            move(api.pk, verb, actor=operator)
+            transition(api.pk, verb, arguments=arguments_of(verb), actor=operator)
 
     changed = ApiEvent.objects.filter(api=api, verb=verb).exists()
     assert changed == (status in ALLOWED_FROM[verb])
@@ -71,11 +84,11 @@ def test_a_verb_is_refused_in_every_status_that_the_table_does_not_name(verb, st
 @pytest.mark.parametrize(
     ("verb", "status"), [(verb, status) for verb in TARGET_AFTER for status in sorted(ALLOWED_FROM[verb])]
 )
-def test_a_move_sets_what_gateways_obey_and_what_people_are_told(verb, status, operator):
-    api = make_api(status=status)
+def test_a_transition_sets_what_gateways_obey_and_what_people_are_told(verb, status, operator):
+    api = make_api_of_two_versions(status)
     before = api.revision
 
-    move(api.pk, verb, actor=operator)
+    transition(api.pk, verb, arguments=arguments_of(verb), actor=operator)
 
     api.refresh_from_db()
     assert (api.target, api.status) == (TARGET_AFTER[verb], told_at_once(verb, status))
@@ -88,20 +101,20 @@ def test_stop_refuses_a_locked_api(operator):
     api = make_api(is_locked=True)
 
     with pytest.raises(TransitionRefused, match="locked"):
-        move(api.pk, "stop", actor=operator)
+        transition(api.pk, "stop", actor=operator)
 
 
 def test_delete_refuses_a_locked_api(operator):
     api = make_api(status=Status.STOPPED, is_locked=True)
 
     with pytest.raises(TransitionRefused, match="locked"):
-        move(api.pk, "delete", actor=operator)
+        transition(api.pk, "delete", actor=operator)
 
 
 def test_cancel_works_on_a_locked_api(operator):
     api = make_api(status=Status.BUILDING, is_locked=True)
 
-    move(api.pk, "cancel", actor=operator)
+    transition(api.pk, "cancel", actor=operator)
 
     api.refresh_from_db()
     assert api.target == Target.STOPPED
@@ -131,7 +144,7 @@ def test_a_viewer_may_do_nothing(verb):
     api = make_api()
 
     with pytest.raises(NotAllowed):
-        move(api.pk, verb, actor=viewer)
+        transition(api.pk, verb, arguments=arguments_of(verb), actor=viewer)
 
 
 def test_a_stop_is_told_only_once_every_worker_has_confirmed(operator):
@@ -214,12 +227,13 @@ def test_a_failed_update_falls_back_and_says_why(updating, operator):
     api, _second, build = updating
     transitions.publish(build.pk, operator)
 
-    transitions.fail(build.pk, operator, stage="confirm", reason="could not load")
+    transitions.fail(build.pk, operator, stage="confirm", reasons=[message("no_gateway")])
 
     api.refresh_from_db()
     build.refresh_from_db()
     assert (api.version.number, api.candidate, api.status) == (1, None, Status.OPERATING)
-    assert (build.kind, build.outcome, build.reason) == (BuildKind.UPDATE, Outcome.FAILED, "could not load")
+    assert (build.kind, build.outcome) == (BuildKind.UPDATE, Outcome.FAILED)
+    assert build.failure_text == "No gateway is running."
 
 
 def test_a_cancelled_build_publishes_nothing(operator):
@@ -247,7 +261,8 @@ def test_opening_needs_a_worker_and_the_model_loaded_on_all(operator):
     seen = confirmation(api)
 
     assert (seen.confirmed, seen.counted) == (1, 2)
-    assert "out of memory" in seen.load_error
+    assert "out of memory" in seen.missing[0].reason
+    assert seen.load_errors == [seen.missing[0].message]
 
 
 def test_a_stop_ends_the_update_under_way(updating, operator):

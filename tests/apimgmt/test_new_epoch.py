@@ -23,7 +23,7 @@ def test_a_worker_of_the_old_epoch_has_confirmed_nothing_and_is_named():
     with pytest.raises(CommandError, match=str(worker.pk)) as refused:
         call_command("new_epoch", "--timeout", "0", stdout=io.StringIO())
 
-    assert "dismiss them in the User Portal" in str(refused.value)
+    assert "dismiss it in the User Portal" in str(refused.value)
     assert Installation.objects.get().epoch != before.epoch
     assert not confirmation_of(before.revision, api_id="").is_confirmed
 

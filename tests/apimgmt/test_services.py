@@ -293,19 +293,6 @@ def test_no_key_is_written_to_events_or_logs(operator, caplog):
     assert rolled not in written
 
 
-def test_work_that_could_not_be_queued_is_found_by_the_sweep(operator):
-    from apimgmt.lifecycle.builds import unattended_build_ids
-
-    api = services.launch_api(make_model(), ApiType.OFFICIAL, networks=[], actor=operator).api
-    build = Build.objects.get(api=api)
-
-    assert unattended_build_ids(older_than_s=-1) == [build.pk]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [0x4255, build.pk])
-        assert unattended_build_ids(older_than_s=-1) == []
-        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [0x4255, build.pk])
-
-
 def test_what_gone_workers_left_is_forgotten_after_a_month():
     from datetime import timedelta
 

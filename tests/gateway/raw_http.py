@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.http.connections import ConnectionLimits
+from gateway.http.limits import ConnectionLimits
 from gateway.http.server import GatewayServer
 from gateway.processes.worker import Worker
 from tests.gateway.serving import Api, ended
@@ -85,18 +85,13 @@ class Served:
 async def serving(worker: Worker, bounds: ConnectionLimits) -> AsyncIterator[Served]:
     server = GatewayServer(worker.app, bounds)
     loop = asyncio.get_running_loop()
-    server.config.load()
-    listening = await loop.create_server(
-        lambda: server.config.http_protocol_class(server.config, server.server_state, {}),  # type: ignore[arg-type]
-        "127.0.0.1",
-        0,
-    )
-    watching = asyncio.create_task(server.door.keep_watch())
+    listening = await loop.create_server(server.make_protocol, "127.0.0.1", 0)
+    watching = asyncio.create_task(server.manager.keep_watch())
     try:
         yield Served(worker, server, listening.sockets[0].getsockname()[1])
     finally:
         listening.close()
-        for connection in list(server.door.connections):
+        for connection in list(server.manager.connections):
             connection.abort()
         await ended([watching])
 

@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass
 class Caller:
-    """Calls a worker's ASGI application as uvicorn would. `slow_body`: awaited before the body's last part is there."""
+    """Calls a worker's ASGI application as a server would. `slow_body`: awaited before the body's last part."""
 
     worker: Worker
     client: tuple[str, int] | None = ("192.0.2.7", 4711)

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from gateway.processes.worker import Worker
-from gateway.request.app import REQUESTS_IN_PROGRESS
+from gateway.request.checks import REQUESTS_IN_PROGRESS
 from tests.gateway.serving import Api, Caller, Seeder, loaded, until
 from tests.model_files import cancer, penguins
 

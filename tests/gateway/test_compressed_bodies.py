@@ -13,7 +13,7 @@ import pytest
 
 from drills.harmful import looping
 from gateway.processes.worker import Worker
-from gateway.request.app import INLINE_BODY_BYTES
+from gateway.request.bodies import INLINE_BODY_BYTES
 from tests.gateway.raw_http import QUICK, Answered, Client, Served, head, serving
 from tests.gateway.serving import Api, Caller, Seeder, loaded, until
 from tests.model_files import cancer

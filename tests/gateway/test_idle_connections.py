@@ -16,7 +16,7 @@ import pytest
 from drills.by_sql import Seeder
 from drills.client import calling
 from drills.testbed import worker_pids
-from gateway.http.connections import ConnectionLimits
+from gateway.http.limits import ConnectionLimits
 from tests.gateway.serving import until
 from tests.model_files import cancer
 from tests.stack import Stack

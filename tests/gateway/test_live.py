@@ -88,7 +88,7 @@ def test_a_call_over_the_wire(live: Stack, tables: Seeder, api: Api) -> None:
 
 
 def test_a_forged_address_is_believed_nowhere(own_stack: Stack, tables: Seeder) -> None:
-    """uvicorn's own default, and its FORWARDED_ALLOW_IPS, would take this header from any local peer."""
+    """uvicorn takes this header from any local peer, and from everybody with FORWARDED_ALLOW_IPS; nobody asks that."""
     own_stack.gateway.start(FORWARDED_ALLOW_IPS="*")
     api = tables.api(penguins(), networks=["192.0.2.7/32"])
     wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)

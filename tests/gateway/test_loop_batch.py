@@ -17,9 +17,12 @@ import structlog
 import uvloop
 
 from drills.harmful import looping
+from gateway.http.application import Pending, Request
 from gateway.http.protocol import GatewayProtocol
 from gateway.processes.worker import Worker
-from gateway.request.app import REQUESTS_IN_PROGRESS, ApiRequest, Gateway
+from gateway.request.api_request import ApiRequest
+from gateway.request.app import Gateway
+from gateway.request.checks import REQUESTS_IN_PROGRESS
 from gateway.routing.routes import ApiState
 from inference.formats.json_parser import JsonParser
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
@@ -44,9 +47,9 @@ async def isolated(rows: Seeder, worker: Worker) -> Api:
 @asynccontextmanager
 async def both_ends(served: Served) -> AsyncIterator[tuple[Client, GatewayProtocol]]:
     """A client, and the worker's end of its connection."""
-    others = set(served.server.door.connections)
+    others = set(served.server.manager.connections)
     async with served.connected() as client:
-        [connection] = await until(lambda: served.server.door.connections - others)
+        [connection] = await until(lambda: served.server.manager.connections - others)
         yield client, connection
 
 
@@ -60,13 +63,13 @@ async def test_nothing_is_asked_behind_the_last_answer(
     served: Served, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read in the turn in which the connection is closed would be counted, and answered to nobody."""
-    write_answer = GatewayProtocol.write_answer
+    write_response = GatewayProtocol.write_response
 
-    def while_more_comes(connection: GatewayProtocol, *answer: Any) -> bool:
+    def while_more_comes(connection: GatewayProtocol, *given: Any) -> bool:
         connection.data_received(head(api) + api.body)
-        return write_answer(connection, *answer)
+        return write_response(connection, *given)
 
-    monkeypatch.setattr(GatewayProtocol, "write_answer", while_more_comes)
+    monkeypatch.setattr(GatewayProtocol, "write_response", while_more_comes)
     async with both_ends(served) as (client, _):
         client.send(head(api, "connection: close"), api.body[:-1])
         await until(lambda: served.worker.ledgers.requests_in_flight == 1)
@@ -90,7 +93,7 @@ async def test_what_is_malformed_in_the_turn_of_a_refusal_is_not_counted(served:
     assert served.worker.ledgers.requests_in_flight == 0
 
 
-@pytest.mark.parametrize("stage", ["begin", "finish"])
+@pytest.mark.parametrize("stage", ["start", "complete"])
 async def test_a_fault_of_ours_is_500_and_harms_no_other(
     served: Served, api: Api, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -113,12 +116,12 @@ async def test_a_fault_of_ours_is_500_and_harms_no_other(
             assert answer.headers["connection"] == "close"
             assert await client.is_closed()
             assert (await other.answer()).status == 200
-    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["request_failed"]
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["internal_error"]
     assert state_of(served, api).in_progress == 0
 
 
 async def test_a_request_that_waits_for_nothing_takes_no_place(served: Served, api: Api) -> None:
-    """Those of one turn are begun before the first is answered, but they are not in progress beside each other."""
+    """Those of one turn are started before the first is answered, but they are not in progress beside each other."""
     state_of(served, api).in_progress = REQUESTS_IN_PROGRESS - 2
     async with (
         both_ends(served) as (client, first),
@@ -139,9 +142,9 @@ async def test_who_leaves_before_a_request_goes_on_in_its_task_is_counted(
     served: Served, rows: Seeder, isolated: Api
 ) -> None:
     async with both_ends(served) as (_, connection):
-        connection._socket.abort()  # the reset is seen in the turn of the request
+        connection.transport.abort()  # the reset is seen in the turn of the request
         connection.data_received(head(isolated) + isolated.body)
-        served.server.door.turn.run()
+        served.server.manager.batch.run()
         assert served.worker.ledgers.requests_in_flight == 1
     await until(lambda: served.worker.ledgers.requests_in_flight == 0)
 
@@ -153,10 +156,10 @@ async def test_who_leaves_with_requests_in_his_pipeline_is_not_written_to(
 ) -> None:
     async with both_ends(served) as (_, connection):
         connection.data_received((head(isolated) + isolated.body) * 2)
-        served.server.door.turn.run()
-        connection._socket.abort()
+        served.server.manager.batch.run()
+        connection.transport.abort()
     await until(lambda: served.worker.ledgers.requests_in_flight == 0)
-    await until(lambda: not served.server.server_state.tasks)
+    await until(lambda: not served.server.manager.tasks)
 
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
     assert state_of(served, isolated).answers == {200: 1}
@@ -165,21 +168,22 @@ async def test_who_leaves_with_requests_in_his_pipeline_is_not_written_to(
 async def test_a_request_that_had_to_wait_leaves_nothing_for_the_garbage_collector(
     served: Served, isolated: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[weakref.ref[ApiRequest]] = []
-    begin = Gateway.begin
+    started: list[weakref.ref[ApiRequest]] = []
+    start = Gateway.start
 
-    def noted(app: Gateway, scope: dict[str, object]) -> object:
-        begun = begin(app, scope)
-        calls.append(weakref.ref(begun))
-        return begun
+    def noted(app: Gateway, http: Request) -> Pending:
+        pending = start(app, http)
+        assert isinstance(pending, ApiRequest)
+        started.append(weakref.ref(pending))
+        return pending
 
-    monkeypatch.setattr(Gateway, "begin", noted)
+    monkeypatch.setattr(Gateway, "start", noted)
     async with both_ends(served) as (client, _):
         gc.disable()
         try:
             client.send(head(isolated) + isolated.body)
             assert (await client.answer()).status == 200
-            await until(lambda: calls[0]() is None)
+            await until(lambda: started[0]() is None)
         finally:
             gc.enable()
 

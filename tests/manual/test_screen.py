@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from apimgmt.lifecycle import services
+from apimgmt.access.keys import decrypted_key
 from apimgmt.lifecycle.options import option_use
 from apimgmt.lifecycle.reconciling import reconcile_api
 from apimgmt.lifecycle.transitions import is_stopping
@@ -231,7 +231,7 @@ def test_the_api_key_is_shown_when_asked_for(operator, model):
     operator.post(url("api-key", model), {"action": "show"})
 
     shown = information(screen(operator, model))["API Key"].split()[0]
-    assert shown == services.decrypted_key(api)
+    assert shown == decrypted_key(api)
 
 
 def test_0_0_0_0_0_is_said_to_allow_all_addresses(operator, model):

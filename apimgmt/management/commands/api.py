@@ -1,9 +1,10 @@
-"""`manage.py api ACTION API_ID [ARG]`: every deed of the page, for scripts."""
+"""`manage.py api ACTION API_ID [ARG]`: every action of the page, for scripts."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from apimgmt.access.whitelist import networks_in
@@ -11,52 +12,90 @@ from apimgmt.actors import Actor
 from apimgmt.errors import Refused
 from apimgmt.lifecycle import services
 from apimgmt.lifecycle.reconciling import latest_build_id
-from apimgmt.management.base import ActorCommand, status_document, visible_api, wait_until_confirmed
+from apimgmt.management.base import ActorCommand, visible_api, wait_until_confirmed
+from apimgmt.management.status import status_document, status_lines
 from apimgmt.models import PredictionAPI
 
-Deed = Callable[[PredictionAPI, str, Actor], dict[str, Any]]
+
+@dataclass(frozen=True)
+class Result:
+    """What an action has to tell beside the API's new state: as JSON fields and as sentences."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
 
 
-def _status(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
-    return {}
+@dataclass(frozen=True)
+class CommandAction:
+    """One action. `argument` is its name in refusals, "" if it takes none."""
+
+    run: Callable[[PredictionAPI, str, Actor], Result]
+    argument: str = ""
+    is_argument_optional: bool = False
+
+    def check(self, name: str, argument: str) -> None:
+        """Raises `Refused` for a missing or superfluous argument."""
+        if argument and not self.argument:
+            raise Refused(f"{name} takes no argument.")
+        if self.argument and not argument and not self.is_argument_optional:
+            raise Refused(f"{name} needs an argument: {self.argument}.")
 
 
-def _verb(service: Callable[..., object]) -> Deed:
-    def deed(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+def _status(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    return Result()
+
+
+def _plain(service: Callable[..., object]) -> CommandAction:
+    def run(api: PredictionAPI, argument: str, actor: Actor) -> Result:
         service(api.pk, actor=actor)
-        return {}
+        return Result()
 
-    return deed
-
-
-def _update(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
-    if not argument.isdigit():
-        raise Refused("update takes the number of a version.")
-    services.update_api(api.pk, int(argument), actor=actor, confirmed=True)
-    return {}
+    return CommandAction(run)
 
 
-def _allow(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+def _start(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    services.start_api(api.pk, _version(argument) if argument else None, actor=actor)
+    return Result()
+
+
+def _update(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    services.update_api(api.pk, _version(argument), actor=actor, confirmed=True)
+    return Result()
+
+
+def _version(argument: str) -> int:
+    if not (argument.isascii() and argument.isdigit() and len(argument) < 9):
+        raise Refused(f"{argument} is not the number of a version.")
+    return int(argument)
+
+
+def _allow(api: PredictionAPI, argument: str, actor: Actor) -> Result:
     added = services.add_networks(api.pk, argument, actor=actor)
-    return {"added": added.added, "known": added.known}
+    lines = [f"Added {network} to the whitelist." for network in added.added]
+    lines += [f"{network} was on the whitelist already." for network in added.known]
+    return Result({"added": added.added, "known": added.known}, lines)
 
 
-def _disallow(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+def _disallow(api: PredictionAPI, argument: str, actor: Actor) -> Result:
     (network, *others) = networks_in(argument)
     entry = api.whitelist.filter(network=network).first()
     if entry is None or others:
         raise Refused(f"{argument} is not on the whitelist.")
-    return {"removed": services.remove_network(api.pk, entry.pk, actor=actor, confirmed=True)}
+    removed = services.remove_network(api.pk, entry.pk, actor=actor, confirmed=True)
+    return Result({"removed": removed}, [f"Removed {removed} from the whitelist."])
 
 
-def _hide_schema(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+def _hide_schema(api: PredictionAPI, argument: str, actor: Actor) -> Result:
     changed = services.describe_api(api.pk, hides_schema=_switch(argument), actor=actor)
-    return {"hides_schema": changed.hides_schema}
+    line = "Refusals don't name columns." if changed.hides_schema else "Refusals name the columns that are wrong."
+    return Result({"hides_schema": changed.hides_schema}, [line])
 
 
-def _public_description(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
+def _public_description(api: PredictionAPI, argument: str, actor: Actor) -> Result:
     changed = services.describe_api(api.pk, has_public_description=_switch(argument), actor=actor)
-    return {"has_public_description": changed.has_public_description}
+    need = "an allowed address" if changed.has_public_description else "an allowed address and the key"
+    line = f"Reading the API's description needs {need}."
+    return Result({"has_public_description": changed.has_public_description}, [line])
 
 
 def _switch(argument: str) -> bool:
@@ -65,32 +104,35 @@ def _switch(argument: str) -> bool:
     return argument == "on"
 
 
-def _key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
-    return {"api_key": services.reveal_key(api.pk, actor=actor)}
+def _key(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    return _key_result(services.reveal_key(api.pk, actor=actor))
 
 
-def _roll_key(api: PredictionAPI, argument: str, actor: Actor) -> dict[str, Any]:
-    return {"api_key": services.roll_key(api.pk, actor=actor, confirmed=True)}
+def _roll_key(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    return _key_result(services.roll_key(api.pk, actor=actor, confirmed=True))
 
 
-DEEDS: dict[str, Deed] = {
-    "status": _status,
-    "stop": _verb(services.stop_api),
-    "start": _verb(services.start_api),
-    "cancel": _verb(services.cancel_api),
-    "delete": _verb(services.delete_api),
-    "lock": _verb(services.lock_api),
-    "unlock": _verb(services.unlock_api),
-    "upgrade": _verb(services.upgrade_api),
-    "update": _update,
-    "allow": _allow,
-    "disallow": _disallow,
-    "hide-schema": _hide_schema,
-    "public-description": _public_description,
-    "key": _key,
-    "roll-key": _roll_key,
+def _key_result(key: str) -> Result:
+    return Result({"api_key": key}, [f"API key: {key}"])
+
+
+ACTIONS: dict[str, CommandAction] = {
+    "status": CommandAction(_status),
+    "stop": _plain(services.stop_api),
+    "start": CommandAction(_start, "the number of a version", is_argument_optional=True),
+    "cancel": _plain(services.cancel_api),
+    "delete": _plain(services.delete_api),
+    "lock": _plain(services.lock_api),
+    "unlock": _plain(services.unlock_api),
+    "upgrade": _plain(services.upgrade_api),
+    "update": CommandAction(_update, "the number of a version"),
+    "allow": CommandAction(_allow, "a network"),
+    "disallow": CommandAction(_disallow, "a network"),
+    "hide-schema": CommandAction(_hide_schema, "on or off"),
+    "public-description": CommandAction(_public_description, "on or off"),
+    "key": CommandAction(_key),
+    "roll-key": CommandAction(_roll_key),
 }
-WITH_ARGUMENT = {"update", "allow", "disallow", "hide-schema", "public-description"}
 
 
 class Command(ActorCommand):
@@ -98,25 +140,26 @@ class Command(ActorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("action", choices=sorted(DEEDS))
+        parser.add_argument("action", choices=sorted(ACTIONS))
         parser.add_argument("api_id")
         parser.add_argument(
             "argument",
             nargs="?",
             default="",
-            help="allow, disallow: a CIDR; update: a version; hide-schema, public-description: on or off",
+            help="allow, disallow: a network; update, start: a version; hide-schema, public-description: on or off",
         )
-        parser.add_argument("--wait", action="store_true", help="return once confirmed; fail with the reason if not")
+        parser.add_argument("--wait", action="store_true", help="return once confirmed; if it is not, fail and say why")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
-        action, argument = options["action"], options["argument"]
-        if (action in WITH_ARGUMENT) != bool(argument):
-            raise Refused(f"{action} takes {'an argument' if action in WITH_ARGUMENT else 'no argument'}.")
+        name, argument = options["action"], options["argument"]
+        action = ACTIONS[name]
+        action.check(name, argument)
         api = visible_api(actor, options["api_id"])
         before = latest_build_id(api.pk)
-        told = DEEDS[action](api, argument, actor)
+        result = action.run(api, argument, actor)
         try:
             if options["wait"]:
                 wait_until_confirmed(api.pk, after_build_id=before)
-        finally:  # what was done is told also when it is not confirmed: a rolled key would be lost otherwise
-            self.print({**status_document(api.pk), **told}, as_json=options["json"])
+        finally:  # also when it is not confirmed: a rolled key would be lost otherwise
+            document = {**status_document(api.pk), **result.fields}
+            self.print(document, [*result.lines, *status_lines(api.pk)], as_json=options["json"])

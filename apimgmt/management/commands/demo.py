@@ -32,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         environment = settings.ENVIRONMENT
         if not (environment.uses_embedded_database or environment.demo):
-            raise CommandError("demo changes only the embedded database. Set DEMO=1 to have it here all the same.")
+            raise CommandError("demo changes only the embedded database. Set DEMO=1 to run it on this one.")
         users = self._users(*demo_password())
         for name, (edition, api_options) in WORKSPACES.items():
             workspace, is_new = Workspace.objects.get_or_create(

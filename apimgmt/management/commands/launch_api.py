@@ -20,7 +20,7 @@ class Command(ActorCommand):
         parser.add_argument("model_id", type=int)
         parser.add_argument("--type", required=True, choices=ApiType.values)
         parser.add_argument("--allow", action="append", default=[], metavar="CIDR", help="may be given several times")
-        parser.add_argument("--wait", action="store_true", help="return once it operates; fail with the reason if not")
+        parser.add_argument("--wait", action="store_true", help="return once it operates; if it fails, say why")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
         model = visible_model(actor, options["model_id"])
@@ -32,6 +32,13 @@ class Command(ActorCommand):
             if options["wait"]:
                 wait_until_confirmed(api_id, after_build_id=0)
         finally:
-            status = PredictionAPI.objects.values_list("status", flat=True).get(pk=api_id)
-            document = {"api_id": api_id, "api_url": api_url(launched.api), "api_key": launched.key, "status": status}
-            self.print(document, as_json=options["json"])
+            api = PredictionAPI.objects.get(pk=api_id)
+            url = api_url(api)
+            document = {"api_id": api_id, "api_url": url, "api_key": launched.key, "status": api.status}
+            lines = [
+                f"API ID: {api_id}",
+                f"API URL: {url}",
+                f"API key: {launched.key}",
+                f"Status: {api.get_status_display()}",
+            ]
+            self.print(document, lines, as_json=options["json"])

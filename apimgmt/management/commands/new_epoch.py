@@ -22,13 +22,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _write_epoch()
-        self.stdout.write("A new epoch is written: nothing is confirmed by what gateways read before.")
+        self.stdout.write("A new epoch is written. What gateways read before confirms nothing.")
         missing = _wait_for_gateways(options["timeout"])
         if missing:
-            names = "\n".join(f"  {worker.name} ({worker.id}): {worker.reason}" for worker in missing)
+            names = "\n".join(f"  {worker.reason} ({worker.id})" for worker in missing)
             raise CommandError(
                 "These gateway workers, which the backup knows, have not read the restored database:\n"
-                f"{names}\nOnes that are gone for good: dismiss them in the User Portal (/admin/, Gateway workers)."
+                f"{names}\nIf one is gone for good, dismiss it in the User Portal (/admin/, Gateway workers)."
             )
         self.stdout.write("Every gateway worker has read the restored database.")
 

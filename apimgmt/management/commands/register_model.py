@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand
 from apimgmt.models import Workspace
 from apimgmt.registry.registration import register_model
-from apimgmt.selectors import workspaces_visible_to
+from apimgmt.visibility import workspaces_visible_to
 
 
 class Command(ActorCommand):
@@ -21,10 +22,15 @@ class Command(ActorCommand):
         super().add_arguments(parser)
         parser.add_argument("file", type=Path, metavar="FILE", help="the ONNX file")
         parser.add_argument("--name", required=True, help="the model's name; a known name makes its next version")
-        parser.add_argument("--metadata", type=Path, metavar="FILE", help="default: FILE ending in .json, if there")
-        parser.add_argument("--sample", type=Path, metavar="CSV", help="real rows from which columns are learnt")
-        parser.add_argument("--target", metavar="COL", help="the column of the sample that is predicted")
-        parser.add_argument("--workspace", metavar="W", help="its name; default: the only one, or Demo")
+        parser.add_argument(
+            "--metadata",
+            type=Path,
+            metavar="FILE",
+            help="its description; default: FILE ending in .json",
+        )
+        parser.add_argument("--sample", type=Path, metavar="CSV", help="real rows to learn the columns from")
+        parser.add_argument("--target", metavar="COL", help="the column of the sample that the model predicts")
+        parser.add_argument("--workspace", metavar="W", help="the workspace's name; default: the only one, or Demo")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
         registered = register_model(
@@ -38,7 +44,11 @@ class Command(ActorCommand):
         )
         version = registered.version
         document = {"model_id": registered.model.pk, "version": version.number, "sample": version.spec["sample"]}
-        self.print(document, as_json=options["json"])
+        lines = [
+            f"Registered version {version.number} of {registered.model.name}. The model's ID is {registered.model.pk}.",
+            f"Sample row: {json.dumps(version.spec['sample'], ensure_ascii=False)}",
+        ]
+        self.print(document, lines, as_json=options["json"])
 
 
 def workspace_of(actor: Actor, name: str | None) -> Workspace:

@@ -6,8 +6,8 @@ from functools import cached_property
 
 from django.utils.translation import gettext as _
 
-from apimgmt import selectors
 from apimgmt.actors import Actor
+from apimgmt.lifecycle import selectors
 from apimgmt.lifecycle.options import OptionUse, launch_choices, option_use
 from apimgmt.models import Model
 from apimgmt.views.api_page.buttons import Button, operate_button

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from apimgmt.lifecycle.builds import is_waiting_for_a_worker
 from apimgmt.lifecycle.stages import STAGES
 from apimgmt.models import Build, BuildKind, Outcome
+from apimgmt.sentences import facts
 from apimgmt.views.labels import WHAT_TO_DO
 
 
@@ -72,7 +73,7 @@ class BuildReport:
     @property
     def stages(self) -> list[StageLine]:
         return [
-            StageLine(_stage_label(stage["name"]), stage["state"], stage["seconds"], stage["detail"])
+            StageLine(_stage_label(stage["name"]), stage["state"], stage["seconds"], facts(stage["detail"]))
             for stage in self._build.stages
         ]
 
@@ -86,7 +87,7 @@ class BuildReport:
 
     @property
     def reason(self) -> str:
-        return self._build.reason
+        return self._build.failure_text
 
     @property
     def log_tail(self) -> str:

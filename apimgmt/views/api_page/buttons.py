@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from apimgmt import selectors
 from apimgmt.actors import Actor
+from apimgmt.lifecycle.actions import actions_for
 from apimgmt.models import Model, PredictionAPI
 from apimgmt.roles import HOLDERS, OPERATE
 
@@ -41,7 +41,7 @@ class Button:
 
 def api_buttons(api: PredictionAPI, actor: Actor) -> dict[str, Button]:
     """One for each verb that a person may ask for; templates name them with `_` for `-`."""
-    actions = selectors.actions(api, actor)
+    actions = actions_for(api, actor)
     return {
         verb.replace("-", "_"): Button(reverse(url_name, args=[api.model_id]), actions[verb].reason)
         for verb, url_name in _URL_NAMES.items()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from apimgmt import selectors
 from apimgmt.actors import actor_of
+from apimgmt.lifecycle import selectors
+from apimgmt.lifecycle.confirmation import gateway_summary
 from apimgmt.models import Model
 from apimgmt.views.api_page.banner import BannerPanel
 from apimgmt.views.api_page.before import BeforePanel
@@ -45,5 +46,5 @@ class ApiPage:
             "information": InformationPanel(state, shown_key(self._request, state)) if state else None,
             "requests": RequestsPanel(state.api, self.days) if state else None,
             "announcement": announcement(state),
-            "gateways": selectors.gateway_summary(),
+            "gateways": gateway_summary(),
         }

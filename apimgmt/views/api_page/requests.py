@@ -8,10 +8,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from apimgmt import selectors
 from apimgmt.models import PredictionAPI
-from apimgmt.selectors import DayCount
-from apimgmt.stats import charts
+from apimgmt.stats import charts, counts
+from apimgmt.stats.counts import DayTotals
 
 RANGES = (7, 30, 90)
 DEFAULT_RANGE = 30
@@ -42,16 +41,16 @@ class RequestsPanel:
         self.days = days
 
     @cached_property
-    def counts(self) -> list[DayCount]:
+    def counts(self) -> list[DayTotals]:
         """Oldest first; today is always the last."""
-        return selectors.daily_counts(self._api, self.days)
+        return counts.daily_counts(self._api, self.days)
 
     @property
-    def newest_first(self) -> list[DayCount]:
+    def newest_first(self) -> list[DayTotals]:
         return self.counts[::-1]
 
     @property
-    def today(self) -> DayCount:
+    def today(self) -> DayTotals:
         return self.counts[-1]
 
     @cached_property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from apimgmt import selectors
 from apimgmt.actors import Actor
-from apimgmt.lifecycle import transitions
+from apimgmt.lifecycle import selectors, transitions
 from apimgmt.lifecycle.confirmation import Confirmation, confirmation
 from apimgmt.models import Model, PredictionAPI, Receipt, Status
+from apimgmt.stats import counts
 from apimgmt.views.api_page.build import BuildReport
 from apimgmt.views.api_page.buttons import Button, api_buttons
 from apimgmt.views.labels import STATUS_TONES, deleting_sentence, stopping_sentence
@@ -45,11 +45,11 @@ class ApiState:
     @cached_property
     def quota_remaining(self) -> int | None:
         """None for an official API."""
-        return selectors.quota_remaining(self.api)
+        return counts.quota_remaining(self.api)
 
     @cached_property
     def quota_limit(self) -> int:
-        return selectors.quota_limit(self.api)
+        return counts.quota_limit(self.api)
 
     @property
     def is_trial(self) -> bool:

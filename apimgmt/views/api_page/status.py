@@ -7,14 +7,15 @@ from functools import cached_property
 
 from django.utils.translation import gettext as _
 
-from apimgmt import selectors
+from apimgmt.lifecycle import selectors
 from apimgmt.lifecycle.confirmation import MissingWorker
+from apimgmt.lifecycle.reports import dismissed_sentence, receipt_sentence, unconfirmed_sentence
 from apimgmt.models import GatewayIncident
 from apimgmt.roles import DISMISS_WORKER, HOLDERS, UNLOCK
 from apimgmt.views.api_page.build import BuildReport
 from apimgmt.views.api_page.buttons import Button
 from apimgmt.views.api_page.state import ApiState
-from apimgmt.views.labels import CALLERS_GET, change_word, receipt_sentence, unconfirmed_sentence
+from apimgmt.views.labels import CALLERS_GET, change_word
 
 
 class StatusPanel:
@@ -75,7 +76,14 @@ class StatusPanel:
 
     @property
     def confirmed_sentence(self) -> str:
-        return receipt_sentence(self.state.receipt) if self.state.receipt else ""
+        if self.state.receipt is None:
+            return ""
+        return receipt_sentence(self.state.receipt, self.state.confirmation.dismissed)
+
+    @property
+    def dismissed(self) -> list[str]:
+        """What is to be said of workers that were dismissed and may still answer."""
+        return [dismissed_sentence(worker) for worker in self.state.confirmation.dismissed]
 
     @cached_property
     def incidents(self) -> list[GatewayIncident]:

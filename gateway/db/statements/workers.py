@@ -26,8 +26,8 @@ ON CONFLICT (id) DO NOTHING
 
 
 _MARK_GONE = """
-UPDATE apimgmt_gatewayworker SET gone_at = clock_timestamp(), gone_reason = %(reason)s
-WHERE id = %(id)s AND gone_at IS NULL
+UPDATE apimgmt_gatewayworker SET gone_at = coalesce(gone_at, clock_timestamp()), gone_reason = %(reason)s
+WHERE id = %(id)s AND (gone_at IS NULL OR gone_reason = 'dismissed')
 """
 
 
@@ -160,5 +160,5 @@ def _heartbeat(found: list[TupleRow]) -> Heartbeat:
 
 
 async def mark_gone(connection: Connection, worker_id: str, reason: str) -> None:
-    """The worker's end is proven: it no longer counts for confirmations."""
+    """The worker's end is proven: it no longer counts, and, if it was dismissed, nobody need say that it may answer."""
     await connection.execute(_MARK_GONE, {"id": worker_id, "reason": reason})

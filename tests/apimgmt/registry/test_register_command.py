@@ -33,8 +33,11 @@ def test_json_has_model_version_and_sample(store: Path, workspace: Workspace) ->
     assert first["sample"]["island"] == "Torgersen"
 
 
-def test_without_json_it_prints_lines(store: Path, workspace: Workspace) -> None:
-    assert "version: 1" in run(PENGUINS, "--name", "Penguins")
+def test_without_json_it_prints_sentences(store: Path, workspace: Workspace) -> None:
+    printed = run(PENGUINS, "--name", "Penguins")
+
+    assert printed.startswith("Registered version 1 of Penguins. The model's ID is ")
+    assert "'" not in printed.splitlines()[1]  # the sample row is JSON, not Python
 
 
 def test_metadata_sample_and_target_are_taken(store: Path, workspace: Workspace, tmp_path: Path) -> None:

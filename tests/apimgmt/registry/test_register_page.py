@@ -224,7 +224,7 @@ def test_bad_metadata_keeps_the_upload_for_the_next_try(operator: Client, worksp
 
     assert "tsk: unknown key" in text[text.index('name="metadata"') : text.index('name="sample"')]
     assert again.status_code == 303
-    assert ">a\nb\nc</textarea>" in operator.get(again["Location"]).content.decode()
+    assert "a\nb\nc</textarea>" in operator.get(again["Location"]).content.decode()
 
 
 def test_a_bad_sample_is_told_beside_its_field(operator: Client, workspace: Workspace) -> None:

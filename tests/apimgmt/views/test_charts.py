@@ -7,10 +7,10 @@ from datetime import date, timedelta
 import plotly.graph_objects as go
 import pytest
 
-from apimgmt.selectors import DayCount
 from apimgmt.stats.charts import count_step, request_count_figure
+from apimgmt.stats.counts import DayTotals
 
-DAYS = [DayCount(date(2026, 1, 1) + timedelta(days=n), n, 2 * n, 1 if n == 29 else 0) for n in range(30)]
+DAYS = [DayTotals(date(2026, 1, 1) + timedelta(days=n), n, 2 * n, 1 if n == 29 else 0) for n in range(30)]
 
 
 def test_it_is_a_figure_that_plotly_accepts():
@@ -50,6 +50,6 @@ def test_grid_lines_are_whole_numbers_of_requests(highest, step):
 
 
 def test_a_day_without_calls_leaves_an_axis_of_some_height():
-    empty = [DayCount(day.day, 0, 0, 0) for day in DAYS]
+    empty = [DayTotals(day.day, 0, 0, 0) for day in DAYS]
 
     assert request_count_figure(empty)["layout"]["yaxis"]["range"] == [0, 4]

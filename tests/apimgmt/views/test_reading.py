@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from apimgmt.lifecycle import services, transitions
+from apimgmt.lifecycle import events, services
 from apimgmt.lifecycle.transitions import TRANSITIONS
 from apimgmt.models import ApiEvent, ApiType, PredictionAPI, Status, Target
 from apimgmt.views.labels import CHANGE_WORDS, EVENT_WORDS
@@ -123,7 +123,7 @@ def test_the_specifications_open_before_there_is_any_model(client):
 def test_the_history_of_a_deleted_api_stays_readable(operator, api):
     model = make_model(api.model.workspace)
     deleted = make_api(model, status=Status.DELETED, type=ApiType.TRIAL)
-    transitions.record(deleted, "deleted", actor_for(User.objects.get()))
+    events.record(deleted, "deleted", actor_for(User.objects.get()))
 
     page = operator.get(url("api-history", model)).content.decode()
 

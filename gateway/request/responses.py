@@ -1,48 +1,56 @@
-"""Whole answers as they leave the gateway: a status, a block of header lines, a body.
+"""Replies and refusals as whole responses: their header lines and their bodies.
 
-Header lines are joined here and not in the server, because most of them are the same for every answer of an API.
+Header lines are joined here and not by the HTTP side, because most of them are the same for every response of an API.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
 from contract.problems import Problem, without_schema
+from gateway.http.application import Response
+from gateway.http.wire import header_lines
 from gateway.models.batch import FileReply
+from gateway.request.api_request import ApiRequest
+from gateway.request.fault_log import FaultLog
 from gateway.routing.routes import Route
 from gateway.usage.trial_quota import Reservation
 from inference import formats
 from inference.formats import Reply
 
-HeaderLine = tuple[bytes, bytes]
-Answer = tuple[int, bytes, bytes]
-"""Status, header lines each ending with CR LF, body."""
-
-CLOSE: Final = b"connection: close\r\n"
 ALLOW_PAGE: Final = ((b"allow", b"GET, HEAD"),)
 
-_NO_DIALECT: Final = "/"  # where a path is below no API
+_BELOW_NO_API: Final = "/"
 _TEXT: Final = b"text/plain; charset=utf-8"
 
 
-class Answers:
-    """Makes the answers of one worker. `types_url`: the page that explains the codes."""
+class Responses:
+    """Makes the responses of one worker. `types_url`: the page that explains the codes."""
 
     def __init__(self, types_url: str) -> None:
         self._types_url = types_url
+        self._faults = FaultLog()
         self._id_prefix = secrets.token_hex(6).encode()
         self._numbers = count(1)
 
     def next_id(self) -> bytes:
-        """A request id: the worker's own part, and a number."""
+        """A request ID: the worker's own part, and a number."""
         return b"%b%08x" % (self._id_prefix, next(self._numbers))
 
-    def of_reply(self, reply: Reply, request_id: bytes, lines: bytes) -> Answer:
+    def of_request(self, request: ApiRequest, outcome: Reply | Problem) -> Response:
+        """What one request to an API is answered."""
+        route = request.route
+        if isinstance(outcome, Problem):
+            lines = _quota_lines(route, None) if request.is_prediction and route.is_trial else b""
+            return self.of_problem(outcome, request.request_id, request.below, route, lines)
+        lines = request.version_lines if request.is_prediction else b""  # an open page tells nothing of the API
+        if request.reservation is not None:
+            lines += _quota_lines(route, request.reservation)
+        return self.of_reply(outcome, request.request_id, lines)
+
+    def of_reply(self, reply: Reply, request_id: bytes, lines: bytes) -> Response:
         """`lines`: what else the API has to say of it. The body of a `FileReply` is not in it."""
         size = reply.spool.size if isinstance(reply, FileReply) else len(reply.body)
         head = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b" % (
@@ -55,8 +63,10 @@ class Answers:
 
     def of_problem(
         self, problem: Problem, request_id: bytes, below: str, route: Route | None = None, lines: bytes = b""
-    ) -> Answer:
-        """In the shape that callers of this path, below the API's base, expect."""
+    ) -> Response:
+        """In the shape that callers of this path, below the API's base, expect. A 5xx is logged."""
+        if problem.kind.status >= 500:
+            self._faults.note(problem, request_id, route.api_id if route is not None else "")
         if route is not None and route.hides_schema:
             problem = without_schema(problem)
         body, content_type = formats.refusal(below, problem, request_id.decode(), self._types_url)
@@ -71,16 +81,11 @@ class Answers:
             head += b"retry-after: %d\r\n" % problem.retry_after_s
         return problem.kind.status, head, body
 
-    def of_nobody(self, problem: Problem) -> Answer:
+    def of_nobody(self, problem: Problem) -> Response:
         """A refusal that concerns no API."""
-        return self.of_problem(problem, self.next_id(), _NO_DIALECT)
+        return self.of_problem(problem, self.next_id(), _BELOW_NO_API)
 
-    def refusal(self, code: str, detail: str) -> bytes:
-        """A whole HTTP response, for what is refused before it is a request."""
-        status, head, body = self.of_nobody(Problem(code, detail))
-        return b"".join([STATUS_LINE[status], head, CLOSE, b"\r\n", body])
-
-    def own_page(self, method: str, path: str, *, is_ready: bool) -> Answer:
+    def own_page(self, method: str, path: str, *, is_ready: bool) -> Response:
         """What belongs to the gateway itself and to no API."""
         pages = {"/livez": (200, b"alive\n"), "/readyz": (200, b"ready\n") if is_ready else (503, b"not ready\n")}
         page = pages.get(path)
@@ -93,19 +98,8 @@ class Answers:
         return self.of_reply(reply, self.next_id(), b"")
 
 
-def header_lines(headers: Iterable[HeaderLine]) -> bytes:
-    """Header lines as they go over the network."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-def header_pairs(lines: bytes) -> list[HeaderLine]:
-    """The same as ASGI has them."""
-    pairs = (line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1])
-    return [(name, value) for name, value in pairs]
-
-
-def quota_lines(route: Route, reservation: Reservation | None) -> bytes:
-    """What every answer of a trial says of its quota."""
+def _quota_lines(route: Route, reservation: Reservation | None) -> bytes:
+    """What every response of a trial says of its quota."""
     account = route.state.account
     if account is None:
         return b""
