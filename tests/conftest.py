@@ -15,8 +15,8 @@ import redis
 from inference.predictor import Predictor
 from runtime.testing import find_browser
 from tests import stack as stacks
-from tests.grouping import group_of, rank_of
 from tests.environment import broker_database, clean_variables
+from tests.grouping import group_of, rank_of
 from tests.model_files import Made
 from tests.stack import Stack, fresh_variables
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from drills.client import load
 from drills.orderly_end import end_gateway
 from drills.report import Report, until
 from drills.testbed import Testbed
+from testkit.client import load
 
 pytestmark = pytest.mark.long
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.settings import Settings
-from drills.by_sql import Api, Seeder
 from gateway.db.identity import WorkerIdentity
 from gateway.processes.worker import Worker
-from runtime.installation import unused_port
+from testkit.live_installation import unused_port
+from testkit.seeder import Api, Seeder
 
 __all__ = ["Answer", "Api", "Caller", "Seeder", "ended", "loaded", "running_worker", "until"]
 

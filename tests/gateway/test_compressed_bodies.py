@@ -11,9 +11,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from drills.harmful import looping
 from gateway.processes.worker import Worker
 from gateway.request.bodies import INLINE_BODY_BYTES
+from testkit.harmful import looping
 from tests.gateway.raw_http import QUICK, Answered, Client, Served, head, serving
 from tests.gateway.serving import Api, Caller, Seeder, loaded, until
 from tests.model_files import cancer

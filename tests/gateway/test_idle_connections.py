@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drills.by_sql import Seeder
-from drills.client import calling
-from drills.testbed import worker_pids
 from gateway.http.limits import ConnectionLimits
+from testkit.client import calling
+from testkit.live_installation import worker_pids
+from testkit.seeder import Seeder
 from tests.gateway.serving import until
 from tests.model_files import cancer
 from tests.stack import Stack

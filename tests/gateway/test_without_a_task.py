@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from contract.settings import Settings
-from drills.harmful import looping
 from gateway.processes.worker import Worker
+from testkit.harmful import looping
 from tests.gateway.raw_http import QUICK, Served, head, serving
 from tests.gateway.serving import Api, Seeder, loaded, running_worker, until
 from tests.model_files import cancer

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import redis
 from psycopg import sql
@@ -42,7 +43,7 @@ class InstallationFailed(AssertionError):
 class Service:
     """One process of the Procfile."""
 
-    def __init__(self, installation: Installation, name: str) -> None:
+    def __init__(self, installation: LiveInstallation, name: str) -> None:
         self.name = name
         self.log_path = installation.environment.log_dir / f"{name}.log"
         self._installation = installation
@@ -126,7 +127,7 @@ class Service:
         return self._process
 
 
-class Installation:
+class LiveInstallation:
     """One installation. `env` are its variables, `environment` the same, read.
 
     `variables` must name the servers; on the one of DATABASE_URL the installation's own database is made, a copy of
@@ -283,6 +284,17 @@ class Installation:
     def server(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A connection to the server, but to another database than the installation's own."""
         return psycopg.connect(self._server_url, autocommit=True)
+
+
+def worker_pids(gateway: Service) -> list[int]:
+    """The gateway's worker processes, in the order of their slots."""
+    found: list[tuple[int, int]] = []
+    for child in psutil.Process(gateway.pid).children():
+        with contextlib.suppress(psutil.Error):  # gone meanwhile
+            command = child.cmdline()
+            if "gateway.processes.worker" in command:
+                found.append((int(command[command.index("--slot") + 1]), child.pid))
+    return [pid for _, pid in sorted(found)]
 
 
 def http_status(url: str) -> int | None:
