@@ -7,7 +7,7 @@ import signal
 
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.testbed import Testbed, worker_pids
+from drills.testbed import Testbed
 from testkit.client import load
 from testkit.live_installation import worker_pids
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.testbed import Site, Testbed, worker_pids
+from drills.testbed import Site, Testbed
 from gateway.usage.ledger_file import FILE_BYTES, SUFFIX
 from testkit.client import load
 from testkit.live_installation import worker_pids

@@ -46,7 +46,7 @@ class Seeder:
         sha256 = self._stored(made)
         with psycopg.connect(self.url) as connection:
             if model_id is None:
-                model_id = _insert_model(connection, _insert_workspace(connection))
+                model_id = _insert_model(connection, _insert_workspace(connection), "m")
             return model_id, _insert_version(connection, model_id, made, sha256, number)
 
     def api(
@@ -74,8 +74,8 @@ class Seeder:
         apis = []
         with psycopg.connect(self.url) as connection:
             workspace_id = _insert_workspace(connection)
-            for _ in range(number):
-                model_id = _insert_model(connection, workspace_id)
+            for index in range(number):
+                model_id = _insert_model(connection, workspace_id, f"m{index or ''}")
                 version_id = _insert_version(connection, model_id, made, sha256)
                 api = Api(self, secrets.token_hex(8), new_key(), version_id, made[0])
                 _insert_api(connection, api, model_id, target=target, trial_of=trial_of)
@@ -165,12 +165,12 @@ def _insert_workspace(connection: _Connection) -> int:
     )
 
 
-def _insert_model(connection: _Connection, workspace_id: int) -> int:
+def _insert_model(connection: _Connection, workspace_id: int, name: str) -> int:
     return _inserted(
         connection,
         "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by) VALUES (%s, %s, now(), 'seeder')"
         " RETURNING id",
-        *(workspace_id, f"m-{secrets.token_hex(4)}"),
+        *(workspace_id, name),
     )
 
 

@@ -28,6 +28,8 @@ from testkit.harmful import looping
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Seeder, loaded, until
 
+pytestmark = pytest.mark.one_worker
+
 new_event_loop = uvloop.new_event_loop
 
 
