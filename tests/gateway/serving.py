@@ -109,6 +109,8 @@ async def running_worker(
         yield worker
     finally:
         await ended(tasks)
+        if worker.loader._task is not None:  # its child's socket must leave the loop before it is closed
+            await ended([worker.loader._task])
         await worker.database.close()
         worker.loader.close()
         worker.runner.close()
