@@ -21,7 +21,8 @@ from benchmarks.bench_models import BenchModel
 from benchmarks.load import Target
 from benchmarks.processes import ServerProcess, clean_environment
 from contract.settings import PROJECT_DIR, Settings, read_settings
-from runtime.embedded import Postgres, Tuning, free_port, make_private_folders
+from runtime.embedded.postgres import Postgres
+from runtime.embedded.server import Tuning, free_port, make_private_folders
 from runtime.processes import wait_until
 from testkit.seeder import Seeder
 

@@ -19,7 +19,8 @@ from types import FrameType
 from contract.connections import broker_url, database_url
 from contract.settings import BadSetting, read_settings
 from runtime import processes
-from runtime.embedded import EmbeddedServers, Tuning
+from runtime.embedded import EmbeddedServers
+from runtime.embedded.server import Tuning
 from runtime.programs import EmbeddedError
 
 RUN_VARIABLE = "TEST_RUN_DIR"
