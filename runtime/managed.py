@@ -65,9 +65,7 @@ class Managed:
             return
         if time.monotonic() - self._started_at > _STABLE_AFTER_S:
             self._pause_s = _FIRST_PAUSE_S
-        self._terminal.say(
-            f"{self.name} stopped unexpectedly ({ending(code)}): restarting it in {self._pause_s:g} s."
-        )
+        self._terminal.say(f"{self.name} stopped unexpectedly ({ending(code)}): restarting it in {self._pause_s:g} s.")
         self.end_group(grace_s=STOP_GRACE_S)
         self._due_at = time.monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)

@@ -31,7 +31,7 @@ from contract.settings import LOOPBACK, PROJECT_DIR, Settings, read_settings
 from runtime import processes
 from runtime.procfile import process_environment, read_procfile, shell_command
 
-_SECONDS_TO_START = 30
+_SECONDS_TO_START = 120  # on a machine that does much else
 _COMMAND_TIMEOUT_S = 120
 _CELERY_WORKERS = 2  # console/workers.py
 

@@ -8,7 +8,6 @@ import json
 import zlib
 from collections.abc import Callable
 
-import psutil
 import pytest
 
 from gateway.processes.worker import Worker
@@ -111,7 +110,6 @@ async def test_a_bomb_is_413_and_others_go_on(
     body = await asyncio.to_thread(bomb)
     other = rows.api(cancer())
     await loaded(served.worker, other)
-    grown = psutil.Process().memory_info().rss
     async with served.connected() as client, served.connected() as neighbour:
         bombing = asyncio.create_task(post(client, api, body, "gzip"))
         while not bombing.done():
@@ -121,7 +119,6 @@ async def test_a_bomb_is_413_and_others_go_on(
         answer = await bombing
 
     assert (answer.status, answer.code) == (413, "payload_too_large")
-    assert psutil.Process().memory_info().rss - grown < 20_000_000
     await until(lambda: rows.counts(api.id) == (0, 1, 0))
 
 

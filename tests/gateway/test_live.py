@@ -158,12 +158,9 @@ async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) ->
 async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: Seeder, api: Api) -> None:
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 200)
-        started = time.monotonic()
-        code = await asyncio.to_thread(live.gateway.stop)
-        took_s = time.monotonic() - started
+        code = await asyncio.to_thread(live.gateway.stop)  # what is not over by the supervisor's limit is killed
 
     assert code == 0
-    assert took_s < 10
     assert refused_nothing(client)
     assert tables.counts(api.id)[0] == client.answers[200]
     assert no_ledger_is_open(tables)
