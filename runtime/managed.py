@@ -8,6 +8,7 @@ import threading
 import time
 from typing import IO
 
+from contract.parent_death import die_with_parent
 from contract.settings import PROJECT_DIR, Settings
 from runtime import processes
 from runtime.output import LogFile, Terminal
@@ -42,7 +43,7 @@ class Managed:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             process_group=0,
-            preexec_fn=processes.die_with_parent(signal.SIGTERM),
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )
         if self._process.stdout is None:
             raise RuntimeError("a process without a pipe")

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from contract.connections import broker_url, database_url
+from contract.parent_death import die_with_parent
 from contract.settings import BadSetting, read_settings
 from runtime import processes
 from runtime.embedded import EmbeddedServers
@@ -80,7 +81,7 @@ def _pytest() -> list[str]:
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
     """Run to the end. A signal to us goes on to the command, whose end is awaited: the servers stop after it."""
-    child = subprocess.Popen(command, env=variables, preexec_fn=processes.die_with_parent(signal.SIGTERM))
+    child = subprocess.Popen(command, env=variables, preexec_fn=die_with_parent(signal.SIGTERM))
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:  # a terminal's Ctrl-C reaches the child by itself

@@ -27,6 +27,7 @@ import psycopg
 import redis
 from psycopg import sql
 
+from contract.parent_death import die_with_parent
 from contract.settings import LOOPBACK, PROJECT_DIR, Settings, read_settings
 from runtime import processes
 from runtime.procfile import process_environment, read_procfile, shell_command
@@ -77,7 +78,7 @@ class Service:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=processes.die_with_parent(signal.SIGTERM),
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
         self.wait_ready()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from contract.parent_death import die_with_parent
 from contract.settings import LOOPBACK, Settings
 from runtime import processes
 from runtime.programs import EmbeddedError, bare_environment
@@ -140,7 +141,7 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=processes.die_with_parent(self.death_signal),
+                preexec_fn=die_with_parent(self.death_signal),
                 **self.identity(),
             )
 
