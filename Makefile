@@ -20,7 +20,7 @@ help: ## list the commands
 run: environment ## everything in the foreground: database, broker, console, worker, beat, gateway; Ctrl-C stops it
 	@exec $(PY) -m runtime
 
-test: environment-dev ## all tests, with servers of their own; T=tests/gateway narrows it, ARGS="-k stop" is passed to pytest
+test: environment-dev ## all tests but the long ones (ARGS="-m long"), with servers of their own; T=tests/gateway narrows it, ARGS=--cov measures
 	@exec $(PY) -m runtime.testing $(T) $(ARGS)
 
 drill: environment-dev ## the fault drills under load, as a table; ARGS="kill-gateway --short" narrows it
@@ -29,13 +29,14 @@ drill: environment-dev ## the fault drills under load, as a table; ARGS="kill-ga
 bench: environment-dev ## the gateway's speed beside other servers, in one run; ARGS=--quick makes it short
 	@exec $(PY) -m benchmarks $(ARGS)
 
-lint: environment-dev ## ruff, mypy, templates, migrations, translations, deployment check
+lint: environment-dev ## ruff, mypy, import directions, templates, migrations, translations, deployment check
 	@$(PY) -m runtime.testing --exec $(MAKE) --no-print-directory lint-steps
 
 lint-steps:
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy .
+	.venv/bin/lint-imports --no-logo --no-cache
 	$(PY) -m runtime.lint
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check --deploy --fail-level WARNING
@@ -44,7 +45,7 @@ fmt: environment-dev ## format and fix what can be fixed
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-check: ## what CI runs: lint, then all tests
+check: ## what CI runs: lint, then all tests, the long ones too
 	@.ci/run
 
 environment:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bench_models
+from benchmarks.benched_gateway import BenchApi, BenchedGateway, DatabaseServer
 from benchmarks.changing import changing_route
-from benchmarks.installation import BenchApi, DatabaseServer, Installation
 from benchmarks.load import HERE
 from benchmarks.machine import describe_machine
 from benchmarks.measure import CONNECTIONS, Series, Subject, interleaved, run_once
@@ -88,19 +88,19 @@ class Bench:
         for stop in reversed(self._stops):
             stop()
 
-    def _installation(self, name: str, url: str) -> Installation:
-        installation = Installation(name, url, self._dir, workers=WORKERS)
+    def _installation(self, name: str, url: str) -> BenchedGateway:
+        installation = BenchedGateway(name, url, self._dir, workers=WORKERS)
         self._stops.append(installation.stop)
         return installation
 
-    def _start(self, installation: Installation) -> float:
+    def _start(self, installation: BenchedGateway) -> float:
         seconds = installation.start()
         installation.wait_loaded()
         return seconds
 
     # --- beside other servers ---
 
-    def _servers(self, results: Results, base: Installation, api: BenchApi, columns_api: BenchApi) -> None:
+    def _servers(self, results: Results, base: BenchedGateway, api: BenchApi, columns_api: BenchApi) -> None:
         subjects = [_subject("gateway", base, api), _subject("gateway, one input a column", base, columns_api)]
         for reference in self._references(results):
             subjects.append(Subject(reference.name, reference.server, reference.target))
@@ -144,7 +144,7 @@ class Bench:
                 )
             results.at_their_rate[name] = paced
 
-    def _spread(self, results: Results, base: Installation, api: BenchApi) -> None:
+    def _spread(self, results: Results, base: BenchedGateway, api: BenchApi) -> None:
         say("Spread over the workers ...")
         for connections in (CONNECTIONS, 4 * CONNECTIONS):
             before = base.requests_by_worker(api)
@@ -154,7 +154,7 @@ class Bench:
 
     # --- variants ---
 
-    def _variants(self, results: Results, base: Installation, api: BenchApi, database: DatabaseServer) -> None:
+    def _variants(self, results: Results, base: BenchedGateway, api: BenchApi, database: DatabaseServer) -> None:
         size = self._size
         say(f"{size.apis} APIs, {size.networks} networks ...")
         many = self._installation("many", database.create("many", template=None))
@@ -191,7 +191,7 @@ class Bench:
         wide.stop()
 
 
-def _subject(name: str, installation: Installation, api: BenchApi) -> Subject:
+def _subject(name: str, installation: BenchedGateway, api: BenchApi) -> Subject:
     assert installation.gateway is not None
     return Subject(name, installation.gateway, api.target())
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.installation import BenchApi, Installation
+from benchmarks.benched_gateway import BenchApi, BenchedGateway
 
 INTERVAL_S = 0.1
 _NETWORK = "198.51.100.7/32"
 
 
 @contextmanager
-def changing_route(installation: Installation, api: BenchApi) -> Iterator[list[int]]:
+def changing_route(installation: BenchedGateway, api: BenchApi) -> Iterator[list[int]]:
     """The list holds how many changes were committed."""
     is_over = threading.Event()
     changes = [0]

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from benchmarks.installation import BenchApi
+from benchmarks.benched_gateway import BenchApi
 from benchmarks.load import Load, run_load
 from benchmarks.processes import ServerProcess
 

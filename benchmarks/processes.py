@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from contract.parent_death import die_with_parent
 from runtime import processes as runtime_processes
 
 STOP_S = 15
@@ -32,7 +33,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=runtime_processes.die_with_parent(signal.SIGTERM),
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
 
     @property

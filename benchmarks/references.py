@@ -16,7 +16,7 @@ from benchmarks.load import HERE, Target
 from benchmarks.processes import ServerProcess, clean_environment
 from contract.model_spec import spec_to_json
 from contract.settings import PROJECT_DIR
-from runtime.embedded import free_port
+from runtime.embedded.server import free_port
 from runtime.processes import wait_until
 
 ENVIRONMENTS = PROJECT_DIR / "var" / "bench"

@@ -16,7 +16,7 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 
 from console.celery import app
-from runtime import processes
+from contract.parent_death import die_with_parent
 
 WORKERS = {"builds": 16, "quick": 8}
 """Queue → how many of its tasks run at once."""
@@ -56,7 +56,7 @@ def main() -> int:
 
 def _start(queue: str, concurrency: int) -> ForkProcess:
     # Work of a killed worker is found again; half of the two would look healthy and is not.
-    arrange_death = processes.die_with_parent(signal.SIGKILL)
+    arrange_death = die_with_parent(signal.SIGKILL)
 
     def run() -> None:
         if arrange_death is not None:

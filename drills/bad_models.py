@@ -9,14 +9,14 @@ from collections import Counter
 
 import httpx
 
-from drills.by_sql import Api, Seeder
-from drills.client import Client, load
 from drills.console import Person, words
-from drills.graphs import Made
-from drills.harmful import POISON, allocating, dividing, looping
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
 from drills.testbed import Site, Testbed
+from testkit.client import Client, load
+from testkit.graphs import Made
+from testkit.harmful import POISON, allocating, dividing, looping
+from testkit.seeder import Api, Seeder
 
 NEIGHBOUR_P99_S = 0.02
 CALLERS = 20

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from drills.client import load
 from drills.console import Person, state_word, words
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
 from drills.testbed import Site, Testbed
+from testkit.client import load
 
 
 def broker_away(testbed: Testbed, report: Report, scale: Scale) -> None:

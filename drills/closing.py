@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import httpx
 
 from drills.apis import DrillApi
-from drills.client import Client, load
 from drills.console import Person, state_word, words
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
 from drills.testbed import Site, Testbed
+from testkit.client import Client, load
 
 OBEYED_S = 0.25
 SLOW_ROWS = 2000

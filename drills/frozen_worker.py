@@ -9,11 +9,12 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from drills.client import load, request_to
 from drills.console import Person, state_word, words
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.testbed import Site, Testbed, worker_pids
+from drills.testbed import Site, Testbed
+from testkit.client import load, request_to
+from testkit.live_installation import worker_pids
 
 HELD_CONNECTIONS = 12
 

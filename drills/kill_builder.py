@@ -6,12 +6,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 from drills.apis import DrillApi
-from drills.client import load
 from drills.console import Person, state_word
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
 from drills.testbed import Site, Testbed
-from runtime.installation import InstallationFailed
+from testkit.client import load
+from testkit.live_installation import InstallationFailed
 
 LAUNCH = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.confirm", "build.complete")
 UPDATE = ("build.verify", "build.inspect", "build.self-test", "build.publish", "build.take-over", "build.complete")

@@ -7,11 +7,11 @@ import time
 
 import httpx
 
-from drills.client import Answer, load
 from drills.console import Person
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
 from drills.testbed import Site, Testbed
+from testkit.client import Answer, load
 
 # What was under way when the server died may still be answered by what the database had said.
 GRACE_S = 1.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-from drills.client import load
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.testbed import Testbed, worker_pids
+from drills.testbed import Testbed
+from testkit.client import load
+from testkit.live_installation import worker_pids
 
 BACK_S = 1.0
 CONNECTIONS = 6

@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from drills.client import load
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.testbed import Site, Testbed, worker_pids
+from drills.testbed import Site, Testbed
 from gateway.usage.ledger_file import FILE_BYTES, SUFFIX
+from testkit.client import load
+from testkit.live_installation import worker_pids
 
 BY_ITSELF = ("quota.sent", "quota.committed", "count.before", "count.after", "write-out.sent", "write-out.committed")
 AT_A_START = ("file.drafted", "file.named", "cell.labelled")

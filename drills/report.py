@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from drills.apis import DrillApi
-from drills.client import Client
 from drills.testbed import Site
+from testkit.client import Client
 
 BUSY_LOAD = 1.5
 """Load average a core, beyond which times say more about the machine than about the product."""

@@ -7,10 +7,11 @@ import os
 import signal
 import time
 
-from drills.client import Client, load
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
-from drills.testbed import Site, Testbed, worker_pids
+from drills.testbed import Site, Testbed
+from testkit.client import Client, load
+from testkit.live_installation import worker_pids
 
 
 def restored(testbed: Testbed, report: Report, scale: Scale) -> None:

@@ -6,7 +6,6 @@ Making an installation takes a quarter of a minute; a copy of its database and o
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import json
 import os
@@ -29,13 +28,13 @@ from contract.settings import read_settings
 from drills.apis import DrillApi
 from runtime import processes
 from runtime.embedded import EmbeddedServers
-from runtime.installation import Installation, Service, fresh_variables
+from testkit.live_installation import LiveInstallation, fresh_variables
 
 _COPIED = ("models", "static")
 _KEPT = ("PATH", "HOME", "LANG", "POSTGRES_BIN", "VALKEY_BIN", "TEST_RUN_DIR")
 
 
-class Site(Installation):
+class Site(LiveInstallation):
     """One drill's installation: two official APIs, a trial of 100, and demo models that are not launched."""
 
     def __init__(self, variables: dict[str, str], apis: list[DrillApi], *, template: str | None = None) -> None:
@@ -93,14 +92,14 @@ class Site(Installation):
         server.execute(statement.format(sql.Identifier(copy), sql.Identifier(source)))
 
     @contextmanager
-    def second_gateway(self, *, shares_ledgers: bool = False) -> Iterator[Installation]:
+    def second_gateway(self, *, shares_ledgers: bool = False) -> Iterator[LiveInstallation]:
         """A further group of gateway workers, on another port, as on a further machine: only models are shared."""
         var_dir = self.environment.var_dir
         if not shares_ledgers:
             var_dir = var_dir.with_name(f"{var_dir.name}-second")
             var_dir.mkdir()
             (var_dir / "models").symlink_to(self.environment.model_store_dir)
-        beside = Installation(fresh_variables(self.env, var_dir), database=self.database)
+        beside = LiveInstallation(fresh_variables(self.env, var_dir), database=self.database)
         try:
             yield beside.start("gateway")
         finally:
@@ -199,17 +198,6 @@ class Testbed:
         broker = urlsplit(broker_url(environment))._replace(path=f"/{number % 60}").geturl()
         servers = {"DATABASE_URL": database_url(environment), "REDIS_URL": broker}
         return fresh_variables(self._base | servers, self.folder / name)
-
-
-def worker_pids(gateway: Service) -> list[int]:
-    """The gateway's worker processes, in the order of their slots."""
-    found: list[tuple[int, int]] = []
-    for child in psutil.Process(gateway.pid).children():
-        with contextlib.suppress(psutil.Error):  # gone meanwhile
-            command = child.cmdline()
-            if "gateway.processes.worker" in command:
-                found.append((int(command[command.index("--slot") + 1]), child.pid))
-    return [pid for _, pid in sorted(found)]
 
 
 def _say(text: str) -> None:

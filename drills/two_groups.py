@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from drills.client import load
 from drills.orderly_end import end_gateway
 from drills.report import Report, Scale, until
 from drills.testbed import Testbed
+from testkit.client import load
 
 
 def two_groups(testbed: Testbed, report: Report, scale: Scale) -> None:

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from contract.settings import BadSetting, read_settings
+from runtime.preflight import StartRefused
 from runtime.procfile import PROCFILE, BadProcfile, read_procfile
 from runtime.programs import EmbeddedError
-from runtime.supervisor import StartRefused, Supervisor
+from runtime.supervisor import Supervisor
 
 
 def main() -> int:

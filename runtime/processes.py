@@ -6,7 +6,6 @@ Linux offers what this needs through `/proc` and `prctl`; elsewhere `ps` and `ls
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,26 +17,7 @@ from pathlib import Path
 INSTANCE_VARIABLE = "CONSOLE_INSTANCE"
 """Set in the environment of all that the supervisor starts from the Procfile: the mark by which leftovers are known."""
 
-_PR_SET_PDEATHSIG = 1
 _HAS_PROC = sys.platform.startswith("linux")
-
-
-def die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn`: the kernel sends `death_signal` when the parent dies, even of SIGKILL. Linux only, else None.
-
-    The parent is the *thread* that started the child, so only long-lived threads may start such children.
-    """
-    if not _HAS_PROC:
-        return None
-    libc = ctypes.CDLL(None)  # loaded before the fork: the child of a threaded process must not take the loader's lock
-    parent = os.getpid()
-
-    def arrange() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # it died between the fork and the line above
-            os._exit(1)
-
-    return arrange
 
 
 def is_alive(pid: int) -> bool:

@@ -6,154 +6,32 @@ clears away what a killed predecessor of the same VAR_DIR left.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import http.client
 import ipaddress
-import os
 import select
 import signal
 import socket
-import subprocess
-import threading
 import time
-from dataclasses import dataclass
 from types import FrameType
-from typing import IO
 
-import psycopg
-import redis
-
-from contract.settings import PROJECT_DIR, Settings
+from contract.settings import Settings
 from runtime import processes
-from runtime.embedded import EmbeddedServers, make_private_folders
-from runtime.output import LogFile, Terminal
-from runtime.procfile import instance_name, process_environment, shell_command
+from runtime.embedded import EmbeddedServers
+from runtime.managed import STOP_GRACE_S, Managed, ending
+from runtime.output import Terminal
+from runtime.preflight import StartRefused, check_external_servers, check_ports, lock_var_dir
+from runtime.procfile import instance_name
 
-STOP_GRACE_S = 12
 _LEFTOVER_GRACE_S = 5  # they were told to stop when their supervisor died
 _TICK_S = 0.2
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _LATE_AFTER_S = 30
-_STABLE_AFTER_S = 20  # a process that ran this long starts with the first pause again
 _SAME_SIGNAL_S = 0.5
 _CHECKED = {"web": ("console_port", "/accounts/login/"), "gateway": ("gateway_port", "/readyz")}
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class StartRefused(Exception):
-    """The installation can't be started. `str()` is for the person at the terminal: what is wrong, and what helps."""
-
-
 class _Stopped(Exception):
     """Somebody asked to stop while the installation was still starting."""
-
-
-class Managed:
-    """One process of the Procfile, with its pipe, its log and its history."""
-
-    def __init__(self, name: str, command: str, env: Settings, terminal: Terminal) -> None:
-        self.name = name
-        self._command = command
-        self._env = env
-        self._terminal = terminal
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._pause_s = _FIRST_PAUSE_S
-        self._due_at: float | None = None
-
-    def start(self) -> None:
-        self._due_at = None
-        self._started_at = time.monotonic()
-        self._process = subprocess.Popen(
-            shell_command(self._command),
-            cwd=PROJECT_DIR,
-            env=process_environment(self._env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-            preexec_fn=processes.die_with_parent(signal.SIGTERM),
-        )
-        if self._process.stdout is None:
-            raise RuntimeError("a process without a pipe")
-        threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
-
-    def poll(self) -> int | None:
-        return self._process.poll() if self._process else None
-
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def keep_running(self) -> None:
-        """Notice a death, say it, and start again when the pause is over."""
-        if self._due_at is not None:
-            if time.monotonic() >= self._due_at:
-                self.start()
-            return
-        code = self.poll()
-        if code is None:
-            return
-        if time.monotonic() - self._started_at > _STABLE_AFTER_S:
-            self._pause_s = _FIRST_PAUSE_S
-        self._terminal.say(
-            f"{self.name} stopped unexpectedly ({_ending(code)}): starting it again in {self._pause_s:g} s."
-        )
-        self.end_group(grace_s=STOP_GRACE_S)
-        self._due_at = time.monotonic() + self._pause_s
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-
-    def ask_to_stop(self) -> None:
-        """SIGTERM to the main process only: it knows in what order its children end."""
-        self._due_at = None
-        if self._process is not None and self.is_running():
-            self._process.terminate()
-
-    def end_group(self, *, grace_s: float) -> None:
-        """End what is left of the process's group."""
-        if self._process is None:
-            return
-        group = self._process.pid
-        if not processes.end_all(lambda: processes.group_members(group), grace_s):
-            self._terminal.say(f"{self.name}: processes of its group can't be ended.")
-        self._process.wait()
-
-    def _pass_on(self, pipe: IO[bytes]) -> None:
-        log = LogFile(self._env.log_dir / f"{self.name}.log")
-        with pipe:
-            for line in pipe:
-                log.write(line)
-                self._terminal.line(self.name, line.decode(errors="replace").rstrip())
-        log.close()
-
-
-@dataclass
-class _Ports:
-    """The ports that the installation itself listens on, tried before anything is started."""
-
-    env: Settings
-
-    def check(self) -> None:
-        for variable, port in (("CONSOLE_PORT", self.env.console_port), ("GATEWAY_PORT", self.env.gateway_port)):
-            family = socket.AF_INET6 if ":" in self.env.bind_address else socket.AF_INET
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                # Connections of an earlier run that linger are no obstacle; a listener is, one with SO_REUSEPORT too.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((self.env.bind_address, port))
-                    probe.listen(1)
-                except PermissionError:
-                    raise StartRefused(f"port {port} needs root's rights: set {variable} to one above 1023") from None
-                except OSError as error:
-                    raise StartRefused(self._words(variable, port, error)) from None
-
-    def _words(self, variable: str, port: int, error: OSError) -> str:
-        if error.errno == errno.EADDRINUSE:
-            return (
-                f"port {port} on {self.env.bind_address} is taken by another program: stop that one, or set {variable} "
-                f"to a free port (for example `{variable}={port + 1000} make run`)"
-            )
-        return f"BIND_ADDRESS={self.env.bind_address} can't be used ({variable} {port}): {error.strerror}"
 
 
 class Supervisor:
@@ -174,50 +52,18 @@ class Supervisor:
     def run(self) -> int:
         """Start, watch, stop. Returns the exit code. Raises `StartRefused` or `EmbeddedError`, with nothing left."""
         began = time.monotonic()
-        with self._lock_var_dir():
+        with lock_var_dir(self.env):
             self._listen_to_signals()
             self._clear_leftovers()
-            _Ports(self.env).check()
+            check_ports(self.env)
             try:
                 self._start()
                 self._watch(began)
             except _Stopped:
-                self.terminal.say("Stopped before the start was over.")
+                self.terminal.say("Stopped while starting.")
             finally:
                 self._stop()
         return 0
-
-    def _lock_var_dir(self) -> IO[str]:
-        """Held as long as the returned file is open: one supervisor a VAR_DIR."""
-        self._check_var_dir()
-        make_private_folders(self.env)
-        path = self.env.var_dir / "run" / "lock"
-        lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = lock.read().strip() or "unknown"
-            lock.close()
-            raise StartRefused(
-                f"{self.env.var_dir} is in use by another `make run` (process {holder}): stop that one, or start this "
-                "one with another VAR_DIR, CONSOLE_PORT and GATEWAY_PORT"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        return lock
-
-    def _check_var_dir(self) -> None:
-        path = self.env.var_dir
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = path.stat()
-        except OSError as error:
-            raise StartRefused(f"VAR_DIR={path} can't be made: {error.strerror}") from None
-        if status.st_uid != os.geteuid():
-            raise StartRefused(f"VAR_DIR={path} belongs to another user: start as that one, or choose another folder")
-        if status.st_mode & 0o002:
-            raise StartRefused(f"VAR_DIR={path} can be written by everybody: choose a folder of its own")
 
     def _listen_to_signals(self) -> None:
         self._wake_reader.setblocking(False)
@@ -243,15 +89,16 @@ class Supervisor:
         left = processes.instance_members(instance)
         if not left:
             return
-        self.terminal.say(f"{len(left)} processes of an earlier run are still there: ending them.")
+        found = "1 process of an earlier run is" if len(left) == 1 else f"{len(left)} processes of an earlier run are"
+        self.terminal.say(f"{found} still running: stopping them.")
         if not processes.end_all(lambda: processes.instance_members(instance), _LEFTOVER_GRACE_S):
-            raise StartRefused(f"processes of an earlier run can't be ended: {processes.instance_members(instance)}")
+            raise StartRefused(f"processes of an earlier run can't be stopped: {processes.instance_members(instance)}")
 
     def _start(self) -> None:
         if self._servers.servers:
             self.terminal.say(f"Starting {' and '.join(server.name for server in self._servers.servers)} ...")
         self._servers.start()
-        _check_external_servers(self.env)
+        check_external_servers(self.env)
         self._run_release()
         for managed in self._managed:
             managed.start()
@@ -270,8 +117,8 @@ class Supervisor:
                 raise _Stopped
         if release.poll() != 0:
             release.end_group(grace_s=1)
-            time.sleep(_TICK_S)  # its last words are still on their way through the pipe
-            raise StartRefused(f"the preparation failed ({_ending(release.poll() or 0)}); its words are above")
+            time.sleep(_TICK_S)  # the end of its output is still on its way through the pipe
+            raise StartRefused(f"the preparation failed ({ending(release.poll() or 0)}): see its output above")
 
     def _watch(self, began: float) -> None:
         is_announced = is_late = False
@@ -287,14 +134,14 @@ class Supervisor:
             elif not is_late and time.monotonic() - began > _LATE_AFTER_S:
                 is_late = True
                 self.terminal.say(
-                    f"Not ready yet: {', '.join(missing)}. Their words are above and in {self.env.log_dir}."
+                    f"Not ready yet: {', '.join(missing)}. See their output above or in {self.env.log_dir}."
                 )
 
     def _keep_running(self) -> None:
         for managed in self._managed:
             managed.keep_running()
         if self._servers.restart_dead():
-            self.terminal.say("A server has another address now: starting everything again.")
+            self.terminal.say("The address of a server has changed: restarting everything.")
             for managed in self._managed:
                 managed.ask_to_stop()
 
@@ -319,7 +166,7 @@ class Supervisor:
         """End all processes at once, and the servers when nobody needs them any more."""
         running = [managed for managed in self._managed if managed.is_running()]
         if running:
-            self.terminal.say("Stopping ... (Ctrl-C once more ends at once)")
+            self.terminal.say("Stopping ... (press Ctrl-C again to stop at once)")
         for managed in running:
             managed.ask_to_stop()
         deadline = time.monotonic() + STOP_GRACE_S
@@ -329,7 +176,7 @@ class Supervisor:
                 break
         for managed in self._managed:
             if managed.is_running():
-                self.terminal.say(f"{managed.name} did not stop in time: ending it by force.")
+                self.terminal.say(f"{managed.name} did not stop in time: killing it.")
             managed.end_group(grace_s=0 if managed.is_running() else 1)
         self._end_strays()
         self._servers.stop()
@@ -349,25 +196,6 @@ def demo_password(env: Settings) -> str | None:
     return env.demo_password or (path.read_text().strip() if path.exists() else None)
 
 
-def _check_external_servers(env: Settings) -> None:
-    """Say in a line that a server somebody named can't be reached, before anything shows it in a stack trace."""
-    if env.database_url:
-        try:
-            psycopg.connect(env.database_url, connect_timeout=5).close()
-        except psycopg.Error as error:
-            raise StartRefused(f"DATABASE_URL: {_first_line(error)}") from None
-    if env.redis_url:
-        try:
-            with redis.Redis.from_url(env.redis_url, socket_timeout=5, socket_connect_timeout=5) as client:
-                client.ping()
-        except (redis.RedisError, ValueError) as error:
-            raise StartRefused(f"REDIS_URL: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _answers(address: str, port: int, path: str) -> bool:
     """Whether an HTTP server is there and well: any reply below 500."""
     if ipaddress.ip_address(address).is_unspecified:
@@ -380,12 +208,3 @@ def _answers(address: str, port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

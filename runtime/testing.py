@@ -17,9 +17,11 @@ from pathlib import Path
 from types import FrameType
 
 from contract.connections import broker_url, database_url
+from contract.parent_death import die_with_parent
 from contract.settings import BadSetting, read_settings
 from runtime import processes
-from runtime.embedded import EmbeddedServers, Tuning
+from runtime.embedded import EmbeddedServers
+from runtime.embedded.server import Tuning
 from runtime.programs import EmbeddedError
 
 RUN_VARIABLE = "TEST_RUN_DIR"
@@ -74,12 +76,12 @@ def _servers(run_dir: Path) -> Iterator[dict[str, str]]:
 
 def _pytest() -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [sys.executable, "-m", "pytest", "-n", str(cores), "--dist", "loadgroup"]
+    return [sys.executable, "-m", "pytest", "-n", str(cores), "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
     """Run to the end. A signal to us goes on to the command, whose end is awaited: the servers stop after it."""
-    child = subprocess.Popen(command, env=variables, preexec_fn=processes.die_with_parent(signal.SIGTERM))
+    child = subprocess.Popen(command, env=variables, preexec_fn=die_with_parent(signal.SIGTERM))
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:  # a terminal's Ctrl-C reaches the child by itself

@@ -16,6 +16,7 @@ from inference.predictor import Predictor
 from runtime.testing import find_browser
 from tests import stack as stacks
 from tests.environment import broker_database, clean_variables
+from tests.grouping import group_of, rank_of
 from tests.model_files import Made
 from tests.stack import Stack, fresh_variables
 
@@ -27,6 +28,17 @@ Load = Callable[[Made], Predictor]
 
 def pytest_configure(config: pytest.Config) -> None:
     stacks.pytest_config = config
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    group = group_of(item)
+    if group is not None:
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=rank_of)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

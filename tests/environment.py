@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from contract.settings import read_settings
-from runtime.installation import unused_port
 from runtime.testing import RUN_VARIABLE
+from testkit.live_installation import unused_port
 
 SERVER_VARIABLES = ("DATABASE_URL", "REDIS_URL", "POSTGRES_BIN", "VALKEY_BIN")
 

@@ -15,7 +15,7 @@ import numpy as np
 from onnx import TensorProto
 
 from contract.model_spec import Column, ModelSpec
-from drills.graphs import Made, graph, node, spec_of
+from testkit.graphs import Made, graph, node, spec_of
 
 PENGUIN_NUMBERS = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 PENGUIN_TEXTS = ("island", "sex")

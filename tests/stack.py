@@ -1,4 +1,4 @@
-"""A live installation for tests: `runtime.installation`, with what only tests need.
+"""A live installation for tests: `testkit.live_installation`, with what only tests need.
 
 Nothing starts before a test asks for it:
 
@@ -16,20 +16,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from runtime.installation import Installation, Service, fresh_variables, http_status
+from testkit.live_installation import LiveInstallation, Service, fresh_variables, http_status
 
 __all__ = ["Service", "Stack", "fresh_variables", "http_status"]
 
 _NOT_FOR_PROCESSES = ("DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER")
 
-live_stacks: list[Installation] = []
+live_stacks: list[LiveInstallation] = []
 """Those that exist at this moment: what a failing test shows the logs of."""
 
 pytest_config: Any = None
 """Set by the conftest: `Stack.orm` needs pytest-django's own switch."""
 
 
-class Stack(Installation):
+class Stack(LiveInstallation):
     """An installation of its own, whose processes know nothing of pytest."""
 
     def __init__(self, variables: dict[str, str], *, template: str | None = None) -> None:

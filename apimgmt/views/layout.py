@@ -25,7 +25,7 @@ from apimgmt.lifecycle.confirmation import GatewaySummary, gateway_summary
 from apimgmt.models import Model, Workspace
 from apimgmt.roles import INSTALLER, ROLE_LABELS
 from apimgmt.visibility import models_visible_to, workspaces_visible_to
-from console.version import VERSION
+from contract.version import VERSION
 
 View = Callable[..., HttpResponse]
 

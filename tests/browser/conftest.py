@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from tests.live.conftest import LiveApi, command, launch, running  # noqa: F401 (fixtures)
 from tests.stack import Stack
 
-PASSING_S = 30
+PASSING_S = 60
 """What passes by itself (a build, a confirmation) has this long under the load of other tests."""
 
 expect.set_options(timeout=PASSING_S * 1000)

@@ -26,7 +26,7 @@ RunScript = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="session")
 def clients_bin() -> Path:
     """The folder of programs of the clients' environment, which `make test` makes."""
-    environment = install.Environment(PROJECT_DIR / install.CLIENTS)
+    environment = install.VirtualEnvironment(PROJECT_DIR / install.CLIENTS)
     for name in install.FILES["dev"][install.CLIENTS]:
         assert environment.has_installed(name), f"{name} is not installed: make environment-dev"
     return environment.python.parent

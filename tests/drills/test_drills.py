@@ -8,6 +8,8 @@ from drills.catalogue import DRILLS
 from drills.report import Report, Scale
 from drills.testbed import Testbed
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", DRILLS)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.settings import Settings
-from drills.by_sql import Api, Seeder
 from gateway.db.identity import WorkerIdentity
+from gateway.models.loader import LoadedModel
 from gateway.processes.worker import Worker
-from runtime.installation import unused_port
+from testkit.live_installation import unused_port
+from testkit.seeder import Api, Seeder
 
-__all__ = ["Answer", "Api", "Caller", "Seeder", "ended", "loaded", "running_worker", "until"]
+__all__ = ["Answer", "Api", "Caller", "Seeder", "ended", "loaded", "model_of", "running_worker", "until"]
 
 
 @dataclass
@@ -88,17 +89,28 @@ class Caller:
 
 
 @asynccontextmanager
-async def running_worker(env: Settings, *, slot: int = 0, in_step: bool = True) -> AsyncIterator[Worker]:
-    """A worker and its background tasks, without its HTTP server and its master."""
+async def running_worker(
+    env: Settings, *, slot: int = 0, in_step: bool = True, has_database: bool = True
+) -> AsyncIterator[Worker]:
+    """A worker and its background tasks, without its HTTP server and its master.
+
+    Without a database it has no routes, and is in step with that.
+    """
     worker = Worker(env, WorkerIdentity(slot=slot, port=unused_port()))
-    tasks = [asyncio.create_task(task) for task in worker.background()]
+    if has_database:
+        tasks = [asyncio.create_task(task) for task in worker.background()]
+    else:
+        tasks = [asyncio.create_task(worker.lease.keep_ticking())]
+        worker.lease.catch_up(worker.lease.generation)
     try:
-        if in_step:
+        if in_step and has_database:
             async with asyncio.timeout(30):
                 await worker.follower.is_started.wait()
         yield worker
     finally:
         await ended(tasks)
+        if worker.loader._task is not None:  # its child's socket must leave the loop before it is closed
+            await ended([worker.loader._task])
         await worker.database.close()
         worker.loader.close()
         worker.runner.close()
@@ -129,3 +141,10 @@ async def loaded(worker: Worker, api: Api) -> None:
         return bool(model and (model.is_ready or model.error))
 
     await until(is_loaded)
+
+
+def model_of(worker: Worker, api: Api) -> LoadedModel:
+    """The served version of an API as this worker has loaded it."""
+    route = worker.table.get(api.id)
+    assert route is not None
+    return route.state.models[api.version_id]

@@ -13,6 +13,8 @@ from gateway.request.checks import REQUESTS_IN_PROGRESS
 from tests.gateway.serving import Api, Caller, Seeder, loaded, until
 from tests.model_files import cancer, penguins
 
+pytestmark = pytest.mark.one_worker
+
 
 @pytest.fixture
 async def api(rows: Seeder, worker: Worker) -> Api:
@@ -54,7 +56,7 @@ async def test_unknown_api_is_404_and_not_counted(call: Caller, rows: Seeder, wo
     assert (answer.status, answer.code) == (404, "unknown_api")
     assert answer.json["error"] == "NOT_FOUND_CLASSIFIER"
     assert worker.ledgers.requests_in_flight == 0
-    assert rows.sql("SELECT 1 FROM apimgmt_requeststat") == []
+    assert rows.counts("0000000000000000") == (0, 0, 0)
 
 
 async def test_address_not_allowed_is_named(rows: Seeder, worker: Worker) -> None:
@@ -143,6 +145,7 @@ async def test_not_operating(rows: Seeder, worker: Worker, call: Caller, target:
     await until(lambda: rows.counts(api.id) == (0, 0, 1))
 
 
+@pytest.mark.own_worker
 async def test_a_word_that_this_gateway_does_not_know_serves_nothing(
     rows: Seeder, worker: Worker, call: Caller
 ) -> None:
@@ -249,7 +252,8 @@ async def test_a_model_that_can_not_be_loaded(rows: Seeder, worker: Worker, call
     answer = await call(api)
 
     assert (answer.status, answer.code) == (500, "model_failed")
-    await until(lambda: rows.sql("SELECT is_loaded, error <> '' FROM apimgmt_modelload") == [(False, True)])
+    told = "SELECT is_loaded, error <> '' FROM apimgmt_modelload WHERE api_id = %s"
+    await until(lambda: rows.sql(told, api.id) == [(False, True)])
 
 
 async def test_an_unreadable_description_harms_no_other_api(
@@ -452,6 +456,7 @@ async def test_every_status_is_counted_once(rows: Seeder, worker: Worker, call: 
     assert rows.counts(api.id) == (3, 2, 1)
 
 
+@pytest.mark.own_worker
 async def test_without_a_cell_nothing_is_answered(worker: Worker, call: Caller, api: Api, rows: Seeder) -> None:
     worker.ledgers.cell = lambda api_id: None  # type: ignore[method-assign]  # what a full disk comes to
 
@@ -507,6 +512,7 @@ async def test_own_pages(call: Caller, path: str, method: str, status: int) -> N
     assert answer.headers["x-request-id"]
 
 
+@pytest.mark.own_worker
 async def test_not_ready_and_catching_up_while_out_of_step(
     worker: Worker, call: Caller, api: Api, rows: Seeder
 ) -> None:

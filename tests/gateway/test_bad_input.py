@@ -14,6 +14,8 @@ from gateway.processes.worker import Worker
 from tests.gateway.serving import Api, Caller, Seeder, loaded, until
 from tests.model_files import penguins
 
+pytestmark = pytest.mark.one_worker
+
 V2, V1, EXPLAIN = "v2/models/{id}/infer", "v1/models/{id}:predict", "v1/models/{id}:explain"
 SHAPES = {
     "predict": {"type", "title", "status", "detail", "code", "request_id", "error_code", "error", "message"},

@@ -12,7 +12,6 @@ import pytest
 
 from contract.incidents import encode_reason
 from contract.problems import Problem
-from drills.harmful import POISON, allocating, dividing, looping
 from gateway.models import batch
 from gateway.models.batch import (
     BODIES_AT_ONCE,
@@ -27,6 +26,7 @@ from gateway.models.batch import (
 from gateway.models.incidents import IncidentLog
 from gateway.models.spool import Spool
 from inference.engines import ModelFailed
+from testkit.harmful import POISON, allocating, dividing, looping
 from tests.gateway.model_store import Made, predict_request, stored_model
 from tests.gateway.serving import until
 

@@ -12,13 +12,13 @@ import structlog
 from structlog.typing import EventDict
 
 from contract.problems import Problem
-from drills.harmful import looping
 from gateway.http.application import Request
 from gateway.http.protocol import GatewayProtocol
 from gateway.processes.worker import Worker
 from gateway.request.app import Gateway
 from gateway.request.fault_log import UNAVAILABLE_LINES_A_SECOND, FaultLog
 from gateway.usage.ledger import Cell
+from testkit.harmful import looping
 from tests.gateway.raw_http import Answered, Served, head
 from tests.gateway.serving import Api, Caller, Seeder, loaded, until
 from tests.model_files import cancer

@@ -13,6 +13,8 @@ from inference.formats.registry import PREDICTING
 from tests.gateway.serving import Api, Caller, Seeder, loaded
 from tests.model_files import Made, cancer, diabetes, penguins
 
+pytestmark = pytest.mark.one_worker
+
 MODELS = {"penguins": penguins, "cancer": cancer, "diabetes": diabetes}
 
 

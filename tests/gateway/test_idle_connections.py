@@ -13,16 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drills.by_sql import Seeder
-from drills.client import calling
-from drills.testbed import worker_pids
 from gateway.http.limits import ConnectionLimits
+from testkit.client import calling
+from testkit.live_installation import worker_pids
+from testkit.seeder import Seeder
 from tests.gateway.serving import until
 from tests.model_files import cancer
 from tests.stack import Stack
 
 CROWD = 10_000
-BYTES_A_CONNECTION = 16_384  # docs/gateway.md says what was measured
 
 
 @contextmanager
@@ -51,13 +50,11 @@ async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, d
     workers = [psutil.Process(pid) for pid in worker_pids(own_stack.gateway)]
     async with calling(own_stack.gateway_url, api, connections=8) as client:
         await until(lambda: client.answered > 2000)
-    before = [worker.memory_info().rss for worker in workers]
 
     with idle_crowd(own_stack.environment.gateway_port, deed) as crowd:
         assert crowd.stdout
         made = await asyncio.to_thread(crowd.stdout.readline)
         held = [len(worker.net_connections(kind="tcp")) for worker in workers]
-        grown = [worker.memory_info().rss - rss for worker, rss in zip(workers, before, strict=True)]
         async with calling(own_stack.gateway_url, api, connections=8) as client:
             await until(lambda: client.answered > 500)
         still_open, _ = await asyncio.to_thread(crowd.communicate)
@@ -67,5 +64,4 @@ async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, d
     assert client.cut == 0
     assert 0 < int(still_open) <= len(workers) * ConnectionLimits.connections
     assert all(number <= ConnectionLimits.connections + 64 for number in held)
-    assert all(growth <= ConnectionLimits.connections * BYTES_A_CONNECTION for growth in grown)
     assert [worker.pid for worker in workers] == worker_pids(own_stack.gateway)

@@ -14,12 +14,12 @@ import pytest
 
 from contract.incidents import encode_reason
 from contract.problems import Problem
-from drills.harmful import POISON, allocating, dividing, looping
 from gateway.models.incidents import IncidentLog
 from gateway.models.isolated_model import REQUESTS_AT_ONCE, IsolatedModel
 from gateway.usage.ledger import LedgerSet
 from inference.engines import ModelFailed
 from inference.formats import Reply
+from testkit.harmful import POISON, allocating, dividing, looping
 from tests.gateway.model_store import Made, predict_request, stored_model
 from tests.gateway.serving import until
 

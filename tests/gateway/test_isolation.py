@@ -15,8 +15,6 @@ import pytest
 
 from contract.incidents import encode_reason
 from contract.settings import Settings
-from drills.client import calling
-from drills.harmful import POISON, allocating, dividing, looping
 from gateway.db.connection import Connection, DatabaseAway
 from gateway.db.statements.routes import RouteRead
 from gateway.models.batch import RUNNING, FileLocks
@@ -25,6 +23,8 @@ from gateway.models.loaded_model import LoadedModel
 from gateway.processes.worker import Worker
 from gateway.routing import follower
 from inference.engines.onnx.operators import obstacle_to_inline
+from testkit.client import calling
+from testkit.harmful import POISON, allocating, dividing, looping
 from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, running_worker, until
 from tests.model_files import cancer, diabetes, passing_on, penguins
 from tests.stack import Stack

@@ -15,8 +15,9 @@ import httpx
 import psutil
 import pytest
 
-from drills.client import Client, calling
-from drills.harmful import looping
+from testkit.client import Client, calling
+from testkit.harmful import looping
+from testkit.live_installation import worker_pids
 from tests.environment import unused_port
 from tests.gateway.serving import Api, Seeder, until
 from tests.model_files import cancer, penguins
@@ -50,12 +51,6 @@ def wait(condition, timeout_s: float = 30.0):  # type: ignore[no-untyped-def]
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
     return found
-
-
-def worker_pids(stack: Stack) -> list[int]:
-    """In the order of their slots."""
-    children = psutil.Process(stack.gateway.pid).children()
-    return [child.pid for child in sorted(children, key=lambda child: int(child.cmdline()[4]))]
 
 
 def post(stack: Stack, api: Api, **headers: str) -> httpx.Response:
@@ -151,7 +146,7 @@ async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) ->
                 for one in psutil.Process(pid).net_connections("tcp4")
                 if one.laddr and one.laddr.port == live.environment.gateway_port
             )
-            for pid in worker_pids(live)
+            for pid in worker_pids(live.gateway)
         ]
 
     assert min(held) >= 8, held
@@ -163,12 +158,9 @@ async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) ->
 async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: Seeder, api: Api) -> None:
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 200)
-        started = time.monotonic()
-        code = await asyncio.to_thread(live.gateway.stop)
-        took_s = time.monotonic() - started
+        code = await asyncio.to_thread(live.gateway.stop)  # what is not over by the supervisor's limit is killed
 
     assert code == 0
-    assert took_s < 10
     assert refused_nothing(client)
     assert tables.counts(api.id)[0] == client.answers[200]
     assert no_ledger_is_open(tables)
@@ -177,7 +169,7 @@ async def test_sigterm_drains_and_every_answer_is_counted(live: Stack, tables: S
 
 
 async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Seeder, api: Api) -> None:
-    before = worker_pids(live)
+    before = worker_pids(live.gateway)
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 100)
         os.kill(live.gateway.pid, signal.SIGHUP)
@@ -185,7 +177,7 @@ async def test_a_rolling_restart_loses_no_request(live: Stack, tables: Seeder, a
         answered = client.answered
         await until(lambda: client.answered > answered + 100)
 
-    assert not set(before) & set(worker_pids(live))
+    assert not set(before) & set(worker_pids(live.gateway))
     assert refused_nothing(client)
     assert client.cut == 0
     await until(lambda: counted(tables, api) == client.answered)
@@ -195,13 +187,13 @@ async def test_a_restart_asked_for_while_one_is_under_way_follows_it(live: Stack
     """Some workers may have been replaced before whatever it was asked for."""
     os.kill(live.gateway.pid, signal.SIGHUP)
     await until(lambda: "rolling_restart_started" in live.gateway.log())
-    replaced_next = worker_pids(live)
+    replaced_next = worker_pids(live.gateway)
     for _ in range(2):
         os.kill(live.gateway.pid, signal.SIGHUP)
     await until(lambda: live.gateway.log().count("rolling_restart_ended") == 2, timeout_s=60)
 
     assert live.gateway.log().count("rolling_restart_started") == 2
-    assert not set(replaced_next) & set(worker_pids(live))
+    assert not set(replaced_next) & set(worker_pids(live.gateway))
 
 
 async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tables: Seeder) -> None:
@@ -292,7 +284,7 @@ def test_another_time_zone_than_the_installations(own_stack: Stack) -> None:
 
 
 def test_workers_end_with_a_killed_master_and_the_next_start_recovers(live: Stack, tables: Seeder, api: Api) -> None:
-    pids = worker_pids(live)
+    pids = worker_pids(live.gateway)
     for _ in range(10):
         post(live, api)
 
@@ -314,7 +306,7 @@ async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables
         for number in range(kills):
             answered = client.answered
             await until(lambda: client.answered > answered + 50)  # noqa: B023
-            victim = worker_pids(live)[number % 2]
+            victim = worker_pids(live.gateway)[number % 2]
             os.kill(victim, signal.SIGKILL)
             await until(lambda: live.gateway.log().count("worker_serving") == 3 + number)  # noqa: B023
 
@@ -333,7 +325,7 @@ async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Se
     await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
     async with calling(live.gateway_url, trial, connections=16) as client:
         await until(lambda: client.answered > 20)
-        os.kill(worker_pids(live)[0], signal.SIGKILL)
+        os.kill(worker_pids(live.gateway)[0], signal.SIGKILL)
         await until(lambda: any(b"has used all" in answer.body for answer in client.refusals), timeout_s=30)
 
     assert 100 - client.cut <= client.answers[200] <= 100
@@ -341,7 +333,7 @@ async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Se
 
 
 async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: Stack, tables: Seeder, api: Api) -> None:
-    frozen = worker_pids(live)[0]
+    frozen = worker_pids(live.gateway)[0]
     port = live.environment.gateway_port
     head = f"POST {api.path} HTTP/1.1\r\nhost: g\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
     request = f"{head}content-length: {len(api.body)}\r\n\r\n".encode() + api.body

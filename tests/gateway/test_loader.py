@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from drills.harmful import looping
 from gateway.models import loader as loader_module
 from gateway.models.incidents import IncidentLog
 from gateway.models.loaded_model import Demand, LoadedModel, Version
 from gateway.models.loader import ModelLoader
 from inference.engines import ModelLoadError
 from inference.sandbox.prediction_messages import ModelRef
+from testkit.harmful import looping
 from tests.gateway.model_store import Made, stored_version
 from tests.model_files import cancer, diabetes
 

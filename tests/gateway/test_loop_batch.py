@@ -16,7 +16,6 @@ import pytest
 import structlog
 import uvloop
 
-from drills.harmful import looping
 from gateway.http.application import Pending, Request
 from gateway.http.protocol import GatewayProtocol
 from gateway.processes.worker import Worker
@@ -25,8 +24,11 @@ from gateway.request.app import Gateway
 from gateway.request.checks import REQUESTS_IN_PROGRESS
 from gateway.routing.routes import ApiState
 from inference.formats.json_parser import JsonParser
+from testkit.harmful import looping
 from tests.gateway.raw_http import QUICK, Client, Served, head, serving
 from tests.gateway.serving import Api, Seeder, loaded, until
+
+pytestmark = pytest.mark.one_worker
 
 new_event_loop = uvloop.new_event_loop
 

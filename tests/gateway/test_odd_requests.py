@@ -10,6 +10,8 @@ from gateway.processes.worker import Worker
 from tests.gateway.serving import Api, Caller, Seeder, loaded
 from tests.model_files import penguins
 
+pytestmark = pytest.mark.one_worker
+
 JSON = "application/json"
 ROWS = b'{"rows": [{"island": "Dream"}]}'
 INSTANCES = b'{"instances": [{"island": "Dream"}]}'

@@ -16,6 +16,8 @@ from inference.formats import ApiInfo, find
 from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, until
 from tests.model_files import cancer, penguins
 
+pytestmark = pytest.mark.one_worker
+
 OPEN = ["", "/", "/v2/health/live", "/v2/health/ready", "/v2/models/{id}/ready", "/v1/models/{id}", "/ping", "/health"]
 OPEN += ["/docs/docs.css", "/docs/docs.js", "/docs/base.css", "/docs/tokens.css"]
 KEYED = ["/v2", "/v2/models/{id}", "/v2/models/{id}/versions/1", "/v1/models", "/version", "/openapi.json", "/docs"]
@@ -209,6 +211,7 @@ async def test_each_format_is_counted_and_charged_once(call: Caller, api: Api, r
     assert (used_up.status, used_up.json["error_code"]) == (429, "REQUEST_LIMIT_EXCEEDED")
 
 
+@pytest.mark.own_worker
 async def test_a_body_that_inflates_too_far_is_refused(call: Caller, api: Api, worker: Worker) -> None:
     worker.limits.max_body_bytes = 1_000_000
     bomb = gzip.compress(b" " * 1_000_001)
@@ -218,6 +221,7 @@ async def test_a_body_that_inflates_too_far_is_refused(call: Caller, api: Api, w
     assert (answer.status, answer.code) == (413, "payload_too_large")
 
 
+@pytest.mark.own_worker
 async def test_open_pages_tell_no_names(call: Caller, api: Api, rows: Seeder, worker: Worker) -> None:
     rows.sql("UPDATE apimgmt_model SET name = 'Secret Name'")
     await applied(worker, api.set(target="operating"))

@@ -17,6 +17,8 @@ from inference.predictor import ModelFailed
 from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, running_worker, until
 from tests.model_files import cancer
 
+pytestmark = pytest.mark.one_worker
+
 
 @pytest.fixture
 async def trial(rows: Seeder, worker: Worker) -> Api:
@@ -229,6 +231,7 @@ async def test_a_worker_that_dies_between_reserving_and_answering(
 
 
 @pytest.mark.parametrize("mark", ["revision = revision - 1", "epoch = gen_random_uuid()"])
+@pytest.mark.own_worker
 async def test_a_restored_database_counts_as_it_says(
     call: Caller, trial: Api, worker: Worker, rows: Seeder, mark: str
 ) -> None:
@@ -254,6 +257,7 @@ async def test_a_restored_database_counts_as_it_says(
     await until(lambda: rows.counts(trial.id)[0] == 5)
 
 
+@pytest.mark.own_worker
 async def test_a_request_over_midnight_is_counted_where_it_was_reserved(
     call: Caller, trial: Api, worker: Worker, rows: Seeder
 ) -> None:

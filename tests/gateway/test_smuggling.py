@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.processes.worker import Worker
-from tests.gateway.raw_http import QUICK, Client, Served, head, serving
+from tests.gateway.raw_http import Client, Served, head
 from tests.gateway.serving import Seeder, loaded, until
 from tests.model_files import cancer
+
+pytestmark = pytest.mark.one_worker
 
 POST = b"POST /livez HTTP/1.1\r\nhost: gateway\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
 NEXT = b"GET /readyz HTTP/1.1\r\nhost: gateway\r\n\r\n"
-
-
-@pytest.fixture
-async def served(worker: Worker) -> AsyncIterator[Served]:
-    async with serving(worker, QUICK) as running:
-        yield running
 
 
 async def answers(client: Client) -> list[int]:

@@ -6,23 +6,17 @@ Over real connections, because only there a request begins that way.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from contract.settings import Settings
-from drills.harmful import looping
-from gateway.processes.worker import Worker
+from testkit.harmful import looping
 from tests.gateway.raw_http import QUICK, Served, head, serving
-from tests.gateway.serving import Api, Seeder, loaded, running_worker, until
+from tests.gateway.serving import Api, Seeder, loaded, model_of, running_worker, until
 from tests.model_files import cancer
 
-
-@pytest.fixture
-async def served(worker: Worker) -> AsyncIterator[Served]:
-    async with serving(worker, QUICK) as running:
-        yield running
+pytestmark = pytest.mark.one_worker
 
 
 async def ready(served: Served, api: Api) -> Api:
@@ -41,6 +35,7 @@ async def test_a_trial_waits_for_its_quota(served: Served, rows: Seeder) -> None
     assert rows.used(api.id) == 3
 
 
+@pytest.mark.own_worker
 async def test_a_trial_without_its_database_is_503(
     served: Served, rows: Seeder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +74,7 @@ async def test_a_large_body_that_comes_in_one_piece(served: Served, rows: Seeder
 
 async def test_more_work_than_the_event_loop_takes(served: Served, rows: Seeder) -> None:
     api = await ready(served, rows.api(cancer()))
-    next(iter(served.worker.table)).state.models[api.version_id].row_s = 1.0
+    model_of(served.worker, api).row_s = 1.0
     async with served.connected() as client:
         client.send(head(api), api.body)
 
@@ -106,6 +101,7 @@ async def test_a_page_of_a_model_that_is_not_here_yet(rows: Seeder, gateway_env:
             assert (await client.answer()).status == 200
 
 
+@pytest.mark.own_worker
 async def test_a_client_that_leaves_while_its_request_waits(served: Served, rows: Seeder) -> None:
     api = await ready(served, rows.api(looping()))
     async with served.connected() as client:

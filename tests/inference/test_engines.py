@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from contract.settings import PROJECT_DIR
-from drills.graphs import spec_of
 from inference.engines import ModelLoadError, engine_for
 from inference.predictor import Predictor
 from inference.signature import NotServable
+from testkit.graphs import spec_of
 from tests.model_files import passing_on, summing
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from contract.parent_death import die_with_parent
 from contract.settings import PROJECT_DIR, read_settings
 from runtime import processes
 from tests.environment import clean_variables, unused_port
@@ -43,7 +44,7 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=processes.die_with_parent(signal.SIGTERM),
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
 
     @property

@@ -19,7 +19,7 @@ from runtime.embedded import EmbeddedServers
 START_AND_WAIT = """
 import sys, time
 from runtime.embedded import EmbeddedServers
-from runtime.environment import read_settings
+from contract.settings import read_settings
 servers = EmbeddedServers(read_settings({"VAR_DIR": sys.argv[1]}), print)
 servers.start()
 print("started", flush=True)
@@ -130,7 +130,7 @@ def test_a_start_after_kill_9_of_both_servers_has_all_rows(env: Settings, server
 
     assert rows_kept(env) == 1
     assert not moved
-    assert said == [f"{name} stopped unexpectedly: starting it again." for name in ("postgres", "valkey")]
+    assert said == [f"{name} stopped unexpectedly: restarting it." for name in ("postgres", "valkey")]
 
 
 def test_servers_go_down_cleanly_when_their_supervisor_is_killed(env: Settings, servers: EmbeddedServers):
@@ -199,7 +199,7 @@ def test_a_damaged_broker_file_is_put_aside(env: Settings, servers: EmbeddedServ
 
     servers.start()
 
-    assert "put aside" in said[-1]
+    assert "moved to" in said[-1]
     with redis.Redis.from_url(broker_url(env)) as client:
         assert client.ping()
 

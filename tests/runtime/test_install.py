@@ -30,6 +30,7 @@ def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_a_second_call_does_nothing_and_a_changed_file_is_installed_again(checkout: Path):
     first = make(checkout, "environment", f"PYTHON={sys.executable}")
     second = make(checkout, "environment")
@@ -45,6 +46,7 @@ def test_a_second_call_does_nothing_and_a_changed_file_is_installed_again(checko
     assert "requirements-embedded" not in third.stdout
 
 
+@pytest.mark.long
 def test_what_the_tests_need_lies_in_two_environments(checkout: Path):
     first = make(checkout, "environment-dev", f"PYTHON={sys.executable}")
     second = make(checkout, "environment-dev")
@@ -66,6 +68,7 @@ def test_what_the_tests_need_lies_in_two_environments(checkout: Path):
     assert third.stdout.startswith("Installing requirements-clients.txt")
 
 
+@pytest.mark.long
 def test_what_was_interrupted_or_broken_is_made_again(checkout: Path):
     venv = checkout / ".venv"
     (venv / "bin").mkdir(parents=True)

@@ -15,6 +15,8 @@ from runtime import processes
 from tests.runtime.running import Run
 from tests.stack import http_status
 
+pytestmark = pytest.mark.long
+
 READY = "Stop  +Ctrl-C"
 
 

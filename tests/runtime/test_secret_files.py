@@ -44,8 +44,8 @@ def test_the_environment_wins_and_nothing_is_written(tmp_path: Path):
 
 def test_processes_that_come_at_once_get_the_same_secret(env: Settings):
     code = f"""
-from runtime.environment import read_settings
-from runtime.secret_files import secret_key
+from contract.settings import read_settings
+from contract.secret_files import secret_key
 print(secret_key(read_settings({{"VAR_DIR": {str(env.var_dir)!r}}})))
 """
 
@@ -55,6 +55,7 @@ print(secret_key(read_settings({{"VAR_DIR": {str(env.var_dir)!r}}})))
     ]
 
     assert len({process.communicate()[0] for process in started}) == 1
+    assert {process.returncode for process in started} == {0}
     assert [path.name for path in env.secrets_dir.iterdir()] == ["secret_key"]
 
 

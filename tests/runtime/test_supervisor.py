@@ -71,8 +71,8 @@ def test_ctrl_c_and_a_closed_terminal_stop_it_too(run: Callable[..., Run], numbe
 def test_a_process_that_dies_is_started_again_in_words(run: Callable[..., Run]):
     one = run(procfile="worker: sh -c 'echo here; sleep 1; exit 3'\n")
 
-    one.wait_for(r"worker stopped unexpectedly \(exit code 3\): starting it again in 0.5 s")
-    one.wait_for(r"starting it again in 1 s")
+    one.wait_for(r"worker stopped unexpectedly \(exit code 3\): restarting it in 0.5 s")
+    one.wait_for(r"restarting it in 1 s")
     assert one.output.count("| here") >= 2
 
 
@@ -109,7 +109,7 @@ def test_processes_that_outlived_a_killed_supervisor_are_ended_first(run: Callab
 
     again = run(procfile="worker: sleep 500\n", **one.variables).wait_for("Stop  +Ctrl-C", 30)
 
-    assert "1 processes of an earlier run are still there" in again.output
+    assert "1 process of an earlier run is still running" in again.output
     assert not processes.is_alive(left)
 
 
@@ -163,7 +163,7 @@ def test_a_stubborn_process_is_ended_by_force_after_the_grace(run: Callable[...,
     one.process.send_signal(signal.SIGINT)  # a second Ctrl-C does not wait for the 12 s
 
     assert one.process.wait(8) == 0
-    assert "worker did not stop in time: ending it by force" in one.output
+    assert "worker did not stop in time: killing it" in one.output
     assert not processes.instance_members(one.instance)
 
 

@@ -62,6 +62,7 @@ def run(name: str, rows: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {"input": rows.astype(np.float32)})
 
 
+@pytest.mark.long
 def test_training_again_makes_the_committed_files(tmp_path: Path) -> None:
     scripts = makers.DEMO_MODELS.parent
     for name in ("train.py", "export_sklearn.py"):

@@ -75,6 +75,7 @@ def test_a_model_fitted_on_arrays_becomes_one_matrix(tmp_path: Path, store: Path
     assert registered.version.spec["sample"] == document["sample"]
 
 
+@pytest.mark.long
 def test_text_columns_with_gaps_become_one_input_each(tmp_path: Path, store: Path, workspace: Workspace) -> None:
     table = load_penguins()
     table.to_csv(tmp_path / "sample.csv", index=False)
@@ -104,6 +105,7 @@ def test_text_columns_with_gaps_become_one_input_each(tmp_path: Path, store: Pat
     assert list(answer["probabilities"].values()) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.long
 def test_a_regression_is_exported_under_another_name(tmp_path: Path) -> None:
     data = load_diabetes(as_frame=True, scaled=False)
     data.data.to_csv(tmp_path / "rows.csv", index=False)
@@ -116,6 +118,7 @@ def test_a_regression_is_exported_under_another_name(tmp_path: Path) -> None:
     assert (tmp_path / "progress.onnx").exists()
 
 
+@pytest.mark.long
 def test_a_booster_with_real_column_names_is_exported(tmp_path: Path) -> None:
     frame = cancer(tmp_path)
     joblib.dump(
@@ -128,6 +131,7 @@ def test_a_booster_with_real_column_names_is_exported(tmp_path: Path) -> None:
     assert written(tmp_path)["columns"][0]["name"] == "mean radius"
 
 
+@pytest.mark.long
 def test_a_conversion_that_is_silently_wrong_writes_nothing(tmp_path: Path) -> None:
     frame = cancer(tmp_path, rows=569)
     model = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=100))

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from contract.problems import Problem
-from drills.graphs import spec_of
 from inference.formats import choose, inflated, refusal, sample_body, sample_csv, warm_up
 from inference.predictor import ModelFailed, Predictor
+from testkit.graphs import spec_of
 from tests.model_files import penguins, summing
 
 REFUSALS = {"malformed_body", "invalid_rows", "payload_too_large", "unsupported_media_type"}

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from contract.model_spec import ModelSpec
-from drills.graphs import Made, graph, node, port, spec_of
+from testkit.graphs import Made, graph, node, port, spec_of
 
 
 def looping() -> Made:

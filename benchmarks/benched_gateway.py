@@ -1,11 +1,9 @@
-"""An installation to be measured: a database with APIs in it, the files of their models, and the real gateway."""
+"""The gateway that is measured: a database with APIs in it, the files of their models, and the real processes."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import re
-import secrets
 import subprocess
 import sys
 import time
@@ -18,29 +16,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 from benchmarks.bench_models import BenchModel
 from benchmarks.load import Target
 from benchmarks.processes import ServerProcess, clean_environment
-from contract.api_keys import key_digest, new_key
-from contract.model_spec import spec_to_json
-from contract.model_store import stored_path
 from contract.settings import PROJECT_DIR, Settings, read_settings
-from runtime.embedded import Postgres, Tuning, free_port, make_private_folders
+from runtime.embedded.postgres import Postgres
+from runtime.embedded.server import Tuning, free_port, make_private_folders
 from runtime.processes import wait_until
+from testkit.seeder import Seeder
 
 LOOPBACK_NETWORK = "127.0.0.0/8"
 _READY_S = 60.0
-
-_INSERT_API = """
-INSERT INTO apimgmt_predictionapi (id, model_id, type, status, target, is_locked, version_id, key_digest,
-    revision, status_since, created_at, created_by)
-VALUES (%s, %s, 'official', 'operating', 'operating', false, %s, %s, 0, now(), now(), 'bench')
-"""
-_INSERT_NETWORK = """
-INSERT INTO apimgmt_whitelistentry (api_id, network, note, created_at, created_by) VALUES (%s, %s, '', now(), 'bench')
-"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ class DatabaseServer:
         return urlsplit(self._server.url)._replace(path=f"/{name}").geturl()
 
 
-class Installation:
+class BenchedGateway:
     """One database and one gateway on it, with a VAR_DIR and a port of its own."""
 
     def __init__(self, name: str, database_url: str, var_dir: Path, *, workers: int) -> None:
@@ -101,8 +88,7 @@ class Installation:
         self.environment: Settings = read_settings(self._variables)
         make_private_folders(self.environment)
         self.gateway: ServerProcess | None = None
-        self._versions: dict[str, tuple[int, int]] = {}
-        self._workspace = 0
+        self._rows = Seeder(database_url, self.environment.model_store_dir)
 
     @property
     def port(self) -> int:
@@ -120,11 +106,6 @@ class Installation:
         if done.returncode:
             raise RuntimeError(f"migrate: {done.stderr}")
 
-    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            cursor = connection.execute(query, values)
-            return cursor.fetchall() if cursor.description else []
-
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self._url, autocommit=True)
 
@@ -136,44 +117,9 @@ class Installation:
     def add_apis(
         self, model: BenchModel, number: int, *, networks: Sequence[str] = (LOOPBACK_NETWORK,)
     ) -> list[BenchApi]:
-        """Operating APIs of one file: rows as the console would leave them after a launch."""
-        made = []
-        with psycopg.connect(self._url) as connection:
-            for _ in range(number):
-                model_id, version_id = self._add_version(connection, model)
-                api = BenchApi(secrets.token_hex(8), new_key(), model, self.port)
-                connection.execute(_INSERT_API, [api.id, model_id, version_id, key_digest(api.key)])
-                made.append(api)
-            with connection.cursor() as cursor:
-                cursor.executemany(_INSERT_NETWORK, [(api.id, network) for api in made for network in networks])
-        return made
-
-    def _add_version(self, connection: psycopg.Connection[tuple[Any, ...]], model: BenchModel) -> tuple[int, int]:
-        """A model of its own for each API: at most one API of a model exists at a time."""
-        sha256 = hashlib.sha256(model.content).hexdigest()
-        path = stored_path(self.environment.model_store_dir, sha256)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(model.content)
-        workspace_id = _one(
-            connection,
-            "INSERT INTO apimgmt_workspace (name, edition, api_options) VALUES ('bench', 'standard', 10000)"
-            " ON CONFLICT (name) DO UPDATE SET api_options = 10000 RETURNING id",
-        )
-        model_id = _one(
-            connection,
-            "INSERT INTO apimgmt_model (workspace_id, name, created_at, created_by) VALUES (%s, %s, now(), 'bench')"
-            " RETURNING id",
-            *(workspace_id, secrets.token_hex(6)),
-        )
-        version_id = _one(
-            connection,
-            "INSERT INTO apimgmt_modelversion"
-            " (model_id, number, sha256, size_bytes, format, task, spec, created_at, created_by)"
-            " VALUES (%s, 1, %s, %s, 'onnx', %s, %s, now(), 'bench') RETURNING id",
-            *(model_id, sha256, len(model.content), model.spec.task, Jsonb(spec_to_json(model.spec))),
-        )
-        return model_id, version_id
+        """Operating APIs of one file."""
+        seeded = self._rows.apis((model.spec, model.content), number, networks=networks)
+        return [BenchApi(api.id, api.key, model, self.port) for api in seeded]
 
     # --- the gateway ---
 
@@ -197,7 +143,7 @@ class Installation:
         began = time.monotonic()
 
         def is_loaded() -> bool:
-            loads, apis = self.sql(
+            loads, apis = self._rows.sql(
                 "SELECT (SELECT count(*) FROM apimgmt_modelload l JOIN apimgmt_gatewayworker w ON w.id = l.worker_id"
                 " WHERE w.gone_at IS NULL AND l.is_loaded),"
                 " (SELECT count(*) FROM apimgmt_predictionapi WHERE target = 'operating')"
@@ -215,7 +161,7 @@ class Installation:
     def _in_step(self) -> bool:
         """All workers of this gateway serve."""
         with suppress(psycopg.Error):
-            serving = self.sql(
+            serving = self._rows.sql(
                 "SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL AND state = 'serving'"
             )[0][0]
             return bool(serving >= self.environment.gateway_workers and get(self.port, "/readyz")[0] == 200)
@@ -223,12 +169,7 @@ class Installation:
 
     def counted(self, api: BenchApi) -> int:
         """Requests of that API which are written out, whatever their status."""
-        return int(
-            self.sql(
-                "SELECT coalesce(sum(count_200 + count_4xx + count_5xx), 0) FROM apimgmt_requeststat WHERE api_id = %s",
-                api.id,
-            )[0][0]
-        )
+        return sum(self._rows.counts(api.id))
 
     def requests_by_worker(self, api: BenchApi) -> dict[str, int]:
         """Answers of each worker slot to that API, as /metrics tells."""
@@ -241,13 +182,6 @@ class Installation:
                 assert slot
                 found[slot[1]] = found.get(slot[1], 0) + int(float(line.rpartition(" ")[2]))
         return found
-
-
-def _one(connection: psycopg.Connection[tuple[Any, ...]], query: str, *values: Any) -> int:
-    """The one value that a statement returns."""
-    row = connection.execute(query, values).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

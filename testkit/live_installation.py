@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import redis
 from psycopg import sql
 
+from contract.parent_death import die_with_parent
 from contract.settings import LOOPBACK, PROJECT_DIR, Settings, read_settings
 from runtime import processes
 from runtime.procfile import process_environment, read_procfile, shell_command
 
-_SECONDS_TO_START = 30
+_SECONDS_TO_START = 120  # on a machine that does much else
 _COMMAND_TIMEOUT_S = 120
 _CELERY_WORKERS = 2  # console/workers.py
 
@@ -42,7 +44,7 @@ class InstallationFailed(AssertionError):
 class Service:
     """One process of the Procfile."""
 
-    def __init__(self, installation: Installation, name: str) -> None:
+    def __init__(self, installation: LiveInstallation, name: str) -> None:
         self.name = name
         self.log_path = installation.environment.log_dir / f"{name}.log"
         self._installation = installation
@@ -76,7 +78,7 @@ class Service:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=processes.die_with_parent(signal.SIGTERM),
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
         self.wait_ready()
 
@@ -126,7 +128,7 @@ class Service:
         return self._process
 
 
-class Installation:
+class LiveInstallation:
     """One installation. `env` are its variables, `environment` the same, read.
 
     `variables` must name the servers; on the one of DATABASE_URL the installation's own database is made, a copy of
@@ -283,6 +285,17 @@ class Installation:
     def server(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A connection to the server, but to another database than the installation's own."""
         return psycopg.connect(self._server_url, autocommit=True)
+
+
+def worker_pids(gateway: Service) -> list[int]:
+    """The gateway's worker processes, in the order of their slots."""
+    found: list[tuple[int, int]] = []
+    for child in psutil.Process(gateway.pid).children():
+        with contextlib.suppress(psutil.Error):  # gone meanwhile
+            command = child.cmdline()
+            if "gateway.processes.worker" in command:
+                found.append((int(command[command.index("--slot") + 1]), child.pid))
+    return [pid for _, pid in sorted(found)]
 
 
 def http_status(url: str) -> int | None:

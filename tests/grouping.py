@@ -1,0 +1,46 @@
+"""Which tests run one after the other on one xdist worker, and which of these groups start first.
+
+What the tests of a group share is then made once: a live installation, a database, a trained model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_FOLDERS = {"browser": "browser", "live": "live", "clients": "live", "drills": "drills"}
+"""Folders whose tests share an installation, and the name of their group."""
+
+_FIRST = ("browser", "live", "drills")
+"""They take minutes, so they must not be what the other workers wait for in the end."""
+
+_TESTS = Path(__file__).parent
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """A folder with one installation, else the module; a long test stands alone, so that any worker may take it."""
+    folder, *rest = item.path.relative_to(_TESTS).parts
+    if folder in _FOLDERS:
+        return _FOLDERS[folder]
+    if item.get_closest_marker("long"):
+        return None
+    return "-".join([folder, *rest]).removesuffix(".py")
+
+
+def rank_of(item: pytest.Item) -> int:
+    """Groups that take minutes first, then long tests; last the modules whose tests empty the database.
+
+    Those must follow the ones that rely on the rows that migrations made.
+    """
+    group = group_of(item)
+    if group in _FIRST:
+        return _FIRST.index(group)
+    if group is None:
+        return len(_FIRST)
+    return len(_FIRST) + 1 + _empties_the_database(item)
+
+
+def _empties_the_database(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("django_db")
+    return bool(mark and mark.kwargs.get("transaction")) or "transactional_db" in getattr(item, "fixturenames", ())
