@@ -32,6 +32,7 @@ SENTENCES: dict[str, Promise] = {
     "file_missing": _("The model's file is not in the model store: %(cause)s."),
     "file_changed": _("The model's file in the model store is not the one that was registered."),
     "no_gateway": _("No gateway is running."),
+    "workers_too_old": _("Workers of an older release can't serve this version: %(workers)s. Restart these gateways."),
     # Why a gateway worker has not confirmed.
     "worker_out_of_reach": _(
         "Worker %(worker)s has been out of reach since %(heartbeat_at)s and may still answer by the old rule."

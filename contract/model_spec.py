@@ -1,6 +1,6 @@
 """What a model version takes and gives: the one description that metadata files, the database and the gateway share.
 
-`ModelSpec` is stored whole with each ModelVersion and travels to the gateway in `gateway_route_v1`. A metadata file
+`ModelSpec` is stored whole with each ModelVersion and travels to the gateway in `gateway_route_v2`. A metadata file
 (`docs/model-metadata.md`) is the same structure with everything optional.
 """
 
@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from contract.meaning import Meaning
+from contract.meaning import Meaning, meaning_from_json
 
 Task = Literal["binary", "multiclass", "regression", "anomaly"]
 ColumnType = Literal["float", "int", "string", "bool"]
@@ -73,12 +73,13 @@ def is_plain_integer(name: str) -> bool:
     return re.fullmatch(r"-?[1-9][0-9]{0,17}|0", name) is not None
 
 
-def spec_from_json(document: object) -> ModelSpec:
-    """Decode what `spec_to_json` made. Raises `msgspec.ValidationError`."""
-    return msgspec.convert(document, ModelSpec)
+def spec_from_json(document: object, meaning: object = None) -> ModelSpec:
+    """Decode what `spec_to_json` made, and the meaning that is stored beside it. Raises `msgspec.ValidationError`."""
+    spec = msgspec.convert(document, ModelSpec)
+    return spec if meaning is None else msgspec.structs.replace(spec, meaning=meaning_from_json(meaning))
 
 
 def spec_to_json(spec: ModelSpec) -> dict[str, object]:
-    """Plain dicts and lists, fit for a jsonb column."""
-    document: dict[str, object] = msgspec.to_builtins(spec)
+    """Plain dicts and lists, fit for a jsonb column; the meaning has a column of its own."""
+    document: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(spec, meaning=None))
     return document

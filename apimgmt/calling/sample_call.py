@@ -16,7 +16,6 @@ from apimgmt.calling.addresses import api_url
 from apimgmt.errors import Refused
 from apimgmt.models import PredictionAPI
 from apimgmt.roles import OPERATE
-from contract.model_spec import spec_from_json
 from inference.formats import sample_body
 
 TIMEOUT_S = 15
@@ -37,7 +36,7 @@ def send_sample_row(api: PredictionAPI, *, actor: Actor) -> SampleReply:
     actor.require(OPERATE)
     request = urllib.request.Request(  # noqa: S310 (GATEWAY_URL was checked to be http or https)
         api_url(api),
-        data=sample_body(spec_from_json(api.version.spec)),
+        data=sample_body(api.version.described()),
         headers={"Content-Type": "application/json", "x-api-key": decrypted_key(api)},
     )
     started = time.perf_counter()

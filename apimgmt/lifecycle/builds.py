@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from apimgmt.actors import SYSTEM
 from apimgmt.lifecycle import transitions
-from apimgmt.lifecycle.confirmation import Confirmation, confirmation_of
+from apimgmt.lifecycle.confirmation import Confirmation, confirmation_of, older_worker_names
 from apimgmt.lifecycle.progress import LISTENER
 from apimgmt.lifecycle.reconciling import confirm_receipts
 from apimgmt.lifecycle.stages import waiting_stages
@@ -31,7 +31,7 @@ from apimgmt.models import Build, BuildKind
 from apimgmt.registry import model_store
 from apimgmt.sentences import Message, message
 from contract.fault_points import fault_point
-from contract.model_spec import ModelSpec, spec_from_json
+from contract.model_spec import ModelSpec
 from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTestFailed
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class _Run:
 
     @cached_property
     def spec(self) -> ModelSpec:
-        return spec_from_json(self.build.version.spec)
+        return self.build.version.described()
 
     def run(self) -> None:
         """Run the stages in order and write down how the build ended."""
@@ -177,6 +177,8 @@ class _Run:
 
     def _verify(self) -> list[Message]:
         version = self.build.version
+        if version.meaning is not None and (older := older_worker_names()):
+            raise StageFailed(message("workers_too_old", workers=", ".join(older)))
         try:
             model_store.verify(version.sha256)
         except model_store.FileDamaged as error:

@@ -14,11 +14,14 @@ from typing import Any
 
 from django.db import connection
 
-from apimgmt.models import Installation, PredictionAPI, Target
+from apimgmt.models import GatewayWorker, Installation, PredictionAPI, Target
 from apimgmt.sentences import Message, message, sentence
 
 # A worker whose heartbeat (1 s) is older than this is called out of reach.
 OUT_OF_REACH_S = 3
+
+MEANING_ROUTE_VIEW = 2
+"""The first `gateway_route_vN` that carries what a version means."""
 
 _WORKERS = """
 SELECT
@@ -132,6 +135,12 @@ def confirmation(api: PredictionAPI) -> Confirmation:
 def dismissed_workers() -> tuple[DismissedWorker, ...]:
     """Everyone who was dismissed and may still answer."""
     return _dismissed(_workers())
+
+
+def older_worker_names() -> list[str]:
+    """Workers that count and read an older route view than versions with a meaning need."""
+    found = GatewayWorker.objects.filter(gone_at=None, route_view__lt=MEANING_ROUTE_VIEW)
+    return [f"{worker.host}:{worker.port}/{worker.slot}" for worker in found]
 
 
 def gateway_summary() -> GatewaySummary:

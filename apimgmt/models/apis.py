@@ -40,7 +40,7 @@ class Status(models.TextChoices):
 
 
 class Target(models.TextChoices):
-    """What gateways obey. The gateway answers by this word (`gateway_route_v1.target`)."""
+    """What gateways obey. The gateway answers by this word (`gateway_route_v2.target`)."""
 
     BUILDING = "building", _("Building")
     OPERATING = "operating", _("Operating")

@@ -73,6 +73,7 @@ class GatewayWorker(models.Model):
     gone_at = models.DateTimeField(_("gone"), null=True)
     gone_reason = models.CharField(_("gone because"), max_length=10, choices=GoneReason, blank=True)
     dismissed_by = models.CharField(_("dismissed by"), max_length=200, blank=True)
+    route_view = models.PositiveSmallIntegerField(_("route view"), default=1, db_default=1)
     obstacle = models.CharField(_("obstacle"), max_length=10, choices=Obstacle, blank=True, default="", db_default="")
     obstacle_reason = models.TextField(_("reason of the obstacle"), blank=True, default="", db_default="")
     obstacle_since = models.DateTimeField(_("obstacle since"), null=True)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apimgmt.models.workspaces import Workspace
+from contract.model_spec import ModelSpec, spec_from_json
 
 
 class Model(models.Model):
@@ -31,7 +32,10 @@ class Model(models.Model):
 
 
 class ModelVersion(models.Model):
-    """One artefact of a model. The bytes lie in the model store under their sha256; `spec` is a gateway ModelSpec."""
+    """One artefact of a model. The bytes lie in the model store under their sha256.
+
+    `spec` and `meaning` are a ModelSpec in two parts: a version stored before meanings were has none.
+    """
 
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="versions", verbose_name=_("model"))
     number = models.PositiveIntegerField(_("version"))
@@ -40,6 +44,7 @@ class ModelVersion(models.Model):
     format = models.CharField(_("format"), max_length=10, default="onnx")
     task = models.CharField(_("task"), max_length=10)
     spec = models.JSONField(_("description"))
+    meaning = models.JSONField(_("meaning of outputs and classes"), null=True, editable=False)
     created_at = models.DateTimeField(_("registered"), default=timezone.now, editable=False)
     created_by = models.CharField(_("registered by"), max_length=200, editable=False)
 
@@ -54,3 +59,7 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model.name} v{self.number}"
+
+    def described(self) -> ModelSpec:
+        """The whole description, with its meaning."""
+        return spec_from_json(self.spec, self.meaning)

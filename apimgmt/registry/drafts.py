@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from apimgmt.registry import model_store
+from apimgmt.registry.meaning import Findings, SampleRows
 from apimgmt.registry.model_store import Staged
 from contract.model_spec import ModelSpec
 from inference.signature import Signature
@@ -21,13 +21,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the inspection found, and where each part came from."""
+    """What the inspection found, and where each part came from. No time of a row while nobody knows the classes."""
 
     spec: ModelSpec
     signature: Signature
     sources: dict[str, str]
-    prediction: dict[str, Any]
-    row_us: float
+    findings: Findings
+    owned: SampleRows
+    row_us: float | None
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,6 @@ from apimgmt.views.columns import column_rows
 from apimgmt.views.labels import TASK_WORDS
 from apimgmt.views.layout import Crumb, chosen_workspace, render_page, signed_in
 from apimgmt.visibility import models_visible_to, workspaces_visible_to
-from contract.model_spec import spec_from_json
 from contract.problems import PROBLEM_TYPES
 from contract.slugs import slug
 from inference.formats import sample_csv
@@ -52,7 +51,7 @@ def _example(model: Model | None) -> dict[str, Any]:
     version = model.versions.first() if model is not None else None
     if model is None or version is None:
         return {"base": unknown, "formats": examples.format_examples(unknown, None, "MODEL")}
-    spec = spec_from_json(version.spec)
+    spec = version.described()
     api = model.current_apis[0] if model.current_apis else None  # type: ignore[attr-defined]  # from models_visible_to
     base = api_base(api) if api else unknown
     url = f"{base}/predict"

@@ -25,7 +25,7 @@ from apimgmt.views.layout import (
     signed_in,
 )
 from apimgmt.visibility import models_visible_to, workspaces_visible_to
-from contract.model_spec import ModelSpec, spec_from_json
+from contract.model_spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def model_detail(request: HttpRequest, model_id: int) -> HttpResponse:
     version = model.versions.first()
     context: dict[str, Any] = {"section": "models", "model": model, "tab": "overview", "crumbs": model_crumbs(model)}
     if version is not None:
-        spec = spec_from_json(version.spec)
+        spec = version.described()
         context |= {
             "version": version,
             "spec": spec,
@@ -122,5 +122,5 @@ def model_versions(request: HttpRequest, model_id: int) -> HttpResponse:
 
 
 def _version_row(version: ModelVersion, served: int | None) -> VersionRow:
-    spec = spec_from_json(version.spec)
+    spec = version.described()
     return VersionRow(version, spec, str(TASK_WORDS[spec.task]), version.pk == served)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract.model_spec import ModelSpec
 from gateway.models.isolated_model import IsolatedModel
@@ -22,6 +22,15 @@ class Version:
     sha256: str
     format: str
     spec_json: bytes
+    meaning_json: bytes = field(default=b"null", compare=False)
+    """Where it was stored later than the version, it says what the version was loaded with: no reason to load again."""
+
+    @property
+    def described_json(self) -> bytes:
+        """The description with its meaning."""
+        if self.meaning_json == b"null":
+            return self.spec_json
+        return b'%b,"meaning":%b}' % (self.spec_json.rstrip()[:-1], self.meaning_json)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class ModelLoader:
 
     def _make(self, api_id: str, version: Version) -> LoadedModel:
         path = stored_path(self._store_dir, version.sha256)
-        ref = ModelRef(version.version_id, str(path), version.format, version.spec_json)
+        ref = ModelRef(version.version_id, str(path), version.format, version.described_json)
         model = LoadedModel(api_id, version, ref, IsolatedModel(api_id, ref, self._incidents), self._request_load)
         self._models[model.key] = model
         return model

@@ -38,6 +38,9 @@ _NOBODYS_DIGEST: Final = b"\0" * 32
 _log = structlog.get_logger("gateway.routing.routes")
 
 
+_NO_MEANING = msgspec.Raw(b"null")
+
+
 class _VersionRow(msgspec.Struct):
     """One element of the view's `versions`. The spec is decoded where the model is loaded."""
 
@@ -46,6 +49,7 @@ class _VersionRow(msgspec.Struct):
     sha256: str
     format: str
     spec: msgspec.Raw
+    meaning: msgspec.Raw = _NO_MEANING
 
 
 class ApiState:
@@ -207,6 +211,8 @@ def _versions(row: RouteRow) -> dict[int, Version]:
         _log.error("versions_unreadable", api_id=row.api_id, error=str(error))
         return {}
     return {
-        item.version_id: Version(item.version_id, item.number, item.sha256, item.format, bytes(item.spec))
+        item.version_id: Version(
+            item.version_id, item.number, item.sha256, item.format, bytes(item.spec), bytes(item.meaning)
+        )
         for item in found
     }

@@ -30,7 +30,7 @@ def stored_version(store_dir: Path, made: Made, number: int = 1) -> Version:
 def stored_model(store_dir: Path, made: Made) -> ModelRef:
     version = stored_version(store_dir, made)
     path = stored_path(store_dir, version.sha256)
-    return ModelRef(version.version_id, str(path), version.format, version.spec_json)
+    return ModelRef(version.version_id, str(path), version.format, version.described_json)
 
 
 def predict_request(model: ModelRef, body: bytes | None, *, headers: dict[bytes, bytes] | None = None) -> Predict:

@@ -233,12 +233,12 @@ async def test_another_time_zone_refuses_to_start(gateway_env: Settings, rows: S
 
 
 async def test_a_missing_view_is_waited_for(gateway_env: Settings, rows: Seeder) -> None:
-    view = rows.one("SELECT pg_get_viewdef('gateway_route_v1'::regclass)")
-    rows.sql("DROP VIEW gateway_route_v1")
+    view = rows.one("SELECT pg_get_viewdef('gateway_route_v2'::regclass)")
+    rows.sql("DROP VIEW gateway_route_v2")
     async with running_worker(gateway_env, in_step=False) as worker:
         await asyncio.sleep(0.5)
         refused = await Caller(worker)("/readyz", method="GET")
-        rows.sql(f"CREATE VIEW gateway_route_v1 AS {view}")
+        rows.sql(f"CREATE VIEW gateway_route_v2 AS {view}")
         await until(lambda: worker.lease.is_valid)
 
     assert refused.status == 503

@@ -13,7 +13,6 @@ from apimgmt.roles import VIEW_KEY
 from apimgmt.views.api_page.buttons import Button, operate_button
 from apimgmt.views.api_page.state import ApiState
 from apimgmt.views.key_grants import granted_key
-from contract.model_spec import spec_from_json
 
 SHOWN_NETWORKS = 6
 MASKED_KEY = "pak_" + "•" * 20
@@ -62,7 +61,7 @@ class InformationPanel:
 
     @cached_property
     def curl(self) -> str:
-        return examples.curl_json(self.api_url, spec_from_json(self.api.version.spec), self.key)
+        return examples.curl_json(self.api_url, self.api.version.described(), self.key)
 
     @cached_property
     def send_row(self) -> Button:

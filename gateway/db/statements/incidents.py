@@ -41,7 +41,7 @@ _IS_CRASH_KNOWN = """
 SELECT EXISTS (SELECT FROM apimgmt_gatewayincident WHERE kind = 'worker_crashed' AND worker_id = %s)
 """
 
-_SERVED_VERSION = "SELECT version_id FROM gateway_route_v1 WHERE api_id = %s"
+_SERVED_VERSION = "SELECT version_id FROM gateway_route_v2 WHERE api_id = %s"
 
 
 async def write_incidents(connection: Connection, incidents: Sequence[Incident]) -> None:

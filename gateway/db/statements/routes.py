@@ -11,7 +11,7 @@ from gateway.db.connection import CHANNEL, Connection, Database, NoInterface, ex
 
 @dataclass(frozen=True)
 class RouteRow:
-    """One line of `gateway_route_v1`. `versions` is JSON, read by `gateway.routing.routes`."""
+    """One line of `gateway_route_v2`. `versions` is JSON, read by `gateway.routing.routes`."""
 
     api_id: str
     revision: int
@@ -44,7 +44,7 @@ SELECT i.epoch, i.revision, i.time_zone,
        r.api_id, r.revision, r.target, r.type, r.key_digest, r.version_id, r.candidate_id, r.quota_limit,
        r.networks, r.versions::text, r.model_name, r.hides_schema, r.has_public_description, q.used
 FROM apimgmt_installation i
-LEFT JOIN gateway_route_v1 r ON r.revision > %s
+LEFT JOIN gateway_route_v2 r ON r.revision > %s
 LEFT JOIN apimgmt_trialquota q ON q.api_id = r.api_id AND r.type = 'trial'
 WHERE i.id = 1
 """

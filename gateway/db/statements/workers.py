@@ -14,13 +14,15 @@ from gateway.db.identity import WorkerIdentity
 from gateway.db.statements.ledgers import register_ledger
 
 _LONGEST_REASON: Final = 500
+ROUTE_VIEW: Final = 2
+"""The version of `gateway_route_vN` that this release reads: the console starts nothing that an older one can't."""
 
 _INSERT_WORKER = """
 INSERT INTO apimgmt_gatewayworker
     (id, host, pid, slot, port, state, applied_revision, started_at, heartbeat_at, lease_until,
-     gone_reason, dismissed_by)
+     gone_reason, dismissed_by, route_view)
 VALUES (%(id)s, %(host)s, %(pid)s, %(slot)s, %(port)s, 'starting', -1, clock_timestamp(), clock_timestamp(),
-        clock_timestamp() + %(lease_s)s * interval '1 second', '', '')
+        clock_timestamp() + %(lease_s)s * interval '1 second', '', '', %(route_view)s)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -40,7 +42,7 @@ async def insert_worker(connection: Connection, worker: WorkerIdentity, ledger: 
     values = {"id": worker.id, "host": worker.host, "pid": worker.pid, "slot": worker.slot, "port": worker.port}
     with bounded(connection):
         async with connection.transaction():
-            await connection.execute(_INSERT_WORKER, values | {"lease_s": lease_s})
+            await connection.execute(_INSERT_WORKER, values | {"lease_s": lease_s, "route_view": ROUTE_VIEW})
             await register_ledger(connection, ledger, worker.id)
 
 
