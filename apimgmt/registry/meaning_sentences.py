@@ -91,6 +91,9 @@ _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         gettext_lazy('classes: "%(label)s" is no label of this model: its labels are of type %(expected)s.')
     ),
     "classes_same_name": _formatted(gettext_lazy("classes: two labels have the same name: %(names)s."), names=_names),
+    "task_contradicts": _formatted(
+        gettext_lazy("task: the metadata says %(stated)s, the model has %(count)s classes.")
+    ),
     "classes_number": _formatted(
         gettext_lazy("classes: the model has %(count)s; from %(fewest)s to %(most)s can be served.")
     ),

@@ -156,11 +156,13 @@ class _Deciding:
         self.questions.append(Question(code, one.name, choices))
 
     def drop_what_says_nothing(self) -> None:
-        """Echoes of an input, and what is not one line a row."""
+        """Echoes of an input, unless nothing else comes, and what is not one line a row."""
         for one in self._open:
             if one.kind == "other" or one.width == 0:
                 self._ignore(one, "ignored_shape")
-            elif is_echo(one, self._inputs):
+        echoes = [one for one in self._open if is_echo(one, self._inputs)]
+        if len(echoes) < len(self._open):
+            for one in echoes:
                 self._ignore(one, "ignored_echo")
 
     def choose(self) -> None:

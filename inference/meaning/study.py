@@ -24,7 +24,7 @@ from inference.meaning.checks import (
     check_finite,
     check_probabilities,
 )
-from inference.meaning.classes import ClassesUnknown, Labels, Names, labels_in_order, pair_names
+from inference.meaning.classes import ClassesRefused, ClassesUnknown, Labels, Names, labels_in_order, pair_names
 from inference.meaning.observed import Observed, labels_of, observe
 from inference.meaning.probes import Probes, Row, make_probes
 from inference.meaning.roles import Decision, GraphLabels, Question, RolesRefused, Stated, decide_roles
@@ -114,7 +114,10 @@ def _task(decision: Decision, n_classes: int, stated: Task | None) -> Task:
         return "regression"
     if not n_classes:
         return stated or "multiclass"
-    return "binary" if n_classes == 2 else "multiclass"
+    task: Task = "binary" if n_classes == 2 else "multiclass"
+    if stated is not None and stated != task:
+        raise ClassesRefused("task_contradicts", stated=stated, count=n_classes)
+    return task
 
 
 # --- trying -----------------------------------------------------------------------------------------------------------

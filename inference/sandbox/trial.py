@@ -44,7 +44,7 @@ class Trial:
         stated = StatedMeaning(
             task=request.task,
             roles=request.roles,
-            classes=request.class_names or request.class_list,
+            classes=request.class_names or request.class_list or None,
             targets=request.targets,
         )
         try:

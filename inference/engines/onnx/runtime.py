@@ -44,9 +44,10 @@ def _load_error(error: Exception, path: Path) -> ModelLoadError:
     text = text.replace(f"Load model from {path} failed:", "").replace(str(path), "the file")
     if found := re.search(r"([\w.]+):(\w+)\(-?\d+\) is not a registered function/op", text):
         return ModelLoadError(f"The model uses the operator {found[2]} of {found[1]}, which is not part of ONNX.")
-    if found := re.search(r"opset (\d+) is under development.*?(?:till|up to) opset (\d+)", text, re.DOTALL):
+    if found := re.search(r"[Oo]pset (\d+) is under development.*?(?:till|up to) opset (\d+)", text, re.DOTALL):
         return ModelLoadError(
-            f"The model was saved for ONNX opset {found[1]}; this console reads up to {found[2]}. Export it again."
+            f"The model was saved for ONNX opset {found[1]}; this console reads up to {found[2]}. "
+            f"Export it again with target_opset={found[2]} (opset_version={found[2]} in PyTorch)."
         )
     reason = _shortened(text, _LOAD_CHARACTERS) or type(error).__name__
     return ModelLoadError(f"ONNX Runtime can't load the model: {reason}")

@@ -10,14 +10,13 @@ from apimgmt.registry.metadata import DescriptionRefused, metadata_from
 from apimgmt.registry.spec_builder import Description, describe
 from contract.model_spec import Column
 from inference.engines.onnx.ports import port
-from inference.signature import NotServable, Signature
+from inference.signature import Signature
 from tests.apimgmt.registry import makers
 
 MATRIX = Signature(
     inputs=(port("X", "tensor(float)", (None, 3)),),
     outputs=(port("label", "tensor(int64)", (None,)), port("probabilities", "tensor(float)", (None, 2))),
-    labels=("0", "1"),
-    has_integer_labels=True,
+    labels={"label": (0, 1)},
 )
 NAMES = ("age", "town", "visits", "member")
 COLUMNS = Signature(
@@ -28,11 +27,6 @@ COLUMNS = Signature(
         port("member", "tensor(bool)", (None,)),
     ),
     outputs=(port("variable", "tensor(float)", (None, 1)),),
-)
-TEXT_LABELS = Signature(
-    inputs=MATRIX.inputs,
-    outputs=(port("label", "tensor(string)", (None,)), port("scores", "seq(map(string,tensor(float)))", None)),
-    labels=("no", "yes"),
 )
 SAMPLE = b"age,town,visits,member,spent\n30,Oslo,2,true,9.5\n41.5,Rome,3,false,1\n"
 
@@ -57,7 +51,7 @@ def refused(
 def test_a_bare_matrix_gets_numbered_columns() -> None:
     spec = describe(MATRIX).spec
 
-    assert (spec.task, spec.classes, spec.input, spec.target) == ("binary", ("0", "1"), "matrix", "prediction")
+    assert (spec.input, spec.target) == ("matrix", "prediction")
     assert [column.name for column in spec.columns] == ["x0", "x1", "x2"]
     assert spec.sample == {"x0": 0.0, "x1": 0.0, "x2": 0.0}
 
@@ -71,7 +65,6 @@ def test_bare_columns_have_the_graphs_names_and_types() -> None:
         ("visits", "int", 0),
         ("member", "bool", False),
     ]
-    assert spec.task == "regression"
 
 
 def test_a_sample_names_and_describes_a_matrix() -> None:
@@ -93,10 +86,6 @@ def test_the_metadata_wins_over_the_sample_and_the_sample_over_the_graph() -> No
     assert [column.name for column in description.spec.columns] == ["age", "town", "visits", "member"]
     assert description.sources["column town"] == "metadata file"
     assert description.spec.sample["age"] == 30.0
-
-
-def test_integer_labels_get_names_by_position() -> None:
-    assert describe(MATRIX, metadata_from({"classes": ["bad", "good"]})).spec.classes == ("bad", "good")
 
 
 def test_a_whole_number_baseline_of_a_float_column_is_a_float() -> None:
@@ -152,11 +141,6 @@ def test_one_number_per_row_is_a_column_or_a_matrix_of_one() -> None:
         (COLUMNS, {"input": "matrix"}, "input: the metadata says matrix, the graph takes one input per column"),
         (COLUMNS, {"columns": [{"name": "age"}, {"name": "city"}]}, "the graph also takes town, visits, member"),
         (COLUMNS, {"columns": [{"name": "age"}, {"name": "city"}]}, "the graph does not take city"),
-        (MATRIX, {"classes": ["a", "b", "c"]}, "classes: the metadata has 3, the graph gives 2"),
-        (MATRIX, {"task": "regression"}, "The metadata says regression; the output label gives a class"),
-        (MATRIX, {"task": "multiclass"}, "The metadata says multiclass; the graph gives 2 classes"),
-        (TEXT_LABELS, {"classes": ["yes", "no"]}, "the order must be that of the graph: no, yes"),
-        (TEXT_LABELS, {"classes": ["ja", "nein"]}, "classes: the graph's are no, yes"),
         (MATRIX, columns("abc", a={"type": "string"}), "the metadata says string, the graph takes float"),
         (MATRIX, {"sample": {"x0": 1, "x1": 2}}, "sample: x2 is missing"),
         (MATRIX, {"sample": {"x0": 1, "x1": 2, "x2": None}}, "sample: x2 is null, and the column is not nullable"),
@@ -197,21 +181,3 @@ def test_an_open_width_nobody_knows_is_asked_for() -> None:
     signature = Signature(inputs=(port("X", "tensor(float)", (None, None)),), outputs=COLUMNS.outputs)
 
     assert "Give a sample CSV, or a metadata file with columns" in refused(signature)
-
-
-def test_text_labels_nobody_knows_are_asked_for() -> None:
-    signature = Signature(inputs=MATRIX.inputs, outputs=TEXT_LABELS.outputs)
-
-    assert "name them in a metadata file" in refused(signature)
-
-
-def test_probabilities_without_a_label_need_the_owners_word() -> None:
-    signature = Signature(inputs=MATRIX.inputs, outputs=(port("probabilities", "tensor(float)", (None, 3)),))
-
-    with pytest.raises(NotServable, match="no class label"):
-        describe(signature)
-    spec = describe(signature, metadata_from({"task": "multiclass", "classes": ["a", "b", "c"]})).spec
-    assert spec.classes == ("a", "b", "c")
-    assert "the metadata has 4, the graph gives 3" in refused(
-        signature, {"task": "multiclass", "classes": ["a", "b", "c", "d"]}
-    )

@@ -58,7 +58,7 @@ def test_unknown_keys_are_refused_by_name() -> None:
     ("document", "fault"),
     [
         ([], "the file: expected an object, found []."),
-        ({"task": "ranking"}, 'task: expected one of binary, multiclass, regression, found "ranking".'),
+        ({"task": "ranking"}, 'task: expected one of binary, multiclass, regression, anomaly, found "ranking".'),
         ({"target": 3}, "target: expected text, found 3."),
         ({"target": " "}, 'target: expected text, found " ".'),
         ({"classes": "a"}, 'classes: expected a list of texts, found "a".'),

@@ -210,3 +210,7 @@ def test_what_is_not_one_line_a_row_is_ignored() -> None:
     )
 
     assert roles(found) == {"y": "value", "whole": "ignored", "cube": "ignored", "empty": "ignored"}
+
+
+def test_an_echo_is_served_where_nothing_else_comes() -> None:
+    assert roles(decided(y=X.astype(np.float32))) == {"y": "value"}
