@@ -26,11 +26,17 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 
 class Output(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One output of the graph. `targets`: of a value, the name of each of its columns, left to right."""
+    """One output of the graph.
+
+    `targets`: of a value, the name of each of its columns, left to right. `is_single`: of scores, that there is one
+    number a row and not one a class. `dtype`: of numbers, their type as numpy names it; "" where it was not noted.
+    """
 
     name: str
     role: Role
     targets: tuple[str, ...] = ()
+    is_single: bool = False
+    dtype: str = ""
 
 
 class ClassLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from contract.model_spec import DEFAULT_FORMAT, ModelSpec
 from inference.engines import ModelFailed, ModelLoadError, engine_for
+from inference.row_wise import row_by_row
 from inference.table import Layout, LayoutError, Prediction, Table
 
 __all__ = ["ModelFailed", "ModelLoadError", "Predictor"]
@@ -24,7 +25,8 @@ class Predictor:
         engine = engine_for(fmt)
         self.platform = engine.platform
         session = engine.load(path, spec)
-        self.predict: Callable[[Table], Prediction] = session.predict
+        is_row_wise = spec.meaning is not None and spec.meaning.is_row_wise
+        self.predict: Callable[[Table], Prediction] = row_by_row(session.predict) if is_row_wise else session.predict
         """Raises `ModelFailed`. Blocking; the GIL is free while the model computes."""
         try:
             self.layout = Layout(spec, session.dtypes)

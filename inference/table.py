@@ -55,21 +55,33 @@ class Table(msgspec.Struct, gc=False):
 class Classification(msgspec.Struct, gc=False):
     """What a classifier said about n rows: `class_indexes` point into `spec.classes`.
 
-    `probabilities` is `(n, n_classes)` in the order of `spec.classes`, always finite.
+    `probabilities`: `(n, n_classes)` in the order of `spec.classes`, within 0 and 1. `scores` are no probabilities:
+    `(n, n_classes)` in the same order, or one a row as `(n, 1)`. At most one of the two; always finite, never -0.
     """
 
     class_indexes: list[int]
-    probabilities: Array
+    probabilities: Array | None = None
+    scores: Array | None = None
+
+    @property
+    def numbers(self) -> Array | None:
+        """What stands beside the class."""
+        return self.scores if self.probabilities is None else self.probabilities
 
     def labels(self, spec: ModelSpec) -> list[str]:
-        """The predicted class of each row as text."""
+        """The predicted class of each row, as callers see it."""
         return [spec.classes[index] for index in self.class_indexes]
 
 
 class Regression(msgspec.Struct, gc=False):
-    """What a regression said about n rows: `values` is `(n,)`, always finite."""
+    """What a regression said about n rows: one `(n,)` array a target, each of its output's own type; always finite."""
 
-    values: Array
+    columns: list[Array]
+
+    @property
+    def values(self) -> Array:
+        """Of the first target, which is mostly the only one."""
+        return self.columns[0]
 
 
 Prediction = Classification | Regression

@@ -23,7 +23,15 @@ class ModelLoadError(EngineError):
 
 
 class ModelFailed(EngineError):
-    """The model could not compute this prediction."""
+    """The model could not compute this prediction.
+
+    `is_contradiction`: it did, but answered what its description rules out. That is an incident, because the version
+    means something else than what was checked when it was registered.
+    """
+
+    def __init__(self, message: str, *, is_out_of_memory: bool = False, is_contradiction: bool = False) -> None:
+        super().__init__(message, is_out_of_memory=is_out_of_memory)
+        self.is_contradiction = is_contradiction
 
 
 class Session(Protocol):

@@ -5,8 +5,9 @@ The same whatever engine computes. Runs in the confined child, because it runs a
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -315,10 +316,15 @@ def _with_targets(roles: Sequence[Output], tried: Tried, stated: tuple[str, ...]
     if len(stated) != count and len(stated) > 1:
         raise RolesRefused("targets_count", stated=len(stated), count=count)
     names = iter(stated if len(stated) == count else _own_names(widths))
-    return tuple(
-        Output(one.name, one.role, tuple(next(names) for _ in range(widths[one.name]))) if one.name in widths else one
-        for one in roles
-    )
+    return tuple(_as_it_came(one, tried.output(one.name), names) for one in roles)
+
+
+def _as_it_came(one: Output, came: Observed, names: Iterator[str]) -> Output:
+    """With what serving has to know of its numbers before it has computed any."""
+    if one.role not in {"value", "probabilities", "scores"}:
+        return one
+    targets = tuple(itertools.islice(names, came.width)) if one.role == "value" else ()
+    return Output(one.name, one.role, targets, one.role == "scores" and came.is_one_a_row, came.values.dtype.name)
 
 
 def _own_names(widths: Mapping[str, int]) -> list[str]:

@@ -11,10 +11,11 @@ import onnxruntime as ort
 from contract.model_spec import ModelSpec
 from inference.engines.base import ModelLoadError
 from inference.engines.onnx.ports import dtype_of, ordered_inputs, read_ports
-from inference.engines.onnx.readers import reader_for
+from inference.engines.onnx.readers import Reader, reader_for
+from inference.engines.onnx.readers_by_name import reader_by_name
 from inference.engines.onnx.row_buffers import RowRuns
 from inference.engines.onnx.runtime import SILENT, open_session, run_error
-from inference.outputs import OutputRoles, roles_for
+from inference.outputs import roles_for
 from inference.signature import NotServable
 from inference.table import TEXT, Array, Prediction, Table, split
 
@@ -30,7 +31,7 @@ class OnnxSession:
         self._input_names = [port.name for port in ports]
         self._flat_inputs = [len(port.dims or ()) == 1 for port in ports]
         self._has_flat_inputs = any(self._flat_inputs)
-        output_names, self._read = reader_for(_roles(self._session, spec), spec)
+        output_names, self._read = _reader(self._session, spec)
         # The wrapper's own `run` searches a list once per input and, in one case, prints: 1 µs and more each request.
         run, options = self._session._sess.run, ort.RunOptions()
         options.log_severity_level = SILENT
@@ -78,8 +79,12 @@ class OnnxSession:
         return dict(zip(self._input_names, columns, strict=True))
 
 
-def _roles(session: ort.InferenceSession, spec: ModelSpec) -> OutputRoles:
+def _reader(session: ort.InferenceSession, spec: ModelSpec) -> tuple[list[str], Reader]:
+    """The outputs to ask for, and how to read them. Raises `ModelLoadError`."""
+    outputs = read_ports(session.get_outputs())
     try:
-        return roles_for(read_ports(session.get_outputs()), spec)
+        if spec.meaning is not None:
+            return reader_for(outputs, spec.meaning)
+        return reader_by_name(roles_for(outputs, spec), spec)
     except NotServable as refusal:
         raise ModelLoadError(str(refusal)) from None
