@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from contract.model_spec import ModelSpec
 from inference.engines import ModelFailed
 from inference.formats import table_from_rows, warm_up
+from inference.formats.replies import JsonReply
 from inference.predictor import Predictor
-from inference.table import Prediction, Regression
+from inference.table import Prediction
 
 SPEED_ROUNDS = 50
 SPEED_TIME_S = 0.05
@@ -55,7 +58,6 @@ class LoadedFile:
 
 def described(spec: ModelSpec, prediction: Prediction) -> dict[str, Any]:
     """The one prediction as the gateway's JSON has it."""
-    if isinstance(prediction, Regression):
-        return {"value": float(prediction.values[0])}
-    probabilities = dict(zip(spec.classes, map(float, prediction.probabilities[0]), strict=True))
-    return {"class": prediction.labels(spec)[0], "probabilities": probabilities}
+    document: dict[str, Any] = msgspec.json.decode(JsonReply(spec).body(prediction, ""))
+    answer: dict[str, Any] = document["predictions"][0]
+    return answer
