@@ -1,7 +1,8 @@
-"""Which output of a model is what. The only place that judges it: registration and every engine ask here.
+"""Which output of a model is what, by types and names: for versions that were registered before meanings were stored.
 
 At registration, where no description exists yet, the outputs' types and names propose a label and scores, and from
 these a task. At loading, the description is known: `roles_for` says which output plays which role in serving it.
+A version with a meaning has its roles there, and nobody asks here (docs/model-meaning.md).
 """
 
 from __future__ import annotations

@@ -87,6 +87,12 @@ def choosing(
     return spec_meaning(meaning, ["pick", *numbers], **rest), content
 
 
+def surprising() -> Made:
+    """Answers a third class, which its description doesn't list, where `pick` is 2."""
+    spec, _ = choosing([0, 1], width=2)
+    return spec, choosing([0, 1, 2], width=2)[1]
+
+
 def zipmap(labels: Sequence[int | str], names: Sequence[str] | None = None, *, with_label: bool = True) -> Made:
     """As converters write it: a label, and a map a row from label to probability; its keys come in their own order."""
     content, width = _zipmapped(labels), len(labels)
