@@ -7,6 +7,9 @@ import shlex
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem, RowError
@@ -52,6 +55,26 @@ def _file(media_type: str) -> str:
 def python_call(url: str, spec: ModelSpec) -> str:
     """A call with nothing but Python's standard library."""
     return snippets.python(url, spec)
+
+
+_CLASS_TEXTS: dict[str, str | Promise] = {
+    "probabilities": _("The answer, with the class that the model names and the probability of each class:"),
+    "scores": _(
+        "The answer, with the class that the model names and the score of each class, which is no probability:"
+    ),
+    "score": _("The answer, with the class that the model names and its score, which is no probability:"),
+    "": _("The answer, with the class that the model names:"),
+}
+
+
+def answer_text(spec: ModelSpec) -> str:
+    """What stands in an answer, in the reader's language."""
+    shape = answer_shape(spec)
+    if shape.classes:
+        return str(_CLASS_TEXTS[shape.numbers])
+    if shape.has_one_target:
+        return gettext("The answer; value is the predicted %(target)s:") % {"target": shape.targets[0]}
+    return gettext("The answer, with each predicted value by its name:")
 
 
 def reply_json(spec: ModelSpec) -> str:
