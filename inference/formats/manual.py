@@ -16,7 +16,7 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
-from inference.answers import answer_shape, can_explain
+from inference.answers import AnswerShape, answer_shape, can_explain
 from inference.formats.base import Decoded, Reply
 from inference.formats.csv_parser import CsvParser
 from inference.formats.description.schemas import TEXT, Schema, list_of, object_of
@@ -114,6 +114,8 @@ class Manual:
         )
         if request.appends_inputs or request.lead_column or request.has_reasons:
             request.header, *request.rows = form.records(body)
+        if _leaves_nothing(request, answer_shape(predictor.spec)):
+            raise Problem("malformed_body", "`nc` and `nr` leave out everything: the model answers with a class alone.")
         if request.lead_column and _place(request.header, request.lead_column) is None:
             raise Problem("malformed_body", f"The CSV has no column “{request.lead_column[:80]}”, which `pc` names.")
         if not request.has_reasons:
@@ -189,6 +191,12 @@ def _csv_body(text: str) -> bytes:
         return base64.b64decode(text.translate(_WITHOUT_LINE_ENDS), validate=True)
     except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
         raise Problem("malformed_body", f"The data of the input pr is not base64: {error}.") from None
+
+
+def _leaves_nothing(request: ManualRequest, shape: AnswerShape) -> bool:
+    is_class_alone = bool(shape.classes) and not shape.numbers
+    has_others = request.appends_inputs or bool(request.lead_column) or not request.omits_row_number
+    return is_class_alone and request.omits_class and not has_others
 
 
 # --- out ------------------------------------------------------------------------------------------------------------

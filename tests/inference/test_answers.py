@@ -8,8 +8,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
+from contract.model_spec import ModelSpec
 from contract.problems import Problem
 from inference.formats import ApiInfo, find, warm_up
 from inference.formats.description.snippets import snippets
@@ -222,12 +224,7 @@ def test_open_inference(predictor: Predictor, shape: Shape, n_rows: int) -> None
 
 
 def test_open_inference_metadata_tells_the_same_tensors(predictor: Predictor, shape: Shape) -> None:
-    page = find("v2/models/m")
-    assert page is not None
-    assert page.page is not None
-    info = ApiInfo("a" * 16, "m", "m", "1", "http://x", True, predictor.spec, predictor, "onnx")
-
-    metadata = json.loads(page.page.make(info).body)
+    metadata = json.loads(page_of(predictor.spec, predictor, "v2/models/m"))
 
     assert {one["name"]: (one["datatype"], one["shape"]) for one in metadata["outputs"]} == {
         name: (datatype, [-1, *dims[1:]]) for name, (datatype, dims, _) in shape.v2.items()
@@ -250,19 +247,65 @@ def test_scores_are_nowhere_called_probabilities(predictor: Predictor, shape: Sh
     assert ('"probabilities"' in described or "[probabilities]" in described) == bool(names)
 
 
+def test_the_manual_format_leaves_out_a_class_alone_only_where_something_is_left(load: Load) -> None:
+    predictor = load(SHAPES["label alone"].made)
+
+    assert manual(predictor, "pick\n1", nc=True)["prediction_valid.csv"] == [["Row number"], ["1"]]
+    assert manual(predictor, "pick\n1", nc=True, nr=True, ad=True)["prediction_valid.csv"] == [["pick"], ["1"]]
+    problem = refused(predictor, "predict", manual_body("pick\n1", nc=True, nr=True))
+    assert problem.kind.code == "malformed_body"
+
+
+@pytest.mark.parametrize(
+    ("name", "datatypes"),
+    [("whole numbers", {"value": "int64"}), ("two outputs", {"one": "float64", "two": "int32"})],
+)
+def test_metadata_of_a_model_in_a_process_of_its_own_has_the_stored_types(
+    load: Load, name: str, datatypes: dict[str, str]
+) -> None:
+    """Nothing has been computed in this process: what is told comes from the meaning alone."""
+    shape = SHAPES[name]
+    meaning = shape.made[0].meaning
+    assert meaning is not None
+    noted = tuple(
+        msgspec.structs.replace(one, dtype=dtype)
+        for one, dtype in zip(meaning.outputs, datatypes.values(), strict=True)
+    )
+    spec = msgspec.structs.replace(shape.made[0], meaning=msgspec.structs.replace(meaning, outputs=noted))
+
+    outputs = json.loads(page_of(spec, None, "v2/models/m"))["outputs"]
+
+    assert {one["name"]: one["datatype"] for one in outputs} == {name: one[0] for name, one in shape.v2.items()}
+
+
+POWER_QUERY = {
+    "probabilities": "[prediction = [class]] & [probabilities]",
+    "scores": "[prediction = [class]] & [scores]",
+    "one score": "[prediction = [class]] & [score = [score]]",
+    "label alone": "[prediction = [class]])",
+    "one target": "[prediction = [value]]",
+    "two columns": "each [values])",
+}
+
+
+@pytest.mark.parametrize("name", POWER_QUERY)
+def test_the_excel_snippet_reads_the_answer_that_is_given(name: str) -> None:
+    assert POWER_QUERY[name] in snippets("http://x", SHAPES[name].made[0])[3].text
+
+
 # --- what descriptions say --------------------------------------------------------------------------------------------
 
 
-def page_of(predictor: Predictor, path: str) -> str:
+def page_of(spec: ModelSpec, predictor: Predictor | None, path: str) -> str:
     endpoint = find(path)
     assert endpoint is not None
     assert endpoint.page is not None
-    info = ApiInfo("a" * 16, "m", "m", "1", "http://x", True, predictor.spec, predictor, "onnx")
+    info = ApiInfo("a" * 16, "m", "m", "1", "http://x", True, spec, predictor, "onnx")
     return endpoint.page.make(info).body.decode()
 
 
 def openapi(predictor: Predictor) -> str:
-    return page_of(predictor, "openapi.json")
+    return page_of(predictor.spec, predictor, "openapi.json")
 
 
 def test_openapi_describes_the_answer_that_is_given(predictor: Predictor, shape: Shape) -> None:
@@ -285,7 +328,7 @@ def skeleton(value: Any) -> Any:
 
 
 def test_the_docs_page_shows_the_answer(predictor: Predictor, shape: Shape) -> None:
-    page = page_of(predictor, "docs")
+    page = page_of(predictor.spec, predictor, "docs")
 
     assert 'id="answer-json"' in page
     assert ("The class that the model names" in page) == ("class" in shape.native)
