@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('apimgmt', '0005_gateway_incident'),
+        ('apimgmt', '0009_worker_obstacle'),
     ]
 
     operations = [
