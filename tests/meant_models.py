@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from contract.meaning import ClassLabel, Label, Meaning, Output
 from contract.model_spec import Column, ModelSpec, Task
-from drills.graphs import Made, graph, node
+from testkit.graphs import Made, graph, node
 
 CASES = Path(__file__).parent / "cases"
 
