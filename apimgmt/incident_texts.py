@@ -13,6 +13,9 @@ SENTENCES: dict[ReasonCode, str | Promise] = {
     "time_limit": _("The model took longer than %(timeout_s)g seconds."),
     "memory_limit": _("The model needs more memory than it may have."),
     "worker_crashed": _("The worker crashed: %(crash)s."),
+    "unknown_class": _("It answered with a class that is not in its description. That request got model_failed."),
+    "not_probabilities": _("It gave probabilities that are not between 0 and 1. That request got model_failed."),
+    "wrong_shape": _("It gave another number of answers than its description says. That request got model_failed."),
 }
 
 

@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from contract.meaning import ClassLabel, Meaning, Output
 from contract.model_spec import Column, InputLayout, ModelSpec
 
 TREES = 100
+
+_MEANING = Meaning(
+    outputs=(Output("label", "label"), Output("probabilities", "probabilities")),
+    classes=(ClassLabel(0, "malignant"), ClassLabel(1, "benign")),
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ def train(layout: InputLayout) -> BenchModel:
         columns=tuple(Column(name=name, type="float") for name in names),
         input=layout,
         sample={name: float(f"{value:.6g}") for name, value in zip(names, table.iloc[0], strict=True)},
+        meaning=_MEANING,
     )
     return BenchModel(spec, _converted(model, names, layout))
 

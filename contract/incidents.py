@@ -10,7 +10,12 @@ from typing import Literal
 
 import msgspec
 
-ReasonCode = Literal["process_ended", "batch_process_ended", "time_limit", "memory_limit", "worker_crashed"]
+AnswerReason = Literal["unknown_class", "not_probabilities", "wrong_shape"]
+"""How an answer of a model can be one that its description rules out."""
+
+ReasonCode = Literal[
+    "process_ended", "batch_process_ended", "time_limit", "memory_limit", "worker_crashed", AnswerReason
+]
 Param = str | int | float
 
 

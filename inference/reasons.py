@@ -6,7 +6,7 @@ most frequent value in training). What the number means and what it doesn't: `do
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,8 @@ import numpy as np
 
 from contract.model_spec import Cell, Column, ModelSpec
 from contract.problems import Problem
-from inference.table import TEXT, Array, Classification, Layout, Prediction, Regression, Table
+from inference.answers import answer_shape, can_explain
+from inference.table import TEXT, Array, Layout, Prediction, Regression, Table
 
 LISTED: Final = 3
 """How many variables are named that raise the prediction, and how many that lower it."""
@@ -29,11 +30,13 @@ _FALLBACKS: Final[dict[str, Cell]] = {"float": 0.0, "int": 0, "bool": False}
 class Reasons(msgspec.Struct):
     """`contributions` is (n_rows, n_columns) in the model's order, rounded as it is shown.
 
-    `class_indexes`: the class of each row whose probability they are about; None for a regression.
+    `class_indexes`: the class of each row whose probability or score they are about; None for what is of no class.
+    `target`: the predicted number that they are about, where a model has several.
     """
 
     contributions: Array
-    class_indexes: list[int] | None
+    class_indexes: list[int] | None = None
+    target: str = ""
 
     def raising(self) -> Array:
         """(n_rows, up to 3) column indexes, the strongest first, ties by column order."""
@@ -66,7 +69,8 @@ class Explainer:
 
     def __init__(self, spec: ModelSpec, layout: Layout) -> None:
         self._n_columns = len(spec.columns)
-        self.is_binary = spec.task == "binary"
+        self._is_binary = spec.task == "binary"
+        self._shape = answer_shape(spec)
         baselines = [_baseline(column) for column in spec.columns]
         dtypes = [rule.dtype for rule in layout.rules]
         self._groups = [
@@ -80,43 +84,49 @@ class Explainer:
         """How often the model is asked for one row: once as it is, and once without each variable."""
         return self._n_columns + 1
 
-    def check_size(self, n_rows: int) -> None:
-        """Raises `Problem("invalid_rows")` for more rows than can be explained in one request."""
+    def check(self, n_rows: int) -> None:
+        """Raises `Problem("invalid_rows")` for more rows than can be explained at once, and for a class alone."""
+        if not can_explain(self._shape):
+            raise Problem("invalid_rows", "The model answers with a class alone: it gives no number to explain.")
         most = max(1, MAX_PREDICTIONS // self.row_predictions)
         if n_rows > most:
             raise Problem("invalid_rows", f"The request has {n_rows} rows; at most {most} can be explained at once.")
 
-    def explain(self, table: Table, prediction: Prediction, predict: Callable[[Table], Prediction]) -> Reasons:
-        """Binary: of the probability of the second class; several classes: of the predicted one; else of the value.
+    def explain(self, table: Table, prediction: Prediction, predict: Callable[[Table], Prediction]) -> list[Reasons]:
+        """One of a classification, else one a target. Binary: of the probability or score of the second class; several
+        classes: of the predicted one; else of the one score, or the value.
 
         Raises `ModelFailed`.
         """
+        of = self._class_indexes(prediction)
         rows_at_once = max(1, _BATCH_CELLS // (self._n_columns * self.row_predictions))
         pieces = [
-            self._contributions(table, start, min(start + rows_at_once, table.n_rows), prediction, predict)
+            self._contributions(table, start, min(start + rows_at_once, table.n_rows), of, predict)
             for start in range(0, table.n_rows, rows_at_once)
         ]
-        contributions = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        return Reasons(shown(contributions), self._class_indexes(prediction))
+        targets = self._shape.targets if len(self._shape.targets) > 1 else ("",)
+        return [
+            Reasons(shown(_joined(parts, axis=0)), of, target)
+            for target, parts in zip(targets, zip(*pieces, strict=True), strict=True)
+        ]
 
     def _class_indexes(self, prediction: Prediction) -> list[int] | None:
-        if isinstance(prediction, Regression):
+        if isinstance(prediction, Regression) or self._shape.numbers == "score":
             return None
-        return [1] * len(prediction.class_indexes) if self.is_binary else prediction.class_indexes
+        return [1] * len(prediction.class_indexes) if self._is_binary else prediction.class_indexes
 
     def _contributions(
-        self, table: Table, start: int, stop: int, prediction: Prediction, predict: Callable[[Table], Prediction]
-    ) -> Array:
-        """(rows, columns): mostly one batch; several where one row's variants alone are many cells."""
+        self, table: Table, start: int, stop: int, of: list[int] | None, predict: Callable[[Table], Prediction]
+    ) -> list[Array]:
+        """(rows, columns) a target: mostly one batch; several where one row's variants alone are many cells."""
         variants_at_once = max(2, _BATCH_CELLS // (self._n_columns * (stop - start)))
         parts = []
         for first in range(0, self.row_predictions, variants_at_once):
             last = min(first + variants_at_once, self.row_predictions)
             answers = predict(self._variants(table, start, stop, first, last))
-            parts.append(_scores(answers, self._class_indexes(prediction), start, stop))
-        scores = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        difference: Array = scores[:, :1] - scores[:, 1:]
-        return difference
+            parts.append(_explained(answers, of[start:stop] if of else None, stop - start))
+        numbers = [_joined(target, axis=1) for target in zip(*parts, strict=True)]
+        return [one[:, :1] - one[:, 1:] for one in numbers]
 
     def _variants(self, table: Table, start: int, stop: int, first: int, last: int) -> Table:
         """Variants `first` to `last` of each row. Variant 0 is the row itself; in variant j, column j - 1 is away."""
@@ -141,17 +151,26 @@ class Explainer:
         return Table(n_all, columns)
 
 
-def _scores(answers: Prediction, class_indexes: list[int] | None, start: int, stop: int) -> Array:
-    """(rows, variants): what is explained, of each variant."""
-    n_rows = stop - start
-    if isinstance(answers, Classification):
-        scores = answers.probabilities.reshape(n_rows, -1, answers.probabilities.shape[1])
-        wanted = (class_indexes or [])[start:stop]
-        is_one = wanted.count(wanted[0]) == n_rows  # a plain slice is much quicker
-        picked: Array = scores[:, :, wanted[0]] if is_one else scores[np.arange(n_rows), :, wanted]
-        return picked
-    values = answers.values.reshape(n_rows, -1)
-    return values if values.dtype.kind == "f" else values.astype(np.float64)  # whole numbers without a sign wrap around
+def _joined(parts: Sequence[Array], *, axis: int) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
+
+
+def _explained(answers: Prediction, of: list[int] | None, n_rows: int) -> list[Array]:
+    """(rows, variants) a target: what is explained, of each variant. `of`: each row's class that it is about."""
+    if isinstance(answers, Regression):
+        return [_signed(column.reshape(n_rows, -1)) for column in answers.columns]
+    numbers = answers.numbers
+    assert numbers is not None  # noqa: S101  (`check` refused to explain a class alone)
+    if of is None:
+        return [_signed(numbers.reshape(n_rows, -1))]
+    by_class = _signed(numbers.reshape(n_rows, -1, numbers.shape[1]))
+    is_one = of.count(of[0]) == n_rows  # a plain slice is much quicker
+    return [by_class[:, :, of[0]] if is_one else by_class[np.arange(n_rows), :, of]]
+
+
+def _signed(values: Array) -> Array:
+    """Floats: whole numbers without a sign would wrap around."""
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
 def _baseline(column: Column) -> Cell:

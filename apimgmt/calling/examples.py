@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem, RowError
 from inference import formats
+from inference.answers import answer_shape
 from inference.formats import FORMATS, FormatInfo
-from inference.formats.description import snippets
+from inference.formats.description import answers, snippets
 
 
 def sample_row(spec: ModelSpec) -> str:
@@ -54,31 +57,34 @@ def python_call(url: str, spec: ModelSpec) -> str:
     return snippets.python(url, spec)
 
 
+_CLASS_TEXTS: dict[str, str | Promise] = {
+    "probabilities": _("The answer, with the class that the model names and the probability of each class:"),
+    "scores": _(
+        "The answer, with the class that the model names and the score of each class, which is no probability:"
+    ),
+    "score": _("The answer, with the class that the model names and its score, which is no probability:"),
+    "": _("The answer, with the class that the model names:"),
+}
+
+
+def answer_text(spec: ModelSpec) -> str:
+    """What stands in an answer, in the reader's language."""
+    shape = answer_shape(spec)
+    if shape.classes:
+        return str(_CLASS_TEXTS[shape.numbers])
+    if shape.has_one_target:
+        return gettext("The answer; value is the predicted %(target)s:") % {"target": shape.targets[0]}
+    return gettext("The answer, with each predicted value by its name:")
+
+
 def reply_json(spec: ModelSpec) -> str:
     """The shape of an answer for one row, with made-up numbers."""
-    prediction: dict[str, Any]
-    if spec.task == "regression":
-        prediction = {"value": 152.1}
-    else:
-        prediction = {"class": spec.classes[0], "probabilities": dict(_shares(spec.classes))}
-    document = {"model_version": "1", "predictions": [prediction]}
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return answers.sample_json(spec)
 
 
 def reply_csv(spec: ModelSpec) -> str:
     """The same as CSV."""
-    if spec.task == "regression":
-        return "prediction\n152.1"
-    shares = _shares(spec.classes)
-    header = ",".join(["prediction", *(f"probability_{name}" for name, _share in shares)])
-    return f"{header}\n{','.join([spec.classes[0], *(str(share) for _name, share in shares)])}"
-
-
-def _shares(classes: tuple[str, ...]) -> list[tuple[str, float]]:
-    """Probabilities that sum to 1, the first class ahead."""
-    rest = round(0.06 / max(1, len(classes) - 1), 4)
-    first = round(1 - rest * (len(classes) - 1), 4)
-    return [(name, first if index == 0 else rest) for index, name in enumerate(classes)]
+    return answers.sample_csv_answer(spec)
 
 
 WITH_A_CHAPTER = ("json", "csv")
@@ -105,7 +111,7 @@ class FormatExample:
 
 
 def format_examples(base: str, spec: ModelSpec | None, model_name: str) -> list[FormatExample]:
-    """Every format of the gateway's registry, those with a chapter of their own first.
+    """Every format that the model can be asked in, those with a chapter of their own first.
 
     Without a model there is no sample. `base` is the API's address, `model_name` goes into the paths.
     """
@@ -116,13 +122,14 @@ def format_examples(base: str, spec: ModelSpec | None, model_name: str) -> list[
             path=one.path.format(model=model_name),
             media_type=one.media_type,
             body=one.body,
-            answer=one.answer,
+            answer=one.answer(answer_shape(spec) if spec else None),
             call=curl_file(f"{base}/{one.path.format(model=model_name)}", one.media_type),
             file=_file(one.media_type),
             sample=_laid_out(one.sample(spec)) if spec else "",
             refusal=refusal(one, _typo(spec)),
         )
         for one in sorted(FORMATS, key=lambda one: one.anchor not in WITH_A_CHAPTER)
+        if spec is None or one.is_for(spec)
     ]
 
 

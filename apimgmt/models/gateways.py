@@ -108,7 +108,7 @@ class ModelLoad(models.Model):
 
 
 class GatewayIncident(models.Model):
-    """What the model of one API did to the process that ran it. Written by the gateway; the console only shows it.
+    """What the model of one API did that it must not do. Written by the gateway; the console only shows it.
 
     No foreign key: a gateway's write must not wait for, or fail on, a row that the console is changing.
     """
@@ -118,6 +118,7 @@ class GatewayIncident(models.Model):
         PROCESS_CRASHED = "process_crashed", _("The model ended the process that ran it.")
         MEMORY = "memory", _("The model asked for more memory than it may have.")
         TIMEOUT = "timeout", _("The model took longer than it may.")
+        WRONG_ANSWER = "wrong_answer", _("The model gave an answer that its description rules out.")
 
     api_id = models.CharField(max_length=API_ID_LENGTH)
     version_id = models.BigIntegerField()

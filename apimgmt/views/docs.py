@@ -65,6 +65,7 @@ def _example(model: Model | None) -> dict[str, Any]:
         "curl_csv": examples.curl_csv(url),
         "csv": sample_csv(spec).decode(),
         "python": examples.python_call(url, spec),
+        "answer_text": examples.answer_text(spec),
         "reply": examples.reply_json(spec),
         "reply_csv": examples.reply_csv(spec),
         "formats": examples.format_examples(base, spec, slug(model.name) or (api.pk if api else "API_ID")),

@@ -48,6 +48,7 @@ TASK_WORDS: dict[str, Sentence] = {
     "binary": pgettext_lazy("task of a model", "Binary classification"),
     "multiclass": pgettext_lazy("task of a model", "Multiclass classification"),
     "regression": pgettext_lazy("task of a model", "Regression"),
+    "anomaly": pgettext_lazy("task of a model", "Anomaly detection"),
 }
 
 TYPE_WORDS: dict[str, Sentence] = {

@@ -1,4 +1,4 @@
-"""What models did to the processes that ran them, for the console: which model, when, and why.
+"""What models did that they must not do, for the console: which model, when, and why.
 
 One incident of a kind per API and minute: a model that fails at every call must not fill the database too.
 """
@@ -17,7 +17,7 @@ from gateway.db.refusals import Refusals
 from gateway.db.statements.incidents import Incident, write_incidents
 
 # `worker_crashed` also means: this version runs in a process of its own from now on.
-Kind = Literal["worker_crashed", "process_crashed", "memory", "timeout"]
+Kind = Literal["worker_crashed", "process_crashed", "memory", "timeout", "wrong_answer"]
 
 _AGAIN_S: Final = 60.0
 _MOST_WAITING: Final = 1000

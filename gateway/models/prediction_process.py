@@ -25,7 +25,8 @@ def not_ready(error: ProcessNotStarted) -> Problem:
 
 
 def model_failed(failure: WorkFailed) -> ModelFailed:
-    return ModelFailed("The model needs more memory than it may have." if failure.is_memory else str(failure))
+    words = "The model needs more memory than it may have." if failure.is_memory else str(failure)
+    return ModelFailed(words, ruled_out=failure.ruled_out)
 
 
 def reply_in_memory(replied: Replied) -> Reply:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from gateway.models.batch import BatchPool
 from gateway.models.loaded_model import LoadedModel
 from gateway.models.spool import Spool
+from inference.engines import ModelFailed
 from inference.formats import Reply
 from inference.sandbox.async_child import Approve
 from inference.sandbox.prediction_messages import Predict
@@ -49,6 +50,11 @@ class Runner:
         if isinstance(body, Spool):
             return await self.batch.predict(model.api_id, request, body, approve)
         return await model.process.predict(request, approve)
+
+    def note_failure(self, model: LoadedModel, failure: ModelFailed) -> None:
+        """An answer that the description rules out is an incident, wherever it was computed."""
+        if failure.ruled_out is not None:
+            self.batch.incidents.note(model.api_id, model.version.version_id, "wrong_answer", failure.ruled_out)
 
     def tend(self) -> None:
         """To be called every second."""

@@ -31,6 +31,7 @@ from gateway.request.responses import Responses
 from gateway.routing.routes import RouteTable
 from gateway.routing.serving_lease import ServingLease, boot_ns
 from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, LedgerSet
+from inference.engines import ModelFailed
 from inference.formats import Reply
 
 _log = structlog.get_logger("gateway.request.app")
@@ -81,7 +82,7 @@ class Gateway:
             else:
                 request.outcome = self._pages.start(request, page)
         except Exception as error:  # noqa: BLE001  (whatever it was, the client gets a response)
-            request.outcome = refusal_of(error)
+            request.outcome = self._refusal(request, error)
             request.is_prediction = request.cell is not None  # else it can't be counted
         if request.outcome is None:
             request.is_waiting = True
@@ -123,7 +124,12 @@ class Gateway:
         except asyncio.CancelledError:  # draining took too long
             return Problem("not_ready", "This gateway worker is stopping.")
         except Exception as error:  # noqa: BLE001  (as in `start`)
-            return refusal_of(error)
+            return self._refusal(request, error)
+
+    def _refusal(self, request: ApiRequest, error: Exception) -> Problem:
+        if isinstance(error, ModelFailed):
+            self._predictions.note_failure(request, error)
+        return refusal_of(error)
 
     async def _send_file(self, request: ApiRequest, response: Response, reply: FileReply, send: Send) -> None:
         """The place of its body is taken until the response was read."""

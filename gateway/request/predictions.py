@@ -16,6 +16,7 @@ from gateway.request.api_request import ApiRequest
 from gateway.request.bodies import INLINE_BODY_BYTES, BodyReader
 from gateway.request.checks import Checks
 from gateway.usage.ledger_file import IN_CALL
+from inference.engines import ModelFailed
 from inference.formats import Decoded, Reply
 from inference.predictor import Predictor
 
@@ -55,6 +56,10 @@ class Predictions:
         if request.route.is_trial:
             await self._checks.reserve(request, decoded.table.n_rows)
         return self._computed(request, predictor, decoded) or await self._elsewhere(request, body)
+
+    def note_failure(self, request: ApiRequest, failure: ModelFailed) -> None:
+        """Tell the console where the model gave an answer that its description rules out."""
+        self._runner.note_failure(request.model, failure)
 
     async def _body(self, request: ApiRequest, receive: Receive) -> bytes | Spool:
         body: bytes | Spool | None = request.http.body  # of a client that has left since, too

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from contract.incidents import AnswerReason
 from contract.model_spec import ModelSpec
 from inference.signature import Signature
 from inference.table import Prediction, Table, Type
@@ -25,13 +26,13 @@ class ModelLoadError(EngineError):
 class ModelFailed(EngineError):
     """The model could not compute this prediction.
 
-    `is_contradiction`: it did, but answered what its description rules out. That is an incident, because the version
-    means something else than what was checked when it was registered.
+    `ruled_out`: it did, but how the answer is one that its description rules out. That is an incident, because the
+    version means something else than what was checked when it was registered.
     """
 
-    def __init__(self, message: str, *, is_out_of_memory: bool = False, is_contradiction: bool = False) -> None:
+    def __init__(self, message: str, *, is_out_of_memory: bool = False, ruled_out: AnswerReason | None = None) -> None:
         super().__init__(message, is_out_of_memory=is_out_of_memory)
-        self.is_contradiction = is_contradiction
+        self.ruled_out = ruled_out
 
 
 class Session(Protocol):

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
+from inference.answers import answer_shape, can_explain
 from inference.formats.base import Codec, Decoded, Page, Reply, RequestMeta
+from inference.formats.description.answers import explanation_schema, plain_in_short, plain_schema
 from inference.formats.description.info import ApiInfo, FormatInfo
 from inference.formats.description.schemas import (
     ANY,
-    NUMBER,
     ROW,
     TEXT,
     Schema,
     answer,
-    label_of,
     list_of,
     object_of,
     open_page,
@@ -58,7 +59,7 @@ class KServeV1Format(msgspec.Struct, frozen=True, gc=False):
         if not self.explains:
             return Decoded(table)
         explainer = predictor.prepared(Explainer)
-        explainer.check_size(table.n_rows)
+        explainer.check(table.n_rows)
         return Decoded(table, row_predictions=explainer.row_predictions)
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
@@ -80,11 +81,17 @@ class KServeV1(Codec):
     summary = "KServe's protocol v1."
 
     def __init__(self) -> None:
-        shape, answers = '{"instances": [{…}]} or [[…]]', '{"predictions": [label or value, …]}'
+        shape = '{"instances": [{…}]} or [[…]]'
         explained = '{"predictions": […], "explanations": [{"class", "contributions"}, …]}'
         self.formats = (
             FormatInfo(
-                "kserve-v1", "KServe v1", "v1/models/{model}:predict", "application/json", shape, answers, v1_sample
+                "kserve-v1",
+                "KServe v1",
+                "v1/models/{model}:predict",
+                "application/json",
+                shape,
+                plain_in_short,
+                v1_sample,
             ),
             FormatInfo(
                 "kserve-v1-explain",
@@ -92,8 +99,9 @@ class KServeV1(Codec):
                 "v1/models/{model}:explain",
                 "application/json",
                 shape,
-                explained,
+                lambda _shape: explained,
                 v1_sample,
+                explains=True,
             ),
         )
         self.pages = (
@@ -110,24 +118,23 @@ class KServeV1(Codec):
             return operation(self.tag, summary, request, answer("One an instance.", json=ref(reply)), "V1Error")
 
         ready = ref("ModelReady")
+        explaining = {f"{model}:explain": predicting("Explain: each variable's contribution", "V1Explanations")}
         return {
             f"{model}:predict": predicting("Predict", "V1Predictions"),
-            f"{model}:explain": predicting("Explain: each variable's contribution", "V1Explanations"),
+            **(explaining if can_explain(answer_shape(spec)) else {}),
             "/": open_page(self.tag, "Liveness", answer("Alive", json=ref("Alive")), "V1Error"),
             "/v1/models": page(self.tag, "Model list", answer("The one model", json=ref("V1Models")), "V1Error"),
             model: open_page(self.tag, "Model readiness", answer("Ready", json=ready), "V1Error", unready=ready),
         }
 
     def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
-        contributions = object_of([]) | {"properties": {column.name: NUMBER for column in spec.columns}}
-        explanation = object_of(["contributions"], contributions=contributions, **{"class": TEXT})
-        predictions = list_of(label_of(spec), 1)
+        predictions = list_of(plain_schema(spec), 1)
         return {
             "V1Error": object_of(["error"], error=TEXT),
             "V1Request": object_of(["instances"], instances=list_of({"oneOf": [ROW, list_of(ANY)]}, 1)),
             "V1Predictions": object_of(["predictions"], predictions=predictions),
             "V1Explanations": object_of(
-                ["predictions", "explanations"], predictions=predictions, explanations=list_of(explanation)
+                ["predictions", "explanations"], predictions=predictions, explanations=list_of(explanation_schema(spec))
             ),
             "V1Models": object_of(["models"], models=list_of(TEXT)),
             "Alive": object_of(["status"], status={"const": "alive"}),
@@ -163,15 +170,26 @@ def _readiness(info: ApiInfo) -> Reply:
 
 
 class _Explanation(msgspec.Struct, omit_defaults=True):
-    """`of`: the class whose probability is explained; None in a regression."""
+    """`of`: the class whose probability or score is explained; None where that is of no class.
+
+    `contributions`: by column; of several targets that of each, by its name.
+    """
 
     of: str | None = msgspec.field(default=None, name="class")
-    contributions: dict[str, float] = msgspec.field(default_factory=dict)
+    contributions: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-def _explanations(reasons: Reasons, spec: ModelSpec) -> list[_Explanation]:
-    names = [column.name for column in spec.columns]
-    rows = [dict(zip(names, row, strict=True)) for row in reasons.contributions.tolist()]
-    if reasons.class_indexes is None:
+def _explanations(reasons: list[Reasons], spec: ModelSpec) -> list[_Explanation]:
+    if len(reasons) > 1:
+        by_target = [[(one.target, row) for row in _by_column(one, spec)] for one in reasons]
+        return [_Explanation(None, dict(row)) for row in zip(*by_target, strict=True)]
+    [only] = reasons
+    rows = _by_column(only, spec)
+    if only.class_indexes is None:
         return [_Explanation(None, row) for row in rows]
-    return [_Explanation(spec.classes[of], row) for of, row in zip(reasons.class_indexes, rows, strict=True)]
+    return [_Explanation(spec.classes[of], row) for of, row in zip(only.class_indexes, rows, strict=True)]
+
+
+def _by_column(reasons: Reasons, spec: ModelSpec) -> list[dict[str, float]]:
+    names = [column.name for column in spec.columns]
+    return [dict(zip(names, row, strict=True)) for row in reasons.contributions.tolist()]

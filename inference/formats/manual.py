@@ -16,6 +16,7 @@ import msgspec
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
+from inference.answers import AnswerShape, answer_shape, can_explain
 from inference.formats.base import Decoded, Reply
 from inference.formats.csv_parser import CsvParser
 from inference.formats.description.schemas import TEXT, Schema, list_of, object_of
@@ -113,12 +114,14 @@ class Manual:
         )
         if request.appends_inputs or request.lead_column or request.has_reasons:
             request.header, *request.rows = form.records(body)
+        if _leaves_nothing(request, answer_shape(predictor.spec)):
+            raise Problem("malformed_body", "`nc` and `nr` leave out everything: the model answers with a class alone.")
         if request.lead_column and _place(request.header, request.lead_column) is None:
             raise Problem("malformed_body", f"The CSV has no column “{request.lead_column[:80]}”, which `pc` names.")
         if not request.has_reasons:
             return Decoded(table, request)
         explainer = predictor.prepared(Explainer)
-        explainer.check_size(table.n_rows)
+        explainer.check(table.n_rows)
         return Decoded(table, request, explainer.row_predictions)
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
@@ -129,15 +132,16 @@ class Manual:
         outputs = [_output("prediction_valid.csv", [*result, *appended])]
         if request.has_reasons:
             reasons = predictor.prepared(Explainer).explain(decoded.table, prediction, predictor.predict)
-            columns = [*result, *_reason_columns(reasons, spec, request)]
+            columns = [*result, *(column for one in reasons for column in _reason_columns(one, spec, request))]
             outputs.append(_output("prediction_analysis.csv", columns))
         return Reply(msgspec.json.encode(_Answer(model_version, outputs)), JSON_TYPE)
 
 
 def manual_sample(spec: ModelSpec) -> bytes:
-    """A request for the sample row, with reasons."""
+    """A request for the sample row, with reasons where the model has any."""
     data = base64.b64encode(sample_csv(spec)).decode()
-    switches = [{"name": name, "type": "boolean", "data": name == "ar"} for name in ("ar", "ad", "nc")]
+    given = {"ar": can_explain(answer_shape(spec)), "ad": False, "nc": False}
+    switches = [{"name": name, "type": "boolean", "data": value} for name, value in given.items()]
     return msgspec.json.encode({"inputs": [{"name": "pr", "type": "csv", "data": data}, *switches]})
 
 
@@ -189,17 +193,28 @@ def _csv_body(text: str) -> bytes:
         raise Problem("malformed_body", f"The data of the input pr is not base64: {error}.") from None
 
 
+def _leaves_nothing(request: ManualRequest, shape: AnswerShape) -> bool:
+    is_class_alone = bool(shape.classes) and not shape.numbers
+    has_others = request.appends_inputs or bool(request.lead_column) or not request.omits_row_number
+    return is_class_alone and request.omits_class and not has_others
+
+
 # --- out ------------------------------------------------------------------------------------------------------------
 
 _Column = tuple[str, Sequence[str]]  # header and cells
 
 
 def _result(prediction: Prediction, spec: ModelSpec, request: ManualRequest) -> list[_Column]:
+    shape = answer_shape(spec)
     if not isinstance(prediction, Classification):
-        return [(_VALUE, number_texts(prediction.values))]
+        names = (_VALUE,) if shape.has_one_target else shape.targets
+        return list(zip(names, map(number_texts, prediction.columns), strict=True))
     columns: list[_Column] = [] if request.omits_class else [(spec.target, prediction.labels(spec))]
-    for index, name in enumerate(spec.classes):
-        columns.append((name, [f"{value:.6f}" for value in prediction.probabilities[:, index].tolist()]))
+    if prediction.probabilities is not None:
+        cells = [[f"{value:.6f}" for value in column] for column in prediction.probabilities.T.tolist()]
+        columns += zip(spec.classes, cells, strict=True)
+    elif prediction.scores is not None:
+        columns += zip(shape.number_names, map(number_texts, prediction.scores.T), strict=True)
     return columns
 
 
@@ -253,13 +268,14 @@ def _reason_columns(reasons: Reasons, spec: ModelSpec, request: ManualRequest) -
 
 
 def _subject(reasons: Reasons, spec: ModelSpec) -> str:
-    """What the contributions are about: a probability of one class, or the value."""
+    """What the contributions are about: a probability or score of one class, the one score, or a value."""
+    shape = answer_shape(spec)
     if reasons.class_indexes is None:
-        return f"'{_VALUE}' value"
+        return f"'{shape.numbers or reasons.target or _VALUE}' value"
     classes = set(reasons.class_indexes)
     # rows of different classes have one header: each row's contributions are about its own class
     name = spec.classes[classes.pop()] if len(classes) == 1 else "predicted class"
-    return f"'{name}' probability"
+    return f"'{name}' {'score' if shape.numbers == 'scores' else 'probability'}"
 
 
 def _output(name: str, columns: Sequence[_Column]) -> _Output:

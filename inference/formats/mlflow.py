@@ -12,6 +12,7 @@ from contract.model_spec import ModelSpec
 from contract.problems import Problem
 from inference.formats.base import Codec, Decoded, Page, Reply, RequestMeta
 from inference.formats.csv_parser import CsvParser
+from inference.formats.description.answers import plain_in_short, plain_schema
 from inference.formats.description.info import ApiInfo, FormatInfo
 from inference.formats.description.schemas import (
     ANY,
@@ -19,7 +20,6 @@ from inference.formats.description.schemas import (
     TEXT,
     Schema,
     answer,
-    label_of,
     list_of,
     object_of,
     open_page,
@@ -42,7 +42,6 @@ from inference.table import Prediction, Table
 _PROTOCOL_VERSION = b"3.17.2"
 _TEXT_TYPE = b"text/plain; charset=utf-8"
 _SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_ANSWER = '{"predictions": [label or value, …]}'
 _SHAPE = f"an object with exactly one of {', '.join(_SHAPES)}"
 
 # MLflow's words for a status; its clients look them up.
@@ -100,7 +99,7 @@ class MlflowJson(_Mlflow):
                 "invocations",
                 "application/json",
                 "exactly one of " + ", ".join(_SHAPES),
-                _ANSWER,
+                plain_in_short,
                 mlflow_sample,
             ),
         )
@@ -131,7 +130,7 @@ class MlflowJson(_Mlflow):
         columns = {"type": "object", "additionalProperties": list_of(ANY, 1)}
         return {
             "MlflowError": object_of(["error_code", "message"], error_code=TEXT, message=TEXT),
-            "MlflowPredictions": object_of(["predictions"], predictions=list_of(label_of(spec), 1)),
+            "MlflowPredictions": object_of(["predictions"], predictions=list_of(plain_schema(spec), 1)),
             "MlflowRequest": {
                 "oneOf": [
                     object_of(["dataframe_split"], dataframe_split=split),
@@ -177,7 +176,13 @@ class MlflowCsv(_Mlflow):
     def __init__(self) -> None:
         self.formats = (
             FormatInfo(
-                "mlflow-csv", "MLflow scoring, CSV", "invocations", "text/csv", "a header row", _ANSWER, sample_csv
+                "mlflow-csv",
+                "MLflow scoring, CSV",
+                "invocations",
+                "text/csv",
+                "a header row",
+                plain_in_short,
+                sample_csv,
             ),
         )
 

@@ -8,6 +8,7 @@ from contract.model_spec import Cell, ModelSpec
 from contract.problems import Problem
 from inference.formats.base import Codec, Decoded, Reply, RequestMeta
 from inference.formats.csv_parser import CsvParser
+from inference.formats.description.answers import csv_in_short
 from inference.formats.description.info import FormatInfo
 from inference.formats.media import prefers
 from inference.formats.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
@@ -76,7 +77,7 @@ class NativeCsv(Codec):
                 "predict",
                 "text/csv",
                 "a header row, one row a line",
-                "CSV: prediction, and one probability_CLASS each",
+                csv_in_short,
                 sample_csv,
             ),
         )

@@ -11,9 +11,14 @@ import msgspec
 from contract.model_spec import ModelSpec
 from contract.problems import Problem, problem_body
 from inference.formats.base import PROBLEM_TYPE, Codec, Decoded, Reply, RequestFormat, RequestMeta
+from inference.formats.description.answers import (
+    native_in_short,
+    prediction_schema,
+    sample_csv_answer,
+    sample_json,
+)
 from inference.formats.description.info import FormatInfo
 from inference.formats.description.schemas import (
-    NUMBER,
     ROW,
     TEXT,
     Schema,
@@ -50,7 +55,7 @@ class NativeJson(Codec):
                 "predict",
                 "application/json",
                 '{"rows": [{…}]}',
-                '{"model_version", "predictions": [{"class", "probabilities"} or {"value"}]}',
+                native_in_short,
                 sample_body,
             ),
             FormatInfo(
@@ -59,7 +64,7 @@ class NativeJson(Codec):
                 "predict",
                 "application/json",
                 '{"inputs": [{"name": "pr", "type": "csv", "data": base64}, …]}',
-                '{"version", "outputs": [{"name": "prediction_valid.csv", "data": base64}, …]}',
+                lambda _shape: '{"version", "outputs": [{"name": "prediction_valid.csv", "data": base64}, …]}',
                 manual_sample,
             ),
         )
@@ -71,11 +76,12 @@ class NativeJson(Codec):
             ("text/csv", TEXT | {"description": "A header row, then one row a line."}, sample_csv(spec).decode()),
         ]
         json_reply = {"oneOf": [ref("Predictions"), ref("ManualReply")]}
-        reply = answer("One prediction a row, in the rows' order.", json=json_reply, csv=TEXT)
+        examples: dict[str, object] = {"json": msgspec.json.decode(sample_json(spec)), "csv": sample_csv_answer(spec)}
+        reply = answer("One prediction a row, in the rows' order.", examples=examples, json=json_reply, csv=TEXT)
         return {"/predict": operation(self.tag, f"Predict {spec.target}", request_body(*contents), reply, "Problem")}
 
     def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
-        predictions = list_of(_prediction_schema(spec), 1)
+        predictions = list_of(prediction_schema(spec), 1)
         return {
             "Rows": object_of(["rows"], rows=list_of(ROW, 1)),
             "Predictions": object_of(["model_version", "predictions"], model_version=TEXT, predictions=predictions),
@@ -107,13 +113,6 @@ class NativeJson(Codec):
 
     def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         self.encode(prediction, self.decode(sample_body(predictor.spec), predictor), predictor, "1")
-
-
-def _prediction_schema(spec: ModelSpec) -> Schema:
-    if not spec.classes:
-        return object_of(["value"], value=NUMBER)
-    probabilities = object_of(list(spec.classes)) | {"properties": dict.fromkeys(spec.classes, NUMBER)}
-    return object_of(["class", "probabilities"], probabilities=probabilities, **{"class": {"enum": list(spec.classes)}})
 
 
 def sample_body(spec: ModelSpec) -> bytes:

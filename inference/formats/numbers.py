@@ -9,9 +9,18 @@ from __future__ import annotations
 import numpy as np
 import orjson
 
-from inference.table import Array
+from inference.table import Array, Classification, Prediction
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+def answer_texts(prediction: Prediction) -> list[tuple[str, ...]]:
+    """Of each row: the numbers that stand beside its class, or one a target."""
+    if isinstance(prediction, Classification):
+        if prediction.probabilities is not None:
+            return row_texts(prediction.probabilities)
+        return [()] * len(prediction.class_indexes) if prediction.scores is None else row_texts(prediction.scores)
+    return list(zip(*map(number_texts, prediction.columns), strict=True))
 
 
 def number_texts(values: Array) -> list[str]:

@@ -49,11 +49,15 @@ class ProcessEnded(Exception):
 
 
 class WorkFailed(Exception):
-    """The model could not be loaded, or could not compute. `is_memory`: it asked for more memory than it may have."""
+    """The model could not be loaded, or could not compute. `is_memory`: it asked for more memory than it may have.
+
+    `ruled_out`: how its answer is one that its description rules out.
+    """
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
         self.is_memory = failed.is_memory
+        self.ruled_out = failed.ruled_out
 
 
 class ChildProcess:

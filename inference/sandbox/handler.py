@@ -16,7 +16,7 @@ import msgspec
 
 from contract.problems import Problem
 from inference.engines import import_libraries
-from inference.engines.base import EngineError
+from inference.engines.base import EngineError, ModelFailed
 from inference.sandbox.channel import Channel
 from inference.sandbox.protocol import Failed, Refused, Request, Response, RowCount, decision_decoder
 from inference.signature import NotServable
@@ -76,6 +76,8 @@ class Handler:
             return response
         except Problem as problem:
             return Refused(problem.kind.code, problem.detail, problem.errors, problem.headers, problem.retry_after_s)
+        except ModelFailed as error:
+            return Failed(str(error), error.is_out_of_memory, error.ruled_out)
         except EngineError as error:
             return Failed(str(error), error.is_out_of_memory)
         except NotServable as error:

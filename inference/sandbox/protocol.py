@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args
 
 import msgspec
 
+from contract.incidents import AnswerReason
 from contract.problems import PROBLEM_TYPES, Problem, RowError
 
 LENGTH: Final = struct.Struct("<I")
@@ -64,10 +65,14 @@ class Refused(Response, frozen=True):
 
 
 class Failed(Response, frozen=True):
-    """The model could not be loaded, or could not compute. `is_memory`: it asked for more than it may have."""
+    """The model could not be loaded, or could not compute. `is_memory`: it asked for more than it may have.
+
+    `ruled_out`: how its answer is one that its description rules out.
+    """
 
     message: str
     is_memory: bool = False
+    ruled_out: AnswerReason | None = None
 
 
 class RowCount(Response, frozen=True):

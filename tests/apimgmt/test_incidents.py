@@ -60,6 +60,10 @@ def test_what_is_still_in_force_is_not_hidden_by_ten_later_ones(api: PredictionA
         (encode_reason("time_limit", timeout_s=2.5), "The model took longer than 2.5 seconds."),
         (encode_reason("memory_limit"), "The model needs more memory than it may have."),
         (encode_reason("worker_crashed", crash="Bus error"), "The worker crashed: Bus error."),
+        (
+            encode_reason("unknown_class"),
+            "It answered with a class that is not in its description. That request got model_failed.",
+        ),
         ("Segmentation fault", "Segmentation fault"),  # of an older gateway
         ('{"code": "of_a_later_gateway", "params": {}}', ""),
         ('{"code": "process_ended", "params": {"other": 1}}', ""),

@@ -22,6 +22,7 @@ from inference.formats import Reply
 from testkit.harmful import POISON, allocating, dividing, looping
 from tests.gateway.model_store import Made, predict_request, stored_model
 from tests.gateway.serving import until
+from tests.meant_models import surprising
 
 API = "a" * 16
 ONE_ROUND = b'{"rows": [{"n": 1}]}'
@@ -95,6 +96,16 @@ async def test_its_process_has_no_file_of_the_worker(isolated: Callable[[Made], 
 
     assert not [path for path in opened if path.endswith((".ledger", ".lock"))]
     assert len([path for path in opened if path.startswith("socket:")]) == 1
+
+
+async def test_how_an_answer_is_ruled_out_comes_back_from_the_process(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(surprising())
+
+    with pytest.raises(ModelFailed) as caught:
+        await one.predict(b'{"rows": [{"pick": 2, "n0": 1, "n1": 0}]}')
+
+    assert caught.value.ruled_out == "unknown_class"
+    assert await one.outcome(b'{"rows": [{"pick": 1, "n0": 1, "n1": 0}]}') == "ok"
 
 
 async def test_a_model_that_wants_all_memory_fails_and_goes_on(isolated: Callable[[Made], Isolated]) -> None:

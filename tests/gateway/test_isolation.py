@@ -26,6 +26,7 @@ from inference.engines.onnx.operators import obstacle_to_inline
 from testkit.client import calling
 from testkit.harmful import POISON, allocating, dividing, looping
 from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, running_worker, until
+from tests.meant_models import surprising
 from tests.model_files import cancer, diabetes, passing_on, penguins
 from tests.stack import Stack
 
@@ -134,6 +135,21 @@ async def test_a_model_that_wants_all_memory_fails_and_goes_on(rows: Seeder, wor
     assert "memory" in greedy.json["detail"]
     assert modest.status == 200
     await until(lambda: incidents(rows, bad) == ["memory"])
+
+
+async def test_an_answer_that_the_description_rules_out_fails_alone_and_is_told(
+    rows: Seeder, worker: Worker, call: Caller
+) -> None:
+    bad = await made(rows, worker, surprising())
+
+    surprised = [await call(bad, body=b'{"rows": [{"pick": 2, "n0": 1, "n1": 0}]}') for _ in range(3)]
+    answered = await call(bad, body=b'{"rows": [{"pick": 1, "n0": 1, "n1": 0}]}')
+
+    assert {(answer.status, answer.code) for answer in surprised} == {(500, "model_failed")}
+    assert "class that is not in its description" in surprised[0].json["detail"]
+    assert answered.json["predictions"][0]["class"] == "1"
+    await until(lambda: incidents(rows, bad) == ["wrong_answer"])
+    await until(lambda: rows.counts(bad.id) == (1, 0, 3))
 
 
 async def test_a_version_that_goes_answers_first(rows: Seeder, worker: Worker, call: Caller) -> None:

@@ -19,7 +19,8 @@ from tests.conftest import Load
 
 def explained(predictor: Predictor, rows: list[dict[str, Any]]) -> reasons.Reasons:
     table = table_from_rows(predictor, rows)
-    return predictor.prepared(Explainer).explain(table, predictor.predict(table), predictor.predict)
+    [found] = predictor.prepared(Explainer).explain(table, predictor.predict(table), predictor.predict)
+    return found
 
 
 def weighing(load: Load, weights: dict[str, float], baselines: dict[str, float]) -> Predictor:

@@ -70,7 +70,7 @@ class _ValueReader:
         for raw, width in zip(outputs, self._widths, strict=True):
             values = np.asarray(raw)
             if values.size != n_rows * width or (width > 1 and values.shape[0] != n_rows):
-                raise _contradiction(f"The model gave values of shape {list(values.shape)} for {n_rows} rows.")
+                raise _wrong_shape(f"The model gave values of shape {list(values.shape)} for {n_rows} rows.")
             values = _finite(values.reshape(n_rows, width), "a value")
             columns += [values[:, index] for index in range(width)]
         return Regression(columns)
@@ -109,12 +109,12 @@ class LabelReader:
         except KeyError:
             raise _unknown_class() from None
         except ValueError:  # several labels
-            raise _contradiction(f"The model gave {labels.size} labels for 1 row.") from None
+            raise _wrong_shape(f"The model gave {labels.size} labels for 1 row.") from None
 
     def indexes(self, labels: Array, n_rows: int) -> list[int]:
         """Of each row. Raises `ModelFailed`."""
         if labels.size != n_rows:
-            raise _contradiction(f"The model gave {labels.size} labels for {n_rows} row{'s' * (n_rows != 1)}.")
+            raise _wrong_shape(f"The model gave {labels.size} labels for {n_rows} row{'s' * (n_rows != 1)}.")
         try:
             index_by_label = self._index_by_label[labels.dtype.kind]
             return [index_by_label[label] for label in flat(labels)]
@@ -159,7 +159,7 @@ class _ClassReader:
                 second = numbers.reshape(n_rows)
                 return np.column_stack([1 - second, second])
         kind = "scores" if self._are_scores else "probabilities"
-        raise _contradiction(f"The model gave {kind} of shape {list(shape)} for {n_rows} rows.")
+        raise _wrong_shape(f"The model gave {kind} of shape {list(shape)} for {n_rows} rows.")
 
 
 class _Maps:
@@ -172,7 +172,7 @@ class _Maps:
     def matrix(self, maps: list[dict[Any, float]], n_rows: int) -> Array:
         """`(n_rows, n_classes)`, in the order of the classes. Raises `ModelFailed`."""
         if len(maps) != n_rows:
-            raise _contradiction(f"The model gave {len(maps)} answers for {n_rows} rows.")
+            raise _wrong_shape(f"The model gave {len(maps)} answers for {n_rows} rows.")
         if type(next(iter(maps[0]), None)) is not self._key_type or any(len(one) != len(self._labels) for one in maps):
             raise _unknown_class()
         try:
@@ -209,14 +209,15 @@ def _clipped(numbers: Array) -> Array:
     if math.isnan(low) or math.isnan(high):
         raise ModelFailed("The model gave a probability that is not a number.")
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
-        raise _contradiction("The model gave probabilities that are not between 0 and 1.")
+        raise ModelFailed("The model gave probabilities that are not between 0 and 1.", ruled_out="not_probabilities")
     clipped: Array = np.clip(numbers, 0, 1) + 0  # -0 + 0 is 0
     return clipped
 
 
-def _contradiction(words: str) -> ModelFailed:
-    return ModelFailed(words, is_contradiction=True)
+def _wrong_shape(words: str) -> ModelFailed:
+    return ModelFailed(words, ruled_out="wrong_shape")
 
 
 def _unknown_class() -> ModelFailed:
-    return _contradiction("The model answered with a class that is not in its description.")
+    words = "The model answered with a class that is not in its description."
+    return ModelFailed(words, ruled_out="unknown_class")

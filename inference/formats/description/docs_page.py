@@ -12,6 +12,8 @@ from typing import Final
 
 from contract.model_spec import Column, ModelSpec
 from contract.problems import PROBLEM_TYPES
+from inference.answers import answer_shape
+from inference.formats.description.answers import sample_json
 from inference.formats.description.columns import ColumnNote, describe_columns
 from inference.formats.description.info import ApiInfo, FormatInfo
 from inference.formats.description.snippets import Snippet, ordered_sample, snippets
@@ -26,7 +28,12 @@ def page(info: ApiInfo, formats: Sequence[FormatInfo]) -> str:
     name = info.name or info.api_id
     url = f"{info.base_url}/predict"
     calls = snippets(url, spec)
-    contents = [("columns", "Columns"), ("try", "Try it"), *((call.name, call.title) for call in calls)]
+    contents = [
+        ("columns", "Columns"),
+        ("try", "Try it"),
+        ("answer", "Answer"),
+        *((call.name, call.title) for call in calls),
+    ]
     contents += [("formats", "Formats"), ("errors", "Errors")]
     return f"""<!doctype html>
 <html lang="en">
@@ -51,6 +58,7 @@ def page(info: ApiInfo, formats: Sequence[FormatInfo]) -> str:
 {_address(url)}
 {_columns(spec)}
 {_form(spec)}
+{_answer(spec)}
 {"".join(_snippet(call) for call in calls)}
 {_formats(info, name, formats)}
 {_errors(info)}
@@ -182,6 +190,27 @@ def _field(index: int, column: Column, spec: ModelSpec) -> str:
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 
+_SAYS: Final = {
+    "probabilities": "The class that the model names, and the probability of each class.",
+    "scores": "The class that the model names, and the score of each class. Scores are no probabilities.",
+    "score": "The class that the model names, and its score, which is no probability.",
+    "": "The class that the model names.",
+}
+
+
+def _answer(spec: ModelSpec) -> str:
+    shape = answer_shape(spec)
+    words = _SAYS[shape.numbers]
+    if shape.targets:
+        words = "The predicted value." if shape.has_one_target else "The predicted values, by name."
+    return _section(
+        "answer",
+        "Answer",
+        f"<p>{words} One prediction a row, in the order of the rows. The numbers here are made up.</p>"
+        f"{_code('answer-json', sample_json(spec), 'the answer')}",
+    )
+
+
 def _snippet(call: Snippet) -> str:
     return _section(
         call.name, call.title, f"<p>{escape(call.before)}</p>{_code(f'{call.name}-call', call.text, call.title)}"
@@ -191,8 +220,10 @@ def _snippet(call: Snippet) -> str:
 def _formats(info: ApiInfo, name: str, formats: Sequence[FormatInfo]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(one.title)}<span class="path">POST /{escape(one.path.format(model=name))}</span>'
-        f'</th><td data-label="Body">{escape(one.body)}</td><td data-label="Answer">{escape(one.answer)}</td></tr>'
+        f'</th><td data-label="Body">{escape(one.body)}</td>'
+        f'<td data-label="Answer">{escape(one.answer(answer_shape(info.spec)))}</td></tr>'
         for one in formats
+        if one.is_for(info.spec)
     )
     return _section(
         "formats",

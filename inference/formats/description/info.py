@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from contract.model_spec import ModelSpec
+from inference.answers import AnswerShape, answer_shape, can_explain
 from inference.formats.description.schemas import Schema
 from inference.predictor import Predictor
 
@@ -39,7 +40,8 @@ class FormatInfo(msgspec.Struct, frozen=True):
     """One request format, as lists of formats show it.
 
     `path` is below the API's base; "{model}" stands for the model's name. `body` and `answer` are its shapes in short,
-    `sample` makes a request with the model's sample row.
+    the answer's for what a model answers, or for any (None). `sample` makes a request with the model's sample row.
+    `explains`: it gives nothing but reasons, which a model that answers with a class alone doesn't have.
     """
 
     anchor: str
@@ -47,8 +49,13 @@ class FormatInfo(msgspec.Struct, frozen=True):
     path: str
     media_type: str
     body: str
-    answer: str
+    answer: Callable[[AnswerShape | None], str]
     sample: Callable[[ModelSpec], bytes]
+    explains: bool = False
+
+    def is_for(self, spec: ModelSpec) -> bool:
+        """Whether the model can be asked in this format."""
+        return not self.explains or can_explain(answer_shape(spec))
 
 
 class Described(Protocol):

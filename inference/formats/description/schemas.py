@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from contract.model_spec import ModelSpec
 from contract.problems import PROBLEM_TYPES
 
 Schema = dict[str, Any]
@@ -34,20 +33,17 @@ def list_of(items: Schema, least: int = 0) -> Schema:
     return {"type": "array", "items": items} | ({"minItems": least} if least else {})
 
 
-def label_of(spec: ModelSpec) -> Schema:
-    """One prediction where it is a bare value: a label, or a number; labels that are whole numbers come as numbers."""
-    return {"anyOf": [TEXT if spec.classes else NUMBER, COUNT]}
-
-
 def request_body(*contents: tuple[str, Schema, object]) -> Schema:
     """Of media type, schema and example."""
     content = {media: {"schema": schema, "example": example} for media, schema, example in contents}
     return {"required": True, "content": content}
 
 
-def answer(words: str, **by_media: Schema | None) -> Schema:
+def answer(words: str, *, examples: dict[str, object] | None = None, **by_media: Schema | None) -> Schema:
     """Of `json`, `csv` and `binary`; None where nothing more is said of it."""
-    content = {_MEDIA[key]: {"schema": schema} if schema else {} for key, schema in by_media.items()}
+    content: dict[str, Schema] = {_MEDIA[key]: {"schema": schema} if schema else {} for key, schema in by_media.items()}
+    for key, example in (examples or {}).items():
+        content[_MEDIA[key]]["example"] = example
     return {"description": words, "content": content}
 
 

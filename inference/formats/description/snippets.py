@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from contract.model_spec import ModelSpec
+from inference.answers import AnswerShape, answer_shape
 
 KEY_VARIABLE: Final = "API_KEY"
 _FEW_COLUMNS = 12  # beyond that a row stands on several lines
@@ -99,7 +100,7 @@ def javascript(url: str, spec: ModelSpec) -> str:
 def power_query(url: str, spec: ModelSpec) -> str:
     """The table's own columns, and beside them what is predicted."""
     columns = ", ".join(_m(column.name) for column in spec.columns)
-    answer = "[prediction = [value]]" if spec.task == "regression" else "[prediction = [class]] & [probabilities]"
+    answer = _power_query_answer(answer_shape(spec))
     return "\n".join(
         [
             "let",
@@ -121,6 +122,14 @@ def power_query(url: str, spec: ModelSpec) -> str:
             "    Result",
         ]
     )
+
+
+def _power_query_answer(shape: AnswerShape) -> str:
+    """A record of one prediction: the columns that stand beside the table's own."""
+    if shape.classes:
+        numbers = {"probabilities": " & [probabilities]", "scores": " & [scores]", "score": " & [score = [score]]"}
+        return f"[prediction = [class]]{numbers.get(shape.numbers, '')}"
+    return "[prediction = [value]]" if shape.has_one_target else "[values]"
 
 
 def _laid_out(row: dict[str, Any], literal: Callable[[Any], str]) -> str:

@@ -48,7 +48,7 @@ class OpenInferenceFormat(msgspec.Struct, frozen=True, gc=False):
         for name, is_binary in wanted.outputs:
             elements = outputs.elements(name, prediction)
             shape = outputs.shape(name, decoded.table.n_rows)
-            head = f'{{"name":"{name}","datatype":"{outputs.datatype(name)}","shape":{shape}'
+            head = f'{{"name":{_text(name)},"datatype":"{outputs.datatype(name)}","shape":{shape}'
             if is_binary:
                 tail.append(binary_elements(elements, outputs.datatype(name)))
                 heads.append(f'{head},"parameters":{{"binary_data_size":{len(tail[-1])}}}}}')
@@ -80,7 +80,7 @@ class OpenInference(Codec):
                 "v2/models/{model}/infer",
                 "application/json",
                 '{"inputs": [{"name", "shape", "datatype", "data"}, …]}, or that and raw tensors',
-                '{"model_name", "model_version", "outputs": [{"name", "datatype", "shape", "data"}, …]}',
+                lambda _shape: '{"model_name", "model_version", "outputs": [{"name", "datatype", "shape", "data"}, …]}',
                 openapi.sample,
             ),
         )

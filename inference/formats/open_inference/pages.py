@@ -53,11 +53,11 @@ def metadata(info: ApiInfo) -> Reply:
             {
                 "name": name,
                 "datatype": outputs.datatype(name),
-                "shape": [-1, outputs.n_classes] if name == "probabilities" else [-1],
+                "shape": outputs.shape(name, -1),
             }
             for name in outputs.names
         ],
     }
-    if info.spec.classes:
-        document["parameters"] = {"classes": info.spec.classes}
+    if outputs.classes:
+        document["parameters"] = {"classes": outputs.classes}
     return _json(document)

@@ -10,6 +10,7 @@ import pytest
 
 from apimgmt.calling import examples
 from contract.model_spec import Column, ModelSpec
+from tests.meant_models import choosing, passing
 
 URL = "http://127.0.0.1:8080/apis/abc/predict"
 NASTY = 'O\'Neill "x" $HOME `id` \\ é\n'
@@ -52,6 +53,47 @@ def test_made_up_probabilities_sum_to_one():
 
     assert prediction["class"] == "a"
     assert sum(prediction["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("made", "prediction", "csv", "text"),
+    [
+        (choosing(["a", "b"]), {"class": "a"}, "prediction\na", "the class that the model names:"),
+        (
+            choosing([-1, 1], width=1, role="scores", task="anomaly"),
+            {"class": "-1", "score": 0.7},
+            "prediction,score\n-1,0.7",
+            "its score, which is no probability:",
+        ),
+        (
+            choosing(["a", "b"], width=2, role="scores"),
+            {"class": "a", "scores": {"a": 2.3, "b": 0.6}},
+            "prediction,score_a,score_b\na,2.3,0.6",
+            "the score of each class, which is no probability:",
+        ),
+        (
+            passing(("y", "float", ["height", "weight"])),
+            {"values": {"height": 152.1, "weight": 76.0}},
+            "height,weight\n152.1,76.0",
+            "each predicted value by its name:",
+        ),
+    ],
+)
+def test_examples_have_what_the_meaning_says(made, prediction, csv, text):
+    described = made[0]
+
+    assert json.loads(examples.reply_json(described))["predictions"] == [prediction]
+    assert examples.reply_csv(described) == csv
+    assert examples.answer_text(described).endswith(text)
+
+
+def test_a_class_alone_is_not_shown_how_to_ask_for_reasons():
+    described = choosing(["a", "b"])[0]
+
+    anchors = {one.anchor for one in examples.format_examples("http://x", described, "m")}
+
+    assert "kserve-v1" in anchors
+    assert "kserve-v1-explain" not in anchors
 
 
 def test_a_regression_answers_a_value():

@@ -54,7 +54,22 @@ def test_a_regression_with_several_targets_names_them() -> None:
     found = studied(run, task="regression", targets=("height", "weight"))
 
     assert found.meaning.targets == ("height", "weight")
+    assert found.meaning.outputs[0].dtype == "float32"
     assert studied(run, task="regression").meaning.targets == ("y_0", "y_1")
+
+
+def test_one_score_a_row_is_told_from_one_a_class() -> None:
+    def run(rows: Sequence[Row]) -> dict[str, Any]:
+        return {"one": (numbers(rows) > 0).astype(np.int64), "two": numbers(rows).astype(np.float64).reshape(-1, 1) * 3}
+
+    def run_wide(rows: Sequence[Row]) -> dict[str, Any]:
+        margins = run(rows)["two"]
+        return run(rows) | {"two": np.column_stack([-margins, margins])}
+
+    single, wide = studied(run).meaning.outputs[1], studied(run_wide).meaning.outputs[1]
+
+    assert (single.role, single.is_single, single.dtype) == ("scores", True, "float64")
+    assert (wide.role, wide.is_single) == ("scores", False)
 
 
 def test_answers_that_depend_on_the_batch_are_computed_row_by_row() -> None:
