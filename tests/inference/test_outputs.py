@@ -1,4 +1,4 @@
-"""Which output of a model is what: one judgement for registration and for every engine."""
+"""Which output of a model is what, for versions stored before meanings were."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from contract.model_spec import Column, ModelSpec, Task
 from inference.engines.onnx.ports import port
-from inference.outputs import OutputRoles, label_output, roles_for, score_output
+from inference.outputs import OutputRoles, label_output, roles_for
 from inference.signature import NotServable, Port
 
 LABEL = port("output_label", "tensor(int64)", (None,))
@@ -72,10 +72,7 @@ def test_outputs_that_contradict_the_description_are_refused(
         roles_for(outputs, description)
 
 
-def test_without_a_description_maps_and_names_go_before_the_order() -> None:
-    assert score_output([floats("a", None, 2), floats("prob", None, 2), MAPS]) == MAPS
-    assert score_output([floats("a", None, 2), floats("prob", None, 2)]) == floats("prob", None, 2)
-    assert score_output([LABEL]) is None
+def test_a_label_is_known_by_its_name_first() -> None:
     leaves = port("leaf", "tensor(int64)", (None, 10))
     assert label_output([leaves, LABEL]) == LABEL
     assert label_output([floats("a", None, 2)]) is None

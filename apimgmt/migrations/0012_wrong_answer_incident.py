@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('apimgmt', '0009_worker_obstacle'),
+        ('apimgmt', '0011_route_view_2'),
     ]
 
     operations = [
