@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +20,7 @@ from inference.formats.csv_parser import CsvParser
 from inference.formats.description.schemas import TEXT, Schema, list_of, object_of
 from inference.formats.native_csv import sample_csv
 from inference.formats.numbers import number_texts
-from inference.formats.replies import JSON_TYPE
+from inference.formats.replies import JSON_TYPE, csv_line
 from inference.predictor import Predictor
 from inference.reasons import LISTED, Explainer, Reasons, number_text
 from inference.table import Classification, Prediction
@@ -279,8 +277,6 @@ def _subject(reasons: Reasons, spec: ModelSpec) -> str:
 
 
 def _output(name: str, columns: Sequence[_Column]) -> _Output:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([header for header, _ in columns])
-    writer.writerows(zip(*(cells for _, cells in columns), strict=True))
-    return _Output(name, base64.b64encode(text.getvalue().encode()).decode())
+    records = [[header for header, _ in columns], *zip(*(cells for _, cells in columns), strict=True)]
+    text = "".join(csv_line(list(cells)) for cells in records)
+    return _Output(name, base64.b64encode(text.encode()).decode())

@@ -69,8 +69,8 @@ def object_template(names: Sequence[str]) -> str:
 def csv_line(cells: list[str]) -> str:
     """One CSV record ending with a line feed, quoted where it must be."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # what stands in the line's end is quoted in a cell
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 @lru_cache(maxsize=1024)
