@@ -293,7 +293,7 @@ def worker_pids(gateway: Service) -> list[int]:
     for child in psutil.Process(gateway.pid).children():
         with contextlib.suppress(psutil.Error):  # gone meanwhile
             command = child.cmdline()
-            if "gateway.processes.worker" in command:
+            if "gateway.processes.worker_main" in command:
                 found.append((int(command[command.index("--slot") + 1]), child.pid))
     return [pid for _, pid in sorted(found)]
 
