@@ -31,7 +31,11 @@ TYPE_WORDS: dict[ColumnType, str] = {
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One input column. `baseline` stands for "without this column" in prediction reasons."""
+    """One input column. `baseline` stands for "without this column" in prediction reasons.
+
+    `categories` of a column of numbers are whole numbers, written as text. `is_closed`: they are the graph's own list,
+    and it can't take others. `is_range_known`: the range was stated, or learnt from enough rows to warn beyond it.
+    """
 
     name: str
     type: ColumnType
@@ -41,6 +45,8 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     baseline: Cell = None
     nullable: bool = False
     unit: str | None = None
+    is_closed: bool = False
+    is_range_known: bool = False
 
 
 class Score(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

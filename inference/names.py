@@ -13,16 +13,23 @@ from typing import Final
 
 # Zero-width space, word joiner, byte order mark, soft hyphen. Joiners between letters and emoji do show: they stay.
 _INVISIBLE: Final = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0x00AD))
+_REMEMBERED_CHARACTERS: Final = 200  # longer ones are a stranger's, and would fill the memory
 _BLANK: Final = frozenset({"Zs", "Zl", "Zp"})
 
 
-@lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """The one spelling for all that look like it."""
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARACTERS else _folded(text)
+
+
+def _folded(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text.strip(" ")
     shown = "".join(map(_plain_character, text.translate(_INVISIBLE)))
     return unicodedata.normalize("NFC", shown).strip(" ")
+
+
+_remembered = lru_cache(maxsize=4096)(_folded)
 
 
 @lru_cache(maxsize=4096)
@@ -38,12 +45,19 @@ class Names:
     """Finds the name that a text stands for: itself, else the only one that looks like it."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._exact = frozenset(names)
-        folded: dict[str, list[str]] = {}
-        for name in self._exact:
-            folded.setdefault(fold(name), []).append(name)
-        self._by_look = {look: found[0] for look, found in folded.items() if len(found) == 1}
+        self.exact = frozenset(names)
+        self._by_look: dict[str, tuple[str, ...]] = {}
+        for name in sorted(self.exact):
+            look = fold(name)
+            self._by_look[look] = (*self._by_look.get(look, ()), name)
 
     def find(self, text: str) -> str | None:
         """None for a stranger, and for a text that looks like two of the names and is neither."""
-        return text if text in self._exact else self._by_look.get(fold(text))
+        if text in self.exact:
+            return text
+        alike = self.alike(text)
+        return alike[0] if len(alike) == 1 else None
+
+    def alike(self, text: str) -> tuple[str, ...]:
+        """All names that look like the text."""
+        return self._by_look.get(fold(text), ())

@@ -37,6 +37,18 @@ class Port(msgspec.Struct, frozen=True):
         return "[" + ", ".join("n" if size is None else str(size) for size in self.dims or ()) + "]"
 
 
+class InputCategories(msgspec.Struct, frozen=True):
+    """What the model itself lists for one column: an input's, or that at a position of a matrix.
+
+    `takes_others`: it computes with a value that is in no list; else it fails on it.
+    """
+
+    input: str
+    position: int
+    values: tuple[str | int, ...]
+    takes_others: bool
+
+
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """The model as it is. `labels` are its own class labels, in the order of the probabilities, behind each output
     that has such a list.
@@ -49,6 +61,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, tuple[Label, ...]] = {}
     likely_width: int | None = None
     treats_missing: bool = False
+    categories: tuple[InputCategories, ...] = ()
 
     @property
     def width(self) -> int | None:

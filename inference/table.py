@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.model_spec import ColumnType, ModelSpec
+from inference.row_warnings import RowWarnings
+from inference.value_checks import ValueCheck, value_check
 
 Array = NDArray[Any]
 Type = np.dtype[Any]
@@ -44,6 +46,8 @@ class Table(msgspec.Struct, gc=False):
     row: tuple[Any, ...] | None = None
     """The cells of a single row that would be a matrix of `dtype`, None where one is missing. Faster than an array."""
     dtype: Type | None = None
+    warnings: RowWarnings | None = None
+    """What was noticed while the rows were read; None: nothing."""
 
     @property
     def matrix(self) -> Array | None:
@@ -91,7 +95,7 @@ Prediction = Classification | Regression
 class ColumnRule:
     """What a value of one column must be, given the array type the engine takes it in.
 
-    `low` and `high` are what the array type can hold. The description's own range is information, not a limit.
+    `low` and `high` are what the array type can hold. The description's own range and categories are in `check`.
     """
 
     name: str
@@ -100,6 +104,14 @@ class ColumnRule:
     dtype: Type
     low: float
     high: float
+    check: ValueCheck | None = None
+
+    @property
+    def plain_range(self) -> tuple[float, float]:
+        """Numbers in it are taken without a closer look."""
+        if self.check is None:
+            return self.low, self.high
+        return max(self.low, self.check.low), min(self.high, self.check.high)
 
 
 class Layout:
@@ -187,7 +199,7 @@ def _rule(spec: ModelSpec, index: int, dtype: Type) -> ColumnRule:
             "which has no missing value."
         )
     low, high = _range(column.type, dtype)
-    return ColumnRule(column.name, column.type, column.nullable, dtype, low, high)
+    return ColumnRule(column.name, column.type, column.nullable, dtype, low, high, value_check(column, dtype))
 
 
 def _range(kind: ColumnType, dtype: Type) -> tuple[float, float]:

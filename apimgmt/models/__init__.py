@@ -13,7 +13,7 @@ from apimgmt.models.apis import (
     new_api_id,
 )
 from apimgmt.models.builds import Build, BuildKind, Outcome
-from apimgmt.models.counts import Ledger, RequestStat, TrialQuota, TrialUse
+from apimgmt.models.counts import InputWarning, Ledger, RequestStat, TrialQuota, TrialUse
 from apimgmt.models.gateways import GatewayIncident, GatewayWorker, Installation, ModelLoad
 from apimgmt.models.history import ApiEvent, Receipt
 from apimgmt.models.registry import Model, ModelVersion
@@ -29,6 +29,7 @@ __all__ = [
     "Edition",
     "GatewayIncident",
     "GatewayWorker",
+    "InputWarning",
     "Installation",
     "Ledger",
     "Model",

@@ -47,6 +47,29 @@ class RequestStat(models.Model):
         return f"{self.api_id} {self.day} #{self.ledger}"
 
 
+class InputWarning(models.Model):
+    """Warnings that callers of one API were sent on one day, by column and code, without values.
+
+    Written by the gateway through SQL of its own.
+    """
+
+    api_id = models.CharField(max_length=API_ID_LENGTH)
+    day = models.DateField()
+    column = models.CharField(max_length=200)
+    code = models.CharField(max_length=30)
+    count = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_id", "day", "column", "code"], name="one_warning_count_per_day_column_and_code"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.api_id} {self.day} {self.column} {self.code}"
+
+
 class TrialQuota(models.Model):
     """A trial's quota. `used` counts reservations in flight too, so it never passes `request_limit`."""
 

@@ -38,7 +38,7 @@ class DescriptionRefused(Refused):
 
 @dataclass(frozen=True)
 class StatedColumn:
-    """One column as stated or learnt; None: not said."""
+    """One column as stated or learnt; None: not said. `is_range_known`: the range is worth a warning beyond it."""
 
     name: str
     type: ColumnType | None = None
@@ -48,6 +48,7 @@ class StatedColumn:
     baseline: Cell = None
     nullable: bool | None = None
     unit: str | None = None
+    is_range_known: bool = True
 
 
 @dataclass(frozen=True)

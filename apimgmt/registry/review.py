@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_fro
 from apimgmt.registry.spec_builder import CARRIED
 from contract.model_spec import Cell, Column, ColumnType
 from inference.inputs import port_of
+from inference.names import Names
 
 # Above this the table is shown and not editable: correct a metadata file instead.
 MOST_EDITABLE_COLUMNS = 1000
@@ -134,11 +135,19 @@ def metadata_of(correction: Correction, found: Found) -> Metadata | None:
         if spec.score.rows is not None:
             document["score"]["rows"] = spec.score.rows
     try:
-        return metadata_from(document)
+        return _with_learnt_ranges(metadata_from(document), correction)
     except DescriptionRefused as error:
         for fault in error.faults:
             correction.errors["classes" if fault.startswith("classes") else "columns"] = fault
         return None
+
+
+def _with_learnt_ranges(metadata: Metadata, correction: Correction) -> Metadata:
+    """A range can't be edited here, so the owner has not stated what a few rows showed."""
+    columns = zip(metadata.columns or (), correction.rows, strict=True)
+    return replace(
+        metadata, columns=tuple(replace(one, is_range_known=row.column.is_range_known) for one, row in columns)
+    )
 
 
 def _check_name(correction: Correction, row: Row) -> None:
@@ -153,7 +162,8 @@ def _column(row: Row, baseline: Cell) -> dict[str, Any]:
     if baseline is not None:
         column["baseline"] = baseline
     if row.type == "string" and row.categories:
-        categories = _split(row.categories)
+        known = Names(row.column.categories or ())
+        categories = [known.find(text) or text for text in _split(row.categories)]  # blanks of theirs are not seen here
         if len(set(categories)) < len(categories):
             row.errors["categories"] = _("A category is there twice.")
         column["categories"] = categories

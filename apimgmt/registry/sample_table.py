@@ -1,30 +1,34 @@
 """Learn a model's columns from a sample CSV: types, ranges, categories, baselines, gaps and an example row.
 
-The standard library's csv is enough here, so that no data frame package is needed at run time.
+Cells are read as a request's are, by the same reader; only gaps are wider, because tools write "no value" in many ways.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import median
 
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.metadata import DescriptionRefused, StatedColumn
 from contract.model_spec import Cell, ColumnType
+from contract.problems import Problem
+from inference.formats.cells import parsed_number
+from inference.formats.csv_reader import CsvText, DecimalMarks, read_csv
+from inference.names import Names
 
 MAX_SAMPLE_BYTES = 50_000_000
 MAX_SAMPLE_ROWS = 100_000
 MOST_CATEGORIES = 30
+RANGE_ROWS = 200
+"""From so many values on, a range that was learnt is worth a warning beyond it."""
 # What common tools write for "no value".
 MISSING_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "#N/A"})
-DELIMITERS = (",", ";", "\t")
-INTEGER = re.compile(r"[+-]?\d{1,18}")
+LARGEST_WHOLE = 10**18
 YES_NO = {"true": True, "false": False}
 
 
@@ -38,127 +42,162 @@ class Learnt:
     targets: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of the columns before the sample is read.
+
+    `names`: as the model or its owner has them. `as_text`: columns that the model takes as text, None: all.
+    `categories`: what the graph itself lists; such a cell is no gap, whatever it looks like.
+    """
+
+    names: tuple[str, ...] = ()
+    as_text: frozenset[str] | None = frozenset()
+    categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def is_text(self, name: str) -> bool:
+        return self.as_text is None or name in self.as_text
+
+
 @dataclass
 class _Seen:
     """One column while rows are read. The narrowest type that all its cells fit wins."""
 
     name: str
+    categories: frozenset[str]
     cells: list[str] = field(default_factory=list)
     gaps: int = 0
 
     def take(self, cell: str) -> None:
-        if _is_gap(cell):
+        if self.is_gap(cell):
             self.gaps += 1
         else:
             self.cells.append(cell)
 
-    def column(self, comma_is_point: bool, is_text: bool) -> StatedColumn:
-        """What was learnt. Raises nothing: what is neither yes/no nor a number is text."""
+    def is_gap(self, cell: str) -> bool:
+        return cell.strip() in MISSING_WORDS and cell not in self.categories
+
+    def column(self, *, comma_is_point: bool, is_text: bool) -> StatedColumn:
+        """What was learnt. What is neither yes/no nor a number is text. Raises `DescriptionRefused`."""
         values, kind = _texts(self.cells) if is_text else _typed(self.cells, comma_is_point)
         nullable = True if self.gaps else None
         if kind is None or not values:
             return StatedColumn(self.name, nullable=nullable)
         if kind in {"float", "int"}:
+            if comma_is_point:
+                self._check_marks()
             numbers = [value for value in values if isinstance(value, int | float)]
             middle = median(numbers)
             baseline: Cell = round(middle) if kind == "int" else float(middle)
-            return StatedColumn(self.name, kind, None, min(numbers), max(numbers), baseline, nullable)
+            is_known = len(numbers) >= RANGE_ROWS
+            low, high = min(numbers), max(numbers)
+            return StatedColumn(self.name, kind, None, low, high, baseline, nullable, is_range_known=is_known)
         baseline = Counter(values).most_common(1)[0][0]
         return StatedColumn(self.name, kind, _categories(values, kind), baseline=baseline, nullable=nullable)
 
+    def _check_marks(self) -> None:
+        marks = DecimalMarks()
+        for number, cell in enumerate(self.cells):
+            marks.note(self.name, cell, number)
+        for column, ((_first, one), (_second, other)) in marks.conflicts():
+            words = {"name": column, "one": one, "other": other}
+            message = _("The sample's column %(name)s has two decimal marks: %(one)s and %(other)s.")
+            raise DescriptionRefused("sample", [message % words])
 
-def learn_columns(content: bytes, *, target: str | None, as_text: frozenset[str] = frozenset()) -> Learnt:
-    """What a CSV with a header tells. `target` is left out; `as_text`: columns that the model takes as text.
+
+def learn_columns(content: bytes, *, target: str | None, known: Known | None = None) -> Learnt:
+    """What a CSV with a header tells. `target` is left out. A column has the known name that it looks like.
 
     Raises `DescriptionRefused`.
     """
+    known = known or Known()
     if len(content) > MAX_SAMPLE_BYTES:
         raise DescriptionRefused("sample", [_("The sample is too large. A few hundred rows are enough.")])
-    text = _decoded(content)
-    header_line = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=header_line.count)
-    try:
-        header, rows = _table(text, delimiter)
-    except csv.Error as error:
-        raise DescriptionRefused("sample", [_("The sample is not CSV: %s.") % error]) from None
+    header, rows, comma_is_point = _table(content, Names([*known.names, *([target] if target else ())]))
     kept = [index for index, name in enumerate(header) if name and name != target]
     targets = tuple(row[header.index(target)].strip() for row in rows) if target in header else ()
     if not kept:
         raise DescriptionRefused("sample", [_("The sample has no column besides what is predicted.")])
-    names, rows = [header[index] for index in kept], [[row[index] for index in kept] for row in rows]
-    columns = _described(names, rows, delimiter == ";", as_text)
-    values = tuple(_values(columns, row, delimiter == ";") for row in rows)
-    return Learnt(columns, _example(columns, rows, delimiter == ";"), values, targets)
+    seen = [_Seen(header[index], known.categories.get(header[index], frozenset())) for index in kept]
+    rows = [[row[index] for index in kept] for row in rows]
+    for row in rows:
+        for column, cell in zip(seen, row, strict=True):
+            column.take(cell)
+    columns = tuple(column.column(comma_is_point=comma_is_point, is_text=known.is_text(column.name)) for column in seen)
+    values = tuple(_values(seen, columns, row, comma_is_point) for row in rows)
+    return Learnt(columns, _example(seen, columns, rows, comma_is_point), values, targets)
 
 
 def has_column(content: bytes, name: str) -> bool:
     """Whether the sample's header has this column."""
-    text = _decoded(content)
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
-    return name in _table(text, delimiter)[0]
+    return name in _table(content, Names([name]))[0]
 
 
-def _described(
-    names: list[str], rows: list[list[str]], comma_is_point: bool, as_text: frozenset[str]
-) -> tuple[StatedColumn, ...]:
-    seen = [_Seen(name) for name in names]
-    for row in rows:
-        for column, cell in zip(seen, row, strict=True):
-            column.take(cell)
-    return tuple(column.column(comma_is_point, column.name in as_text) for column in seen)
-
-
-def _example(columns: tuple[StatedColumn, ...], rows: list[list[str]], comma_is_point: bool) -> dict[str, Cell]:
+def _example(
+    seen: list[_Seen], columns: tuple[StatedColumn, ...], rows: list[list[str]], comma_is_point: bool
+) -> dict[str, Cell]:
     """The first row without a gap, else the first one."""
-    row = next((row for row in rows if not any(_is_gap(cell) for cell in row)), rows[0])
-    return _values(columns, row, comma_is_point)
+
+    def has_gap(row: list[str]) -> bool:
+        return any(column.is_gap(cell) for column, cell in zip(seen, row, strict=True))
+
+    row = next((row for row in rows if not has_gap(row)), rows[0])
+    return _values(seen, columns, row, comma_is_point)
 
 
-def _values(columns: tuple[StatedColumn, ...], row: list[str], comma_is_point: bool) -> dict[str, Cell]:
+def _values(
+    seen: list[_Seen], columns: tuple[StatedColumn, ...], row: list[str], comma_is_point: bool
+) -> dict[str, Cell]:
     return {
-        column.name: None if _is_gap(cell) else _typed_cell(cell, column.type, comma_is_point)
-        for column, cell in zip(columns, row, strict=True)
+        column.name: None if one.is_gap(cell) else _typed_cell(cell, column.type, comma_is_point)
+        for one, column, cell in zip(seen, columns, row, strict=True)
     }
 
 
-def _is_gap(cell: str) -> bool:
-    return cell.strip() in MISSING_WORDS
-
-
-def _decoded(content: bytes) -> str:
-    """UTF-8 with or without BOM."""
+def _table(content: bytes, names: Names) -> tuple[list[str], list[list[str]], bool]:
+    """Header and rows, and whether numbers may have a decimal comma. Raises `DescriptionRefused`."""
     try:
-        return content.decode("utf-8-sig")
+        text = read_csv(content, None, names)
+        header = [names.find(name) or name.strip() for name in text.header]
+        _check_header(header)
+        return header, _rows(text, len(header)), text.form.has_decimal_comma
+    except Problem as problem:
+        raise DescriptionRefused("sample", [_not_read(content, problem)]) from None
+
+
+def _not_read(content: bytes, problem: Problem) -> str:
+    """Why the sample is no CSV."""
+    if not content.strip():
+        return _("The sample is empty. It needs a header and at least one row.")
+    try:
+        content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DescriptionRefused(
-            "sample", [_("The sample is not UTF-8 text (byte %d). Save it as CSV UTF-8.") % error.start]
-        ) from None
+        return _("The sample is not UTF-8 text (byte %d). Save it as CSV UTF-8.") % error.start
+    return _("The sample is not CSV: %s") % problem.detail
 
 
-def _table(text: str, delimiter: str) -> tuple[list[str], list[list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header = [name.strip() for name in next(reader, [])]
+def _check_header(header: list[str]) -> None:
     if not any(header):
         raise DescriptionRefused("sample", [_("The sample is empty. It needs a header and at least one row.")])
     counts = Counter(header)
     # A first column without a name is the row number that data frames write; two are a fault.
     if twice := [name for name, count in counts.items() if count > 1]:
         raise DescriptionRefused("sample", [_("The sample's header has %s twice.") % (twice[0] or _("an empty name"))])
+
+
+def _rows(text: CsvText, width: int) -> list[list[str]]:
     rows = []
-    for cells in reader:
+    for cells in islice(text.rows(), MAX_SAMPLE_ROWS):
         if not any(cell.strip() for cell in cells):
             continue
-        if len(cells) != len(header):
-            words = {"line": reader.line_num, "found": len(cells), "expected": len(header)}
+        if len(cells) != width:
+            words = {"line": text.line, "found": len(cells), "expected": width}
             raise DescriptionRefused(
                 "sample", [_("Line %(line)d of the sample has %(found)d cells, the header %(expected)d.") % words]
             )
         rows.append(cells)
-        if len(rows) == MAX_SAMPLE_ROWS:
-            break
     if not rows:
         raise DescriptionRefused("sample", [_("The sample has no rows below its header.")])
-    return header, rows
+    return rows
 
 
 def _texts(cells: list[str]) -> tuple[list[Cell], ColumnType | None]:
@@ -183,17 +222,12 @@ def _typed_cell(cell: str, kind: ColumnType | None, comma_is_point: bool) -> Cel
         if text.lower() not in YES_NO:
             raise ValueError(cell)
         return YES_NO[text.lower()]
-    if kind == "int":
-        if not INTEGER.fullmatch(text):
+    if kind in {"int", "float"}:
+        number = parsed_number(text.replace(",", ".") if comma_is_point else text)
+        is_whole = isinstance(number, int) and abs(number) < LARGEST_WHOLE
+        if number is None or not math.isfinite(number) or (kind == "int" and not is_whole):
             raise ValueError(cell)
-        return int(text)
-    if kind == "float":
-        if "_" in text:
-            raise ValueError(cell)
-        number = float(text.replace(",", ".") if comma_is_point else text)
-        if not math.isfinite(number):
-            raise ValueError(cell)
-        return number
+        return number if kind == "int" else float(number)
     return cell
 
 

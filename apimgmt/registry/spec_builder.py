@@ -12,10 +12,11 @@ import msgspec
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, StatedColumn, is_of_type
-from apimgmt.registry.sample_table import Learnt, learn_columns
+from apimgmt.registry.sample_table import Known, Learnt, learn_columns
 from contract.model_spec import Cell, Column, ColumnType, InputLayout, ModelSpec
 from inference.inputs import port_of, table_layout
-from inference.signature import Kind, Signature
+from inference.names import Names
+from inference.signature import InputCategories, Kind, Port, Signature
 
 # Which columns an input of a kind can carry, the usual one first. A float input carries whole numbers and yes/no too.
 CARRIED: dict[Kind, tuple[ColumnType, ...]] = {
@@ -63,8 +64,7 @@ def describe(
     predicted = stated.target or target
     learnt = None
     if sample_csv is not None:
-        as_text = frozenset(port.name for port in signature.inputs if port.kind == "string")
-        learnt = learn_columns(sample_csv, target=target or stated.target, as_text=as_text)
+        learnt = learn_columns(sample_csv, target=target or stated.target, known=_known(signature, stated, layout))
     made = _Maker(signature, stated, learnt, predicted or "prediction")
     made.sources["target"] = _metadata_file() if stated.target else _("as given") if target else _("default")
     columns, unproven = _columns(made, layout)
@@ -126,6 +126,16 @@ def _layout(signature: Signature, stated: Metadata) -> InputLayout:
     raise DescriptionRefused("metadata", [_("input: the metadata says %(stated)s, the graph takes %(taken)s.") % words])
 
 
+def _known(signature: Signature, stated: Metadata, layout: InputLayout) -> Known:
+    """What is known of the columns before a sample is read."""
+    texts = frozenset(port.name for port in signature.inputs if port.kind == "string")
+    if layout == "matrix":
+        names = tuple(column.name for column in stated.columns or ())
+        return Known(names, as_text=None if texts else frozenset())
+    listed = {one.input: frozenset(map(str, one.values)) for one in signature.categories if one.position == 0}
+    return Known(tuple(port.name for port in signature.inputs), texts, listed)
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
@@ -134,10 +144,10 @@ def _columns(made: _Maker, layout: InputLayout) -> tuple[tuple[Column, ...], tup
     learnt = {column.name: column for column in made.learnt.columns} if made.learnt else {}
     names = _matrix_names(made) if layout == "matrix" else _input_names(made, stated, learnt)
     columns, unproven = [], []
-    for name in names:
-        column = _column(
-            made, port_of(made.signature, layout, name).kind, stated.get(name), learnt.get(name), name=name
-        )
+    for position, name in enumerate(names):
+        port = port_of(made.signature, layout, name)
+        listed = _listed_by_graph(made.signature, port, position if layout == "matrix" else 0)
+        column = _column(made, port.kind, stated.get(name), learnt.get(name), listed, name=name)
         if column is None:
             continue
         columns.append(column)
@@ -190,18 +200,33 @@ def _check_sample_width(made: _Maker, found: int, width: int | None) -> None:
     raise DescriptionRefused("sample", [message])
 
 
+def _listed_by_graph(signature: Signature, port: Port, position: int) -> InputCategories | None:
+    """What the graph's own encoders list for a column, if it is of the kind that the column is sent in."""
+    for one in signature.categories:
+        if (one.input, one.position) == (port.name, position):
+            is_text = any(isinstance(value, str) for value in one.values)
+            return one if is_text == (port.kind == "string") and port.kind != "bool" else None
+    return None
+
+
 def _column(
-    made: _Maker, kind: Kind, stated: StatedColumn | None, learnt: StatedColumn | None, *, name: str
+    made: _Maker,
+    kind: Kind,
+    stated: StatedColumn | None,
+    learnt: StatedColumn | None,
+    listed: InputCategories | None,
+    *,
+    name: str,
 ) -> Column | None:
     """One column from up to three sources; None after noting a fault."""
     said, seen = stated or StatedColumn(name), learnt or StatedColumn(name)
-    column_type = said.type or (seen.type if seen.type in CARRIED[kind] else None) or CARRIED[kind][0]
+    column_type = said.type or _learnt_type(seen, kind) or CARRIED[kind][0]
     words = {"name": name, "carried": _(" or ").join(CARRIED[kind])}
     if said.type is not None and said.type not in CARRIED[kind]:
         message = _("column %(name)s: the metadata says %(type)s, the graph takes %(carried)s.")
         made.faults.append(message % {**words, "type": said.type})
         return None
-    if seen.type is not None and not _fits(seen.type, column_type):
+    if seen.type is not None and not _fits(seen, column_type):
         message = _("column %(name)s: the sample holds %(type)s, the model takes %(carried)s.")
         raise DescriptionRefused("sample", [message % {**words, "type": seen.type}])
     if said.nullable and kind not in {"float", "string"}:
@@ -210,26 +235,68 @@ def _column(
         return None
     made.sources[f"column {name}"] = _metadata_file() if stated else _sample_csv() if learnt else _model_file()
     is_number = column_type in {"float", "int"}
-    categories = said.categories or (seen.categories if column_type == "string" else None)
-    known: Cell = said.baseline if said.baseline is not None else seen.baseline
+    categories = _chosen_categories(made, said, seen, listed, column_type)
+    is_stated = said.min is not None or said.max is not None
     column = Column(
         name=name,
         type=column_type,
         categories=categories,
         min=_first(said.min, seen.min) if is_number else None,
         max=_first(said.max, seen.max) if is_number else None,
-        baseline=_baseline(column_type, categories, known),
+        baseline=_baseline(column_type, categories, _as_listed(_first_cell(said.baseline, seen.baseline), categories)),
         nullable=bool(said.nullable),
         unit=said.unit or None,
+        is_closed=categories is not None and listed is not None and not listed.takes_others,
+        is_range_known=is_number and _has_known_range(said if is_stated else seen),
     )
     if column.baseline is not None and not is_of_type(column.baseline, column_type):
         made.faults.append(_("column %(name)s: the baseline must be %(type)s.") % {"name": name, "type": column_type})
     return column
 
 
-def _fits(seen: ColumnType, wanted: ColumnType) -> bool:
+def _learnt_type(seen: StatedColumn, kind: Kind) -> ColumnType | None:
+    """A sample of whole numbers only is no reason to refuse others that the graph takes."""
+    if seen.type not in CARRIED[kind] or (kind == "float" and seen.type == "int"):
+        return None
+    return seen.type
+
+
+def _fits(seen: StatedColumn, wanted: ColumnType) -> bool:
     """Whether cells read as one type can be a column of another."""
-    return seen == wanted or (seen == "int" and wanted == "float")
+    return seen.type == wanted or (seen.type == "int" and wanted == "float")
+
+
+def _has_known_range(column: StatedColumn) -> bool:
+    return column.is_range_known and (column.min is not None or column.max is not None)
+
+
+def _chosen_categories(
+    made: _Maker, said: StatedColumn, seen: StatedColumn, listed: InputCategories | None, column_type: ColumnType
+) -> tuple[str, ...] | None:
+    """The graph's own list where it can't take others; else what the owner states, then the graph's, the sample's."""
+    own = tuple(map(str, listed.values)) if listed is not None and column_type != "bool" else None
+    known = own or (seen.categories if column_type == "string" else None)
+    if said.categories is None or known is None:
+        return said.categories or known
+    names = Names(known)
+    if listed is None or listed.takes_others:
+        return tuple(dict.fromkeys(names.find(text) or text for text in said.categories))
+    if strange := [text for text in said.categories if names.find(text) is None]:
+        words = {"name": said.name, "strange": _listed(strange), "own": _listed(list(known))}
+        message = _("column %(name)s: the graph can't take the category %(strange)s; its own are %(own)s.")
+        made.faults.append(message % words)
+    return known
+
+
+def _as_listed(value: Cell, categories: tuple[str, ...] | None) -> Cell:
+    """A text as its column's categories spell it."""
+    if not isinstance(value, str) or not categories:
+        return value
+    return Names(categories).find(value) or value
+
+
+def _first_cell(first: Cell, second: Cell) -> Cell:
+    return second if first is None else first
 
 
 def _first(*values: float | None) -> float | None:
@@ -257,8 +324,12 @@ def _may_be_nullable(
     if (stated is not None and stated.nullable is not None) or kind not in {"float", "string"}:
         return False
     has_gaps = learnt is not None and bool(learnt.nullable)
-    is_unknown_text = kind == "string" and column.baseline == ""
+    is_unknown_text = kind == "string" and not (_tells_values(stated) or _tells_values(learnt))
     return has_gaps or is_unknown_text or (kind == "float" and made.signature.treats_missing)
+
+
+def _tells_values(column: StatedColumn | None) -> bool:
+    return column is not None and bool(column.categories or column.baseline)
 
 
 # --- the sample row ---------------------------------------------------------------------------------------------------
@@ -294,7 +365,7 @@ def _stated_cell(made: _Maker, column: Column, row: dict[str, Cell]) -> Cell:
         )
     elif value is not None and not is_of_type(value, column.type):
         made.faults.append(_("sample: %(name)s must be %(type)s.") % words)
-    return value
+    return _as_listed(value, column.categories)
 
 
 def _fault(made: _Maker, message: str, names: list[str]) -> None:

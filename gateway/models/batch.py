@@ -159,7 +159,7 @@ class BatchPool:
             is_compressed = b"content-encoding" in request.headers
             self._put_back(process, self.limits.max_body_bytes if is_compressed else body.size)
         answer.size = replied.size
-        return FileReply(b"", replied.content_type, replied.headers, spool=answer)
+        return FileReply(b"", replied.content_type, replied.headers, warned=replied.warned, spool=answer)
 
     def _process(self) -> AsyncChild:
         while self._idle:

@@ -30,4 +30,4 @@ def model_failed(failure: WorkFailed) -> ModelFailed:
 
 
 def reply_in_memory(replied: Replied) -> Reply:
-    return Reply(replied.body or b"", replied.content_type, replied.headers)
+    return Reply(replied.body or b"", replied.content_type, replied.headers, warned=replied.warned)

@@ -32,6 +32,7 @@ class Runner:
         *,
         path: str,
         headers: Mapping[bytes, bytes],
+        hides_schema: bool = False,
         approve: Approve | None = None,
     ) -> Reply:
         """Decode, predict and encode elsewhere. Raises `Problem` and `ModelFailed`.
@@ -46,6 +47,7 @@ class Runner:
             body=body if isinstance(body, bytes) else None,
             needs_approval=approve is not None,
             max_body_bytes=self.batch.limits.max_body_bytes,
+            hides_schema=hides_schema,
         )
         if isinstance(body, Spool):
             return await self.batch.predict(model.api_id, request, body, approve)

@@ -28,6 +28,7 @@ from gateway.request.app import Gateway
 from gateway.routing.follower import Follower, WorkerGone, WrongTimeZone
 from gateway.routing.routes import RouteTable
 from gateway.routing.serving_lease import ServingLease
+from gateway.usage.input_warnings import InputWarnings
 from gateway.usage.ledger import LedgerSet
 from gateway.usage.recovery import recover_orphans
 from gateway.usage.trial_accounts import TrialAccounts
@@ -50,6 +51,7 @@ class Worker:
         self.database = Database(lambda: database_url(settings))
         self.trials = TrialAccounts(self.database, self.ledgers)
         self.incidents = IncidentLog(identity.id)
+        self.input_warnings = InputWarnings(ZoneInfo(settings.time_zone))
         self.limits = Limits(max_body_bytes=settings.max_body_bytes, trial_max_rows=settings.trial_max_rows)
         self.table = RouteTable(self.trials.find, self._on_restored)
         self.lease = ServingLease(settings.gateway_lease_s, on_asleep=self._on_asleep)
@@ -151,6 +153,7 @@ class Worker:
             self.trials.flush()
             self.loader.tend()
             self.runner.tend()
+            await self.input_warnings.write_out(self.database)
 
         steps = {"counts": write_counts, "recovery": recover, "incidents": write_incidents, "other": tend}
         return Bookkeeping(steps, self._wake_follower)
@@ -165,4 +168,5 @@ class Worker:
             limits=self.limits,
             base_url=settings.gateway_url,
             types_url=f"{settings.console_url}/docs/inference-api/",
+            input_warnings=self.input_warnings,
         )

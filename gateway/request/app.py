@@ -30,6 +30,7 @@ from gateway.request.predictions import Predictions
 from gateway.request.responses import Responses
 from gateway.routing.routes import RouteTable
 from gateway.routing.serving_lease import ServingLease, boot_ns
+from gateway.usage.input_warnings import InputWarnings
 from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, LedgerSet
 from inference.engines import ModelFailed
 from inference.formats import Reply
@@ -51,8 +52,10 @@ class Gateway:
         limits: Limits,
         base_url: str,
         types_url: str,
+        input_warnings: InputWarnings | None = None,
     ) -> None:
         self.is_draining = False
+        self._input_warnings = input_warnings
         self.latency = Latency()
         self._route_of = table.get
         self._lease = lease
@@ -185,6 +188,8 @@ class Gateway:
         status = 200 if isinstance(outcome, Reply) else outcome.kind.status
         if request.is_prediction:
             self._count(request, status)
+            if isinstance(outcome, Reply) and outcome.warned and self._input_warnings is not None:
+                self._input_warnings.note(request.route.api_id, outcome.warned)
         if request.reservation is not None:
             if status == 200:
                 request.reservation.keep()

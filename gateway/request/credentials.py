@@ -17,6 +17,7 @@ HeaderLines = Sequence[tuple[bytes, bytes]]
 
 CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="prediction API"'),)
 _NO_KEY: Final = b""
+_BLANKS: Final = b" \t"
 _OF_ANOTHER_SITE: Final = "A page of another site asks with the key that this browser keeps; send it in x-api-key."
 
 # What makes a browser ask its user; the key is the user name.
@@ -38,7 +39,9 @@ def check_key(
     that may show a page to its user, but ask for no prediction.
     """
     key = headers.get(b"x-api-key")
-    if key is None:
+    if key is not None:
+        key = key.strip(_BLANKS)  # no part of a field's value (RFC 9110, 5.5)
+    else:
         key = _key_of_authorization(headers.get(b"authorization", b""))
         if not is_page and headers.get(b"sec-fetch-site") == b"cross-site" and _is_basic(headers):
             raise Problem("invalid_key", _OF_ANOTHER_SITE, headers=challenge)
@@ -71,7 +74,7 @@ def _is_basic(headers: Headers) -> bool:
 def _contradict(lines: HeaderLines) -> bool:
     """Whether one of the two headers came twice with different values: then nobody can say which one is meant."""
     for name in (b"x-api-key", b"authorization"):
-        if len({value for line_name, value in lines if line_name == name}) > 1:
+        if len({value.strip(_BLANKS) for line_name, value in lines if line_name == name}) > 1:
             return True
     return False
 

@@ -16,6 +16,7 @@ from gateway.request.api_request import ApiRequest
 from gateway.request.bodies import INLINE_BODY_BYTES, BodyReader
 from gateway.request.checks import Checks
 from gateway.usage.ledger_file import IN_CALL
+from inference import formats
 from inference.engines import ModelFailed
 from inference.formats import Decoded, Reply
 from inference.predictor import Predictor
@@ -78,7 +79,15 @@ class Predictions:
         cell.counts[IN_CALL] = cell.index  # who recovers the ledger of a crashed worker sees whose model it was
         try:
             prediction = predictor.predict(decoded.table)
-            return request.request_format.encode(prediction, decoded, predictor, request.route.number)
+            route = request.route
+            return formats.answered(
+                request.request_format,
+                prediction,
+                decoded,
+                predictor,
+                route.number,
+                hides_schema=route.hides_schema,
+            )
         finally:
             cell.counts[IN_CALL] = 0
 
@@ -90,5 +99,6 @@ class Predictions:
             body,
             path=request.below,
             headers=request.headers,
+            hides_schema=request.route.hides_schema,
             approve=partial(self._checks.reserve, request) if needs_reservation else None,
         )

@@ -9,7 +9,8 @@ The gateway goes through these steps, in this order:
     decoded = request_format.decode(body, predictor)  # Problem("malformed_body" | "invalid_rows" | ...)
     decoded.table.n_rows                             # for a trial's limit; `too_many_rows(n, limit)` is its Problem
     prediction = predictor.predict(decoded.table)    # ModelFailed; blocking; thread-safe
-    reply = request_format.encode(prediction, decoded, predictor, "2")     # Reply(body, content_type, headers)
+    reply = answered(request_format, prediction, decoded, predictor, "2", hides_schema=False)
+                                                     # Reply(body, content_type, headers): encoded, with its warnings
 
 - `headers`: a mapping of lower-case names to values, both bytes, as `dict(scope["headers"])` makes it.
 - `body`: bytes, the whole of it. `predictor`: `warm_up(predictor)` once before it is announced as loaded.
@@ -33,6 +34,7 @@ from inference.formats.native_json import sample_body
 from inference.formats.refusals import too_many_rows
 from inference.formats.registry import FORMATS, Endpoint, choose, find, predicts, refusal
 from inference.formats.warming import sample_table, table_from_rows, warm_up
+from inference.formats.warned import answered
 
 __all__ = [
     "FORMATS",
@@ -44,6 +46,7 @@ __all__ = [
     "Page",
     "Reply",
     "RequestFormat",
+    "answered",
     "choose",
     "describe_columns",
     "find",

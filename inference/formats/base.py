@@ -25,6 +25,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 PROBLEM_TYPE = b"application/problem+json"
 
 
+Warned = tuple[tuple[str, str, int], ...]
+"""Column, code and number of the warnings of one answer."""
+
+
 class Reply(msgspec.Struct, gc=False):
     """An answer, ready for ASGI. A prediction's status is always 200; a page may answer with another."""
 
@@ -32,17 +36,20 @@ class Reply(msgspec.Struct, gc=False):
     content_type: bytes
     headers: Headers = ()
     status: int = 200
+    warned: Warned = ()
 
 
 class Decoded(msgspec.Struct, gc=False):
     """A request's rows. `note` is what a format remembers of the request until it encodes the answer.
 
     `row_predictions`: how often the model is asked for each row; more than once when the answer explains itself.
+    `hides_schema`: the answer may name no column and show no value of a request in its warnings.
     """
 
     table: Table
     note: Any = ""
     row_predictions: int = 1
+    hides_schema: bool = False
 
 
 class RequestMeta(msgspec.Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -16,12 +16,15 @@ import msgspec
 
 from contract.model_spec import TYPE_WORDS
 from contract.problems import Problem, RowError
+from inference.row_warnings import RowWarnings, WarningCode
 from inference.table import ColumnRule
+from inference.value_checks import Categories, ValueCheck
 
 LISTED: Final = 100
 _RECEIVED_CHARACTERS = 40
 _LIKENESS: Final = 0.7  # of two names, as difflib measures it; "bil_length" and "bill_length_mm" are 0.83 alike
 _SURE_LIKENESS: Final = 0.85
+_CATEGORIES_SHOWN = 50
 _COMPARED_NAMES = 50  # names beside the model's that are looked through for a typo
 _COMPARED_CHARACTERS = 64  # longer names are compared with nothing
 # Pairs of names that are compared for one request: difflib takes long, and a row may send other names than the last.
@@ -83,9 +86,78 @@ def _number(rule: ColumnRule, value: int | float) -> object:
     return value if rule.low <= value <= rule.high else BAD
 
 
+def noted(rule: ColumnRule, value: Any, row: int, warnings: RowWarnings) -> Any:
+    """A value of the right type as the model knows it, after a warning where due; BAD if a closed list lacks it."""
+    check = rule.check
+    if check is None or value is None or value is BAD:
+        return value
+    if check.categories is not None:
+        return _category(rule, check, check.categories, value, row, warnings)
+    if not check.low <= value <= check.high:
+        _note_number(rule, check, value, row, warnings)
+    return value
+
+
+def _category(
+    rule: ColumnRule, check: ValueCheck, categories: Categories, value: Any, row: int, warnings: RowWarnings
+) -> Any:
+    known = categories.find(value)
+    if known is not None:
+        return known
+    if value == "" and rule.nullable:
+        return value  # how a text is missing
+    if categories.is_closed:
+        return BAD
+    _warn(rule, "unknown_category", value, row, warnings)
+    if not isinstance(value, str):
+        _note_number(rule, check, value, row, warnings)
+    return value
+
+
+def _note_number(rule: ColumnRule, check: ValueCheck, value: float, row: int, warnings: RowWarnings) -> None:
+    if check.is_out_of_range(value):
+        _warn(rule, "out_of_range", value, row, warnings)
+    if check.is_inexact(value):
+        _warn(rule, "inexact_number", value, row, warnings)
+
+
+def _warn(rule: ColumnRule, code: WarningCode, value: Any, row: int, warnings: RowWarnings) -> None:
+    words = _usual(rule.check, code) if warnings.is_listing and rule.check is not None else ""
+    warnings.add(row, rule.name, code, words, _shown(value))
+
+
+def _shown(value: Any) -> Any:
+    """As a warning carries it: no long text, and no whole number that JSON's writer refuses."""
+    if isinstance(value, str):
+        return shortened(value)
+    return float(value) if isinstance(value, int) and value.bit_length() > 63 else value
+
+
+def _usual(check: ValueCheck, code: WarningCode) -> str:
+    """What a warning says was expected."""
+    if code == "unknown_category" and check.categories is not None:
+        return categories_text(check.categories)
+    if code == "inexact_number":
+        return f"a whole number of at most {check.largest_exact}"
+    low, high = check.minimum, check.maximum
+    if low is None or high is None:
+        return f"at most {high:.8g}" if low is None else f"at least {low:.8g}"
+    return f"from {low:.8g} to {high:.8g}"
+
+
+def categories_text(categories: Categories) -> str:
+    """The known ones, so far as there is room for them."""
+    shown = [shortened(text) for text in categories.values[:_CATEGORIES_SHOWN]]
+    quoted = shown if categories.numbers is not None else [f'"{text}"' for text in shown]
+    left = len(categories.values) - len(shown)
+    return f"one of {', '.join(quoted)}" + (f" and {left} more" if left else "")
+
+
 def expected(rule: ColumnRule, value: object = None) -> str:
-    """What a refusal says was expected: the kind, or the range when the kind was right."""
+    """What a refusal says was expected: the kind, or the range or the categories when the kind was right."""
     kind = TYPE_WORDS[rule.type]
+    if rule.check is not None and rule.check.categories is not None and rule.check.categories.is_closed:
+        return categories_text(rule.check.categories)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or rule.type not in {"float", "int"}:
         return kind
     if rule.type == "int" and isinstance(value, float) and not value.is_integer():
@@ -155,7 +227,7 @@ class Faults:
         if self.is_listing:
             self.errors.append(RowError(row, column, expected, received, nearest))
 
-    def add_missing(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: set[str]) -> None:
+    def add_missing(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: Set[str]) -> None:
         """Required columns that a row, or a header, lacks. A name nearly like one of them is taken for a typo of it."""
         missing = list(rules)
         typos = self._typos(missing, given, known) if self.is_listing else {}
@@ -168,7 +240,7 @@ class Faults:
             else:
                 self.add(row, rule.name, TYPE_WORDS[rule.type], "nothing: the column is missing")
 
-    def add_typos(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: set[str]) -> None:
+    def add_typos(self, row: int, rules: Iterable[ColumnRule], given: Iterable[str], *, known: Set[str]) -> None:
         """Columns that a row, or a header, may lack but seems to misspell; the likeness asked for is higher."""
         if not self.is_listing:
             return
@@ -177,7 +249,7 @@ class Faults:
             self.add(row, sent, f'the column "{name}"', f'a column called "{shortened(sent)}"', name)
 
     def _typos(
-        self, missing: list[ColumnRule], given: Iterable[str], known: set[str], *, likeness: float = _LIKENESS
+        self, missing: list[ColumnRule], given: Iterable[str], known: Set[str], *, likeness: float = _LIKENESS
     ) -> Mapping[str, str]:
         extra = [name for name in given if name not in known and len(name) <= _COMPARED_CHARACTERS][:_COMPARED_NAMES]
         if not extra:

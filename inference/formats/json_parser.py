@@ -1,8 +1,11 @@
 """`{"rows": [{...}]}` into a table: a decoder compiled for the model's columns, and a careful reading where it refuses.
 
 Other formats' rows (objects or lists, under other keys) are read here too, by `table_of`. Of keys that appear twice in
-an object the last one counts. Extra columns are skipped, whatever is in them, unless the row lacks a column whose name
-is nearly the same: predicting without it would hide a typo.
+an object the last one counts. Extra columns are skipped, whatever is in them, unless they look like a column of the
+model, or the row lacks one whose name is nearly the same: predicting without it would hide a typo.
+
+The quick ways take only what needs no second look: exact names and nothing beside them, usual values. So what is
+checked beyond types costs nothing where there is nothing to say.
 """
 
 from __future__ import annotations
@@ -11,17 +14,24 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import astuple
 
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
-from inference.formats.cells import BAD, Faults, describe, expected, json_value, read_json, shortened
+from inference.formats.cells import BAD, Faults, describe, expected, json_value, noted, read_json, shortened
+from inference.formats.column_names import ColumnNames
+from inference.formats.row_decoders import QuickDecoders, any_value, row_type
+from inference.row_warnings import RowWarnings
 from inference.table import ColumnRule, Layout, Table
+from inference.value_checks import EXACT_DOUBLE
 
+_MOST_LEARNT = 8  # times that the quick ways are compiled anew, by callers' other keys
+_MOST_STRANGERS = 64
+_LONGEST_STRANGER = 100
 _BOM = b"\xef\xbb\xbf"
 _SHAPE = 'Expected {"rows": [{"column": value, ...}, ...]}'
 
@@ -37,6 +47,15 @@ _RAW_ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class _Notes:
+    """What is said of one request's rows. `strangers`: keys of theirs that look like no column."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.warnings = RowWarnings()
+        self.strangers: set[str] = set()
+
+
 class JsonParser:
     """Compiled once per loaded model."""
 
@@ -44,11 +63,15 @@ class JsonParser:
         self._layout = layout
         self._columns = [rule.name for rule in layout.rules]
         self._rules = [layout.rules[index] for index in layout.field_order]
-        self._names = {rule.name for rule in self._rules}
+        self._names = ColumnNames(layout)
         self._may_lack_columns = any(rule.nullable for rule in self._rules)
-        row_type = _row_type(self._rules)
-        self._rows = None if row_type is None else msgspec.json.Decoder(_rows_type(row_type))
-        self._row = None if row_type is None else msgspec.json.Decoder(row_type)
+        checks = [(place, rule.check) for place, rule in enumerate(self._rules) if rule.check is not None]
+        self._ranged = [(place, one.low, one.high) for place, one in checks if one.categories is None]
+        self._listed = [(place, one.categories) for place, one in checks if one.categories is not None]
+        self._quick = QuickDecoders.made(self._rules, ())
+        self._n_learnt = 0
+        any_type = row_type(self._rules, map(any_value, self._rules), forbids_others=False)
+        self._any_row = None if any_type is None else msgspec.json.Decoder(any_type)
 
     def table(self, body: bytes) -> Table:
         """Raises `Problem("malformed_body" | "invalid_rows")`."""
@@ -57,17 +80,20 @@ class JsonParser:
 
     def quick_table(self, body: bytes) -> Table | None:
         """None where the body needs a closer look: to find out what is wrong, or that nothing is."""
-        if self._rows is None:
+        quick = self._quick
+        if quick is None:
             return None
         if not body.isascii():
             body = checked_utf8(body)
         try:
-            decoded = self._rows.decode(body)
+            decoded = quick.rows.decode(body)
         except (msgspec.DecodeError, RecursionError):
             return None
         if decoded.inputs is not UNSET:
             return None
         cells = list(map(astuple, decoded.rows))
+        if quick.n_strangers:
+            cells = [row[: -quick.n_strangers] for row in cells]
         if self._may_lack_columns and any(UNSET in row for row in cells):
             return None
         return self._layout.table_from_rows(cells)
@@ -89,57 +115,114 @@ class JsonParser:
         """
         if not rows:
             raise Problem("invalid_rows", f"`{key}` is empty: send at least one row.")
-        faults = Faults()
-        names = self._columns if columns is None else columns
-        cells = [self._any_cells(raw, number, names, faults) for number, raw in enumerate(rows, start=1)]
-        if faults:
-            raise faults.problem(len(rows))
-        return self._layout.table_from_rows(cells)
+        notes = _Notes()
+        names = self._columns if columns is None else self._matched(columns, len(rows))
+        cells = [self._any_cells(raw, number, names, notes) for number, raw in enumerate(rows, start=1)]
+        if notes.faults:
+            raise notes.faults.problem(len(rows))
+        if notes.strangers:
+            self._learn(notes.strangers)
+        table = self._layout.table_from_rows(cells)
+        if notes.warnings:
+            table.warnings = notes.warnings
+        return table
 
-    def _any_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults) -> tuple[Any, ...]:
+    def _learn(self, strangers: set[str]) -> None:
+        """Callers mostly send the same other keys with each request: from now on the quick ways skip these."""
+        known = self._quick.strangers if self._quick is not None else ()
+        names = tuple(sorted({*known, *strangers}))
+        if self._n_learnt >= _MOST_LEARNT or len(names) > _MOST_STRANGERS or max(map(len, names)) > _LONGEST_STRANGER:
+            return
+        self._n_learnt += 1
+        self._quick = QuickDecoders.made(self._rules, names) or self._quick
+
+    def _matched(self, columns: Sequence[str], n_rows: int) -> Sequence[str]:
+        """The same with the model's own names, where they are spelt differently."""
+        faults = Faults()
+        aliases = self._names.aliases(columns, 1, faults)
+        if faults:
+            raise faults.problem(n_rows)
+        own_name = {sent: column for column, sent in aliases.items()}
+        return [own_name.get(name, name) for name in columns]
+
+    def _any_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], notes: _Notes) -> tuple[Any, ...]:
         first = bytes(memoryview(raw)[:1])
         if first == b"[" and names:
-            return self._listed_cells(raw, number, names, faults)
+            return self._listed_cells(raw, number, names, notes)
         if first != b"{" and names and len(self._columns) == 1:
-            return self._careful_cells({self._columns[0]: raw}, number, faults)
-        return self._row_cells(raw, number, faults)
+            return self._careful_cells({self._columns[0]: raw}, number, notes)
+        return self._row_cells(raw, number, notes)
 
-    def _listed_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], faults: Faults) -> tuple[Any, ...]:
+    def _listed_cells(self, raw: msgspec.Raw, number: int, names: Sequence[str], notes: _Notes) -> tuple[Any, ...]:
         try:
             values = _RAW_LIST.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
             raise Problem("malformed_body", f"Row {number} is not valid JSON: {_reason(error)}.") from None
         if len(values) != len(names):
-            faults.add(number, "", f"{len(names)} values", f"{len(values)} values")
+            notes.faults.add(number, "", f"{len(names)} values", f"{len(values)} values")
             return ()
-        return self._careful_cells(dict(zip(names, values, strict=True)), number, faults)
+        return self._careful_cells(dict(zip(names, values, strict=True)), number, notes)
 
-    def _row_cells(self, raw: msgspec.Raw, number: int, faults: Faults) -> tuple[Any, ...]:
+    def _row_cells(self, raw: msgspec.Raw, number: int, notes: _Notes) -> tuple[Any, ...]:
         """The row's cells in the layout's order; if there are faults, the tuple means nothing."""
-        if (cells := self._quick_cells(raw)) is not None:
-            return cells
+        quick = self._quick
+        if quick is not None and (cells := self._decoded(quick.row, raw)) is not None:
+            return cells[: len(self._rules)]
         try:
-            return self._careful_cells(_RAW_ROW.decode(raw), number, faults)
+            given = _RAW_ROW.decode(raw)
         except msgspec.ValidationError:
-            faults.add(number, "", "an object", describe(json_value(raw)))
+            notes.faults.add(number, "", "an object", describe(json_value(raw)))
+            return ()
         except (msgspec.DecodeError, RecursionError) as error:
             raise Problem("malformed_body", f"Row {number} is not valid JSON: {_reason(error)}.") from None
-        return ()
+        extra = given.keys() - self._names.exact
+        if self._names.has_strangers_only(extra):
+            notes.strangers |= extra
+            cells = self._noted_cells(raw, number, notes)
+            return self._careful_cells(given, number, notes) if cells is None else cells
+        return self._careful_cells(self._renamed(given, number, notes), number, notes)
 
-    def _quick_cells(self, raw: msgspec.Raw) -> tuple[Any, ...] | None:
+    def _noted_cells(self, raw: msgspec.Raw, number: int, notes: _Notes) -> tuple[Any, ...] | None:
+        """Cells of the right types, with warnings where they are odd. None where the row needs a closer look."""
+        cells = self._decoded(self._any_row, raw)
+        if cells is None:
+            return None
+        odd = [
+            place
+            for place, low, high in self._ranged
+            if (value := cells[place]) is not None and not low <= value <= high
+        ]
+        odd += [place for place, listed in self._listed if cells[place] not in listed.as_sent]
+        if not odd:
+            return cells
+        if any(_is_hard(self._rules[place], cells[place]) for place in odd):
+            return None
+        changed = list(cells)
+        for place in sorted(odd):
+            changed[place] = noted(self._rules[place], cells[place], number, notes.warnings)
+        return tuple(changed)
+
+    def _renamed(self, given: dict[str, msgspec.Raw], number: int, notes: _Notes) -> dict[str, msgspec.Raw]:
+        """With the model's own names for keys that are spelt differently."""
+        aliases = self._names.aliases(given, number, notes.faults)
+        own_name = {sent: column for column, sent in aliases.items()}
+        return {own_name.get(name, name): raw for name, raw in given.items()}
+
+    def _decoded(self, decoder: Any, raw: msgspec.Raw) -> tuple[Any, ...] | None:
         """None where the row needs a closer look."""
-        if self._row is None:
+        if decoder is None:
             return None
         try:
-            cells = astuple(self._row.decode(raw))
+            cells = astuple(decoder.decode(raw))
         except (msgspec.DecodeError, RecursionError):
             return None
-        return None if self._may_lack_columns and UNSET in cells else cells
+        return None if self._may_lack_columns and UNSET in cells[: len(self._rules)] else cells
 
-    def _careful_cells(self, given: dict[str, msgspec.Raw], number: int, faults: Faults) -> tuple[Any, ...]:
+    def _careful_cells(self, given: dict[str, msgspec.Raw], number: int, notes: _Notes) -> tuple[Any, ...]:
         cells: list[Any] = []
         missing: list[ColumnRule] = []
         left_out: list[ColumnRule] = []
+        faults = notes.faults
         for rule in self._rules:
             raw = given.get(rule.name)
             if raw is None:
@@ -147,16 +230,16 @@ class JsonParser:
                 (left_out if rule.nullable else missing).append(rule)
                 continue
             value = _cell_value(raw, number)
-            cell = read_json(rule, value)
+            cell = noted(rule, read_json(rule, value), number, notes.warnings)
             cells.append(cell)
             if cell is BAD:
                 _add_bad(faults, number, rule, value, raw)
                 if faults.has_more:
                     return ()
         if missing:
-            faults.add_missing(number, missing, given, known=self._names)
+            faults.add_missing(number, missing, given, known=self._names.exact)
         if left_out:
-            faults.add_typos(number, left_out, given, known=self._names)
+            faults.add_typos(number, left_out, given, known=self._names.exact)
         if given and len(left_out) == len(self._rules) and not faults.has_more:
             # most likely another format's object, which would be answered as if all its columns were missing
             faults.add(number, "", "the model's columns", "an object with none of them")
@@ -179,34 +262,12 @@ def _add_bad(faults: Faults, number: int, rule: ColumnRule, value: object, raw: 
     faults.add(number, rule.name, expected(rule, value), received)
 
 
-def _row_type(rules: list[ColumnRule]) -> type[msgspec.Struct] | None:
-    """A struct with one field per column; None where msgspec can't spell a column's name (quotes, backslashes)."""
-    fields: list[Any] = []
-    for index, rule in enumerate(rules):
-        kind = _field_type(rule)
-        optional = (f"f{index}", kind | None | UnsetType, UNSET)
-        fields.append(optional if rule.nullable else (f"f{index}", kind))
-    names = {f"f{index}": rule.name for index, rule in enumerate(rules)}
-    try:
-        # gc=False: rows hold only atoms, so the collector need not walk 100,000 of them
-        return msgspec.defstruct("Row", fields, rename=names, gc=False, kw_only=True)
-    except ValueError:
-        return None
-
-
-def _rows_type(row_type: type[msgspec.Struct]) -> Any:
-    rows = Annotated[list[row_type], msgspec.Meta(min_length=1)]  # type: ignore[valid-type]  # made at run time
-    inputs = ("inputs", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)  # another format's key: not to be overlooked
-    return msgspec.defstruct("Body", [("rows", rows), inputs], gc=False)
-
-
-def _field_type(rule: ColumnRule) -> Any:
-    """Limits are checked while decoding, so the arrays can never overflow."""
-    if rule.type == "float":
-        return Annotated[float, msgspec.Meta(ge=rule.low, le=rule.high)]
-    if rule.type == "int":
-        return Annotated[int, msgspec.Meta(ge=int(rule.low), le=int(rule.high))]
-    return {"bool": bool, "string": str}[rule.type]
+def _is_hard(rule: ColumnRule, value: Any) -> bool:
+    """Whether an odd value has to be looked at as it was sent: it is refused, or a decoder may have rounded it."""
+    if isinstance(value, float) and abs(value) >= EXACT_DOUBLE:
+        return True
+    categories = rule.check.categories if rule.check is not None else None
+    return categories is not None and categories.is_closed and value is not None and categories.find(value) is None
 
 
 def checked_utf8(body: bytes) -> bytes:

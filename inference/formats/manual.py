@@ -17,10 +17,12 @@ from contract.problems import Problem
 from inference.answers import AnswerShape, answer_shape, can_explain
 from inference.formats.base import Decoded, Reply
 from inference.formats.csv_parser import CsvParser
+from inference.formats.csv_reader import CsvText
 from inference.formats.description.schemas import TEXT, Schema, list_of, object_of
 from inference.formats.native_csv import sample_csv
 from inference.formats.numbers import number_texts
 from inference.formats.replies import JSON_TYPE, csv_line
+from inference.names import Names
 from inference.predictor import Predictor
 from inference.reasons import LISTED, Explainer, Reasons, number_text
 from inference.table import Classification, Prediction
@@ -70,7 +72,10 @@ _INPUT_LIST = msgspec.json.Decoder(list[_Input])
 
 
 class ManualRequest(msgspec.Struct):
-    """The options beside the rows. `header` and `rows` are the CSV as it was sent, where the answer repeats it."""
+    """The options beside the rows. `header` and `rows` are the CSV as it was sent, where the answer repeats it.
+
+    `columns` is the header with the model's own names.
+    """
 
     has_reasons: bool
     appends_inputs: bool
@@ -78,6 +83,7 @@ class ManualRequest(msgspec.Struct):
     omits_row_number: bool
     lead_column: str
     header: Sequence[str] = ()
+    columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
 
 
@@ -102,7 +108,8 @@ class Manual:
     def decode(self, members: bytes, predictor: Predictor) -> Decoded:
         given = _given(members)
         body = _csv_body(given["pr"])
-        table, form = predictor.prepared(CsvParser).table(body, None)
+        parser = predictor.prepared(CsvParser)
+        table, form = parser.table(body, None)
         request = ManualRequest(
             has_reasons=given["ar"],
             appends_inputs=given["ad"],
@@ -111,7 +118,9 @@ class Manual:
             lead_column=given.get("pc", ""),
         )
         if request.appends_inputs or request.lead_column or request.has_reasons:
-            request.header, *request.rows = form.records(body)
+            text = CsvText(body, form)
+            request.header, request.rows = text.header, list(text.rows())
+            request.columns = parser.own_names(text.header)
         if _leaves_nothing(request, answer_shape(predictor.spec)):
             raise Problem("malformed_body", "`nc` and `nr` leave out everything: the model answers with a class alone.")
         if request.lead_column and _place(request.header, request.lead_column) is None:
@@ -227,11 +236,9 @@ def _with_lead(request: ManualRequest, columns: list[_Column], n_rows: int) -> l
 
 
 def _place(header: Sequence[str], name: str) -> int | None:
-    """Where the header has the column; blanks around its name are let pass, as they are for the model's columns."""
-    names = [one.strip() for one in header]
-    if name in header:
-        return list(header).index(name)
-    return names.index(name.strip()) if name.strip() in names else None
+    """Where the header has the column; its name may be spelt as freely as those of the model's columns."""
+    found = Names(header).find(name)
+    return None if found is None else list(header).index(found)
 
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[_Column]:
@@ -241,9 +248,8 @@ def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[_Colu
 def _reason_columns(reasons: Reasons, spec: ModelSpec, request: ManualRequest) -> list[_Column]:
     """Three variables that raise what is explained and three that lower it, as `variable:content:contribution`."""
     subject = _subject(reasons, spec)
-    names = {name.strip(): place for place, name in enumerate(request.header)}
-    names |= {name: place for place, name in enumerate(request.header)}
-    places = [names.get(column.name) for column in spec.columns]
+    place_of = {name: place for place, name in enumerate(request.columns)}
+    places = [place_of.get(column.name) for column in spec.columns]
     columns = [column.name for column in spec.columns]
     rows = reasons.contributions.tolist()
     made: list[_Column] = []

@@ -12,6 +12,7 @@ from inference.formats.description.answers import csv_in_short
 from inference.formats.description.info import FormatInfo
 from inference.formats.media import prefers
 from inference.formats.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
+from inference.formats.warned import with_warnings
 from inference.predictor import Predictor
 from inference.table import Prediction
 
@@ -60,7 +61,8 @@ class NativeCsvFormat(msgspec.Struct, frozen=True, gc=False):
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
         if self.answers_json:
-            return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE, headers)
+            body = predictor.prepared(JsonReply).body(prediction, model_version)
+            return Reply(with_warnings(body, decoded), JSON_TYPE, headers)
         return Reply(predictor.prepared(CsvReply).body(prediction), CSV_TYPE, headers)
 
 

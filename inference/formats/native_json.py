@@ -19,6 +19,8 @@ from inference.formats.description.answers import (
 )
 from inference.formats.description.info import FormatInfo
 from inference.formats.description.schemas import (
+    ANY,
+    COUNT,
     ROW,
     TEXT,
     Schema,
@@ -35,6 +37,7 @@ from inference.formats.manual import Manual, manual_members, manual_sample, manu
 from inference.formats.media import check_json_charset
 from inference.formats.native_csv import sample_csv
 from inference.formats.replies import JSON_TYPE, JsonReply
+from inference.formats.warned import with_warnings
 from inference.predictor import Predictor
 from inference.table import Prediction
 
@@ -82,9 +85,15 @@ class NativeJson(Codec):
 
     def schemas(self, spec: ModelSpec) -> dict[str, Schema]:
         predictions = list_of(prediction_schema(spec), 1)
+        warning = object_of(["row", "code"], row=COUNT, column=TEXT, code=TEXT, expected=TEXT, value=ANY)
         return {
             "Rows": object_of(["rows"], rows=list_of(ROW, 1)),
-            "Predictions": object_of(["model_version", "predictions"], model_version=TEXT, predictions=predictions),
+            "Predictions": object_of(
+                ["model_version", "predictions"],
+                model_version=TEXT,
+                predictions=predictions,
+                warnings=list_of(warning, 1),
+            ),
             **manual_schemas(),
         }
 
@@ -109,7 +118,8 @@ class NativeJson(Codec):
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         if decoded.note:  # only the manual format's requests are noted
             return self.manual.encode(prediction, decoded, predictor, model_version)
-        return Reply(predictor.prepared(JsonReply).body(prediction, model_version), JSON_TYPE)
+        body = predictor.prepared(JsonReply).body(prediction, model_version)
+        return Reply(with_warnings(body, decoded), JSON_TYPE)
 
     def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         self.encode(prediction, self.decode(sample_body(predictor.spec), predictor), predictor, "1")

@@ -45,7 +45,8 @@ def _one_at_a_time(spec: ModelSpec) -> Iterator[Row]:
     """The baselines; then each category, limit and gap beside them, a bounded number of each."""
     base: Row = {column.name: _baseline(column, spec) for column in spec.columns}
     yield base
-    yield from islice(({**base, c.name: name} for c in spec.columns for name in c.categories or ()), _MOST_OF_A_KIND)
+    categories = ((c, text) for c in spec.columns for text in c.categories or ())
+    yield from islice(({**base, c.name: _category(c, text)} for c, text in categories), _MOST_OF_A_KIND)
     limits = ((c, limit) for c in spec.columns for limit in (c.min, c.max) if limit is not None)
     yield from islice(({**base, c.name: _number(c, limit)} for c, limit in limits), _MOST_OF_A_KIND)
     yield from islice(({**base, c.name: None} for c in spec.columns if c.nullable), _MOST_OF_A_KIND)
@@ -70,11 +71,18 @@ def _random_cell(column: Column, known: list[Cell], scale: float, random: np.ran
     if column.type == "string":
         texts: Sequence[Cell] = column.categories or known or [_baseline(column, spec) or ""]
         return texts[int(random.integers(len(texts)))]
+    if column.categories:
+        return _category(column, column.categories[int(random.integers(len(column.categories)))])
     if column.min is not None and column.max is not None:
         return _number(column, random.uniform(column.min, column.max))
     middle = _baseline(column, spec)
     center = float(middle) if isinstance(middle, int | float) else 0.0
     return _number(column, center + random.normal() * scale * max(1.0, abs(center)))
+
+
+def _category(column: Column, text: str) -> Cell:
+    """Those of a column of numbers are whole numbers, written as text."""
+    return text if column.type == "string" else _number(column, int(text))
 
 
 def _number(column: Column, value: float) -> Cell:

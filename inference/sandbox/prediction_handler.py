@@ -50,7 +50,9 @@ class PredictionHandler(Handler):
         if request.needs_approval:
             self.ask_for_approval(decoded.table.n_rows)
         prediction = predictor.predict(decoded.table)
-        reply = request_format.encode(prediction, decoded, predictor, request.number)
+        reply = formats.answered(
+            request_format, prediction, decoded, predictor, request.number, hides_schema=request.hides_schema
+        )
         return self._replied(reply, to_file=request.body is None)
 
     def _spooled_body(self) -> bytes:
@@ -59,14 +61,14 @@ class PredictionHandler(Handler):
 
     def _replied(self, reply: Reply, *, to_file: bool) -> Replied:
         if not to_file:
-            return Replied(reply.content_type, reply.headers, reply.body, len(reply.body))
+            return Replied(reply.content_type, reply.headers, reply.body, len(reply.body), reply.warned)
         left = memoryview(reply.body)
         try:
             while left:
                 left = left[os.write(self.channel.files[1], left) :]
         except OSError as error:
             raise _unwritten(error) from None
-        return Replied(reply.content_type, reply.headers, None, len(reply.body))
+        return Replied(reply.content_type, reply.headers, None, len(reply.body), reply.warned)
 
     def _predictor(self, model: ModelRef) -> Predictor:
         """Loaded, and warmed up with its sample row."""

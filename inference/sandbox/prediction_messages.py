@@ -30,12 +30,16 @@ class Load(Request[Loaded], frozen=True):
 
 
 class Replied(Response, frozen=True):
-    """An HTTP response with status 200. Without a body: `size` bytes are in the second file."""
+    """An HTTP response with status 200. Without a body: `size` bytes are in the second file.
+
+    `warned`: column, code and number of its warnings.
+    """
 
     content_type: bytes
     headers: Headers
     body: bytes | None
     size: int
+    warned: tuple[tuple[str, str, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_headers((*self.headers, (b"content-type", self.content_type)))
@@ -54,3 +58,4 @@ class Predict(Request[Replied], frozen=True):
     body: bytes | None
     needs_approval: bool
     max_body_bytes: int
+    hides_schema: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contract.problems import Problem
-from inference.formats import Reply, choose, refusal, sample_csv
+from inference.formats import Reply, answered, choose, refusal, sample_csv
 from inference.predictor import Predictor
 
 JSON = "application/json"
@@ -24,7 +24,8 @@ def send(predictor: Predictor, path: str, body: Any, content_type: str = JSON, *
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     request_format = choose(path, sent)
     decoded = request_format.decode(content, predictor)
-    return request_format.encode(predictor.predict(decoded.table), decoded, predictor, "3")
+    prediction = predictor.predict(decoded.table)
+    return answered(request_format, prediction, decoded, predictor, "3", hides_schema=False)
 
 
 def answer(predictor: Predictor, path: str, body: Any, **headers: str) -> Any:

@@ -191,6 +191,87 @@ def test_a_charset_that_is_said_is_read(penguins: Predictor, charset: str, text:
     assert columns_of(decode(penguins, body, f'text/csv; charset="{charset}"'))[1] == [text]
 
 
+def test_blanks_around_a_quoted_cell_do_not_count(penguins: Predictor) -> None:
+    body = 'note, "island" ,sex\r\n"a, ""b"" ; c" ,\t"Dream, ""N"" " , "male" \r\n x "y" , Torgersen,female\r\n'
+
+    assert columns_of(decode(penguins, body))[1] == ['Dream, "N" ', " Torgersen"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_first_line_that_names_the_separator_is_obeyed(mixed: Predictor, line: str, end: str, encoding: str) -> None:
+    text = end.join([line, "age;height;is_member", "4;1,5;true", ""])
+
+    decoded = choose("predict", headers()).decode(text.encode(encoding), mixed)
+
+    assert columns_of(decoded.table)[1] == [1.5]
+    assert "separator=semicolon" in str(decoded.note)
+
+
+def test_a_bar_is_a_separator_only_where_it_is_named(mixed: Predictor) -> None:
+    assert columns_of(decode(mixed, "sep=|\nage|height|is_member\n4|1.5|true\n"))[0] == [4]
+    assert refusal(mixed, "age|height|is_member\n4|1.5|true\n").kind.code == "invalid_rows"
+    assert "sep=x" in refusal(mixed, "sep=x\nagexheightxis_member\n").detail
+
+
+@pytest.mark.parametrize("n_rows", [1, 20, MANY])
+@pytest.mark.parametrize(("tail", "n_empty"), [(",,,\n" * 3, 3), (" , ,,\n,,,", 2), (",,,\n\n,,,,,\n\n", 2)])
+def test_empty_rows_at_the_end_are_dropped_and_told(mixed: Predictor, n_rows: int, tail: str, n_empty: int) -> None:
+    table = decode(mixed, "age,height,is_member,weight\n" + GOOD * n_rows + tail)
+
+    assert table.n_rows == n_rows
+    assert table.warnings is not None
+    [warning] = table.warnings.listed
+    assert (warning.row, warning.code, warning.value) == (n_rows + 1, "empty_rows_dropped", n_empty)
+
+
+def test_empty_rows_before_others_and_alone_are_rows(penguins: Predictor, mixed: Predictor) -> None:
+    assert decode(penguins, "island,sex\n,\nDream,male\n,\nDream,male\n").n_rows == 4
+    assert decode(penguins, "island,sex\n,\n,\n").n_rows == 2
+    assert refusal(mixed, "age,height,is_member\n,,\n4,1,1\n").errors[0].row == 1
+
+
+@pytest.mark.parametrize("n_before", [0, 40, MANY])
+def test_two_decimal_marks_in_one_column_are_refused_and_both_named(mixed: Predictor, n_before: int) -> None:
+    body = "age;height;is_member;weight\n" + "4;1;true;2.5\n" * n_before + "4;0,5;true;1.5\n4;1.234;true;7\n"
+
+    problem = refusal(mixed, body)
+
+    first, second = n_before + 1, n_before + 2
+    assert problem.kind.code == "invalid_rows"
+    assert problem.errors == (
+        RowError(first, "height", f'one decimal mark in the column: row {second} has "1.234"', 'text "0,5"'),
+        RowError(second, "height", f'one decimal mark in the column: row {first} has "0,5"', 'text "1.234"'),
+    )
+
+
+def test_each_column_may_have_a_mark_of_its_own(mixed: Predictor) -> None:
+    table = decode(mixed, "age;height;is_member;weight\n4;0,5;true;1.5\n4;7;true;2.25\n")
+
+    assert columns_of(table)[1::2] == [[0.5, 7], [1.5, 2.25]]
+
+
+LATIN = "caf\u00e9", "d\u00e9j\u00e0", "Gr\u00f6\u00dfe", "\u00c5se", "S\u00e3o Paulo", "Mu\u00f1oz", "fa\u00e7ade"
+JAPANESE = "\u6771\u4eac", "\u7537", "\u30e1\u30e2", "\u5927\u962a\u5e02", "\u5973"
+
+
+@pytest.mark.parametrize("word", JAPANESE)
+def test_text_with_characters_of_two_bytes_is_japanese(penguins: Predictor, word: str) -> None:
+    assert columns_of(decode(penguins, f"island,sex\n{word},male\n".encode("cp932")))[1] == [word]
+
+
+@pytest.mark.parametrize("word", LATIN)
+def test_text_in_a_latin_charset_is_refused_and_the_charset_asked_for(penguins: Predictor, word: str) -> None:
+    body = f"island,sex\n{word},male\n".encode("cp1252")
+
+    problem = refusal(penguins, body)
+
+    assert problem.kind.code == "malformed_body"
+    assert "charset=windows-1252" in problem.detail
+    assert columns_of(decode(penguins, body, "text/csv; charset=windows-1252"))[1] == [word]
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 GOOD = "4,1.5,true,70\n"

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apimgmt.models import PredictionAPI
 from apimgmt.stats import charts, counts
 from apimgmt.stats.counts import DayTotals
+from apimgmt.views.input_warnings import WarningLine, warnings_of_today
 
 RANGES = (7, 30, 90)
 DEFAULT_RANGE = 30
@@ -60,6 +61,10 @@ class RequestsPanel:
             client=sum(day.count_4xx for day in self.counts),
             server=sum(day.count_5xx for day in self.counts),
         )
+
+    @cached_property
+    def input_warnings(self) -> list[WarningLine]:
+        return warnings_of_today(self._api)
 
     @property
     def figure(self) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from inference.engines.onnx import graph
+from inference.engines.onnx.categories import graph_categories
 from inference.engines.onnx.ports import read_ports
 from inference.engines.onnx.runtime import open_session
 from inference.inputs import table_layout
-from inference.signature import Signature
+from inference.signature import InputCategories, Signature
 
 
 def read_signature(path: Path) -> Signature:
@@ -23,4 +24,8 @@ def read_signature(path: Path) -> Signature:
         labels={port.name: found for port in outputs if (found := graph.class_labels(model, port.name)) is not None},
         likely_width=graph.matrix_width(model, inputs[0].name) if layout == "matrix" else None,
         treats_missing=graph.treats_missing(model),
+        categories=tuple(
+            InputCategories(name, position, found.values, found.takes_others)
+            for (name, position), found in graph_categories(model).items()
+        ),
     )

@@ -8,7 +8,7 @@ from contract.model_spec import TYPE_WORDS, Cell, ColumnType, ModelSpec
 
 
 class ColumnNote(msgspec.Struct, frozen=True):
-    """One column. `values` tells what the training data held: a range or categories. Others are accepted too."""
+    """One column. `values` tells what the training data held: a range or categories. Others are mostly accepted too."""
 
     name: str
     type: ColumnType

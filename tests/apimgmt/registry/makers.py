@@ -90,6 +90,12 @@ def drawn(
     return helper.make_model(graph, opset_imports=imports, ir_version=10).SerializeToString()
 
 
+def numbers_as_text() -> bytes:
+    """A regression that takes one text and reads it as a number; empty text stops it."""
+    nodes = [helper.make_node("Cast", ["code"], ["y"], to=TensorProto.FLOAT)]
+    return drawn(nodes, [("code", TensorProto.STRING, [None, 1])], [("y", TensorProto.FLOAT, [None, 1])])
+
+
 def image() -> bytes:
     nodes = [
         helper.make_node("GlobalAveragePool", ["image"], ["mean"]),

@@ -10,7 +10,7 @@ from apimgmt.registry.metadata import DescriptionRefused, metadata_from
 from apimgmt.registry.spec_builder import Description, describe
 from contract.model_spec import Column
 from inference.engines.onnx.ports import port
-from inference.signature import Signature
+from inference.signature import InputCategories, Signature
 from tests.apimgmt.registry import makers
 
 MATRIX = Signature(
@@ -70,7 +70,7 @@ def test_bare_columns_have_the_graphs_names_and_types() -> None:
 def test_a_sample_names_and_describes_a_matrix() -> None:
     spec = describe(MATRIX, sample_csv=b"a,b,c,y\n1,2.5,3,0\n5,6,7,1\n", target="y").spec
 
-    assert [(column.name, column.type) for column in spec.columns] == [("a", "int"), ("b", "float"), ("c", "int")]
+    assert [(column.name, column.type) for column in spec.columns] == [(name, "float") for name in "abc"]
     assert (spec.sample, spec.target) == ({"a": 1, "b": 2.5, "c": 3}, "y")
 
 
@@ -181,3 +181,67 @@ def test_an_open_width_nobody_knows_is_asked_for() -> None:
     signature = Signature(inputs=(port("X", "tensor(float)", (None, None)),), outputs=COLUMNS.outputs)
 
     assert "Give a sample CSV, or a metadata file with columns" in refused(signature)
+
+
+# --- categories and ranges -------------------------------------------------------------------------------------------
+
+
+def listing(*values: str | int, takes_others: bool, name: str = "town") -> Signature:
+    found = InputCategories(name, 0, values, takes_others)
+    return Signature(inputs=COLUMNS.inputs, outputs=COLUMNS.outputs, categories=(found,))
+
+
+def test_the_graphs_own_list_beats_the_samples() -> None:
+    signature = listing("Oslo", "Rome", "NA", " Private", takes_others=False)
+
+    column = by_name(describe(signature, sample_csv=SAMPLE.replace(b"Rome", b"NA"), target="spent"))["town"]
+
+    assert (column.categories, column.is_closed) == (("Oslo", "Rome", "NA", " Private"), True)
+    assert not column.nullable
+
+
+def test_a_list_that_takes_others_is_not_closed() -> None:
+    assert not by_name(describe(listing("Oslo", takes_others=True)))["town"].is_closed
+
+
+def test_categories_that_a_closed_list_lacks_are_refused() -> None:
+    signature = listing("Oslo", " Private", takes_others=False)
+
+    words = refused(signature, columns(NAMES, town={"categories": ["Oslo", "Paris"]}))
+    stated = describe(signature, metadata_from(columns(NAMES, town={"categories": ["Private"], "baseline": "Private"})))
+
+    assert "the graph can't take the category Paris" in words
+    town = by_name(stated)["town"]
+    assert (town.categories, town.baseline) == (("Oslo", " Private"), " Private")
+
+
+def test_whole_numbers_are_categories_too() -> None:
+    visits = by_name(describe(listing(1, 2, 3, takes_others=False, name="visits")))["visits"]
+
+    assert (visits.type, visits.categories, visits.is_closed) == ("int", ("1", "2", "3"), True)
+
+
+def test_a_range_is_known_where_it_was_stated_or_many_rows_showed_it() -> None:
+    few = describe(COLUMNS, sample_csv=SAMPLE, target="spent")
+    many = describe(COLUMNS, sample_csv=SAMPLE + b"1,Oslo,2,true,1\n" * 200, target="spent")
+    stated = describe(COLUMNS, metadata_from(columns(NAMES, age={"max": 100})))
+
+    assert [by_name(one)["age"].is_range_known for one in (few, many, stated)] == [False, True, True]
+    assert not by_name(stated)["visits"].is_range_known
+
+
+def test_a_sample_of_whole_numbers_does_not_narrow_a_column_that_takes_others() -> None:
+    age = by_name(describe(COLUMNS, sample_csv=SAMPLE.replace(b"41.5", b"41"), target="spent"))["age"]
+
+    assert (age.type, age.min, age.max) == ("float", 30, 41)
+
+
+def test_digits_stay_text_in_a_matrix_of_text() -> None:
+    signature = Signature(inputs=(port("X", "tensor(string)", (None, 2)),), outputs=COLUMNS.outputs)
+
+    spec = describe(signature, sample_csv=b"zip,code\n01234,7\n").spec
+
+    assert ([column.type for column in spec.columns], spec.sample) == (
+        ["string", "string"],
+        {"zip": "01234", "code": "7"},
+    )

@@ -165,7 +165,7 @@ def test_a_sample_is_learnt_from(operator: Client, workspace: Workspace) -> None
 
     page = operator.get(review).content.decode()
 
-    assert 'value="green,red"' in page
+    assert 'value="blue,green,red"' in page
     assert "sample CSV" in page
 
 

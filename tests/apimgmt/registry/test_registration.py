@@ -72,13 +72,22 @@ def test_somebody_elses_file_needs_no_metadata(store: Path, workspace: Workspace
 
 def test_a_sample_gives_a_model_its_example_row(store: Path, workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(DescriptionRefused, match="Give a sample CSV"):
-        register(workspace, tmp_path, makers.colours())
+        register(workspace, tmp_path, makers.numbers_as_text())
 
     version = register(
-        workspace, tmp_path, makers.colours(), sample_csv=b"colour,t\nred,1\ngreen,2\n", target="t"
+        workspace, tmp_path, makers.numbers_as_text(), sample_csv=b"code,t\n01234,1\n02345,2\n", target="t"
     ).version
 
-    assert version.spec["sample"] == {"colour": "red"}
+    assert version.spec["sample"] == {"code": "01234"}
+
+
+def test_a_model_that_lists_its_categories_needs_no_sample(store: Path, workspace: Workspace, tmp_path: Path) -> None:
+    version = register(workspace, tmp_path, makers.colours()).version
+
+    version.refresh_from_db()
+    [column] = version.spec["columns"]
+    assert (column["categories"], column["is_closed"]) == (["blue", "green", "red"], True)
+    assert version.spec["sample"] == {"colour": "blue"}
 
 
 def test_missing_values_are_tried_out_where_nobody_said(store: Path, workspace: Workspace, tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from apimgmt.registry.metadata import DescriptionRefused
-from apimgmt.registry.sample_table import Learnt, learn_columns
+from apimgmt.registry.sample_table import Known, Learnt, learn_columns
 from tests.apimgmt.registry import makers
 
 
 def learn(text: str, *, target: str | None = None, as_text: frozenset[str] = frozenset()) -> Learnt:
-    return learn_columns(text.encode(), target=target, as_text=as_text)
+    return learn_columns(text.encode(), target=target, known=Known(as_text=as_text))
 
 
 def refused(content: bytes) -> str:
@@ -102,3 +102,44 @@ def test_a_bad_sample_is_refused_in_words(content: bytes, words: str) -> None:
 def test_a_sample_of_nothing_but_the_target_is_refused() -> None:
     with pytest.raises(DescriptionRefused, match="no column besides what is predicted"):
         learn("y\n1\n", target="y")
+
+
+# --- read as a request is --------------------------------------------------------------------------------------------
+
+
+def test_a_sample_may_be_what_excel_writes_on_a_japanese_windows() -> None:
+    learnt = learn_columns("\u90fd\u5e02,y\n\u6771\u4eac,1\n".encode("cp932"), target="y")
+
+    assert learnt.sample == {"\u90fd\u5e02": "\u6771\u4eac"}
+
+
+def test_a_separator_line_blanks_around_quotes_and_empty_rows_are_understood() -> None:
+    learnt = learn('sep=;\na; "b" \n1,5; " x" \n2,5; "y"\n;\n;\n')
+
+    assert (learnt.rows, learnt.columns[0].max, learnt.sample) == (2, 2.5, {"a": 1.5, "b": " x"})
+
+
+def test_two_decimal_marks_in_one_column_are_refused() -> None:
+    assert "amount has two decimal marks: 0,5 and 1.234" in refused(b"amount;town\n0,5;Oslo\n1.234;Oslo\n")
+
+
+def test_columns_have_the_names_that_they_look_like() -> None:
+    known = Known(names=("\u00e2ge", "hr"))
+
+    learnt = learn_columns("a\u0302ge,\uff48\uff52,y \n1,2,3\n".encode(), target="y", known=known)
+
+    assert [column.name for column in learnt.columns] == ["\u00e2ge", "hr"]
+
+
+def test_a_word_for_no_value_may_be_a_category_of_the_graph() -> None:
+    known = Known(as_text=frozenset({"country"}), categories={"country": frozenset({"NA", "US"})})
+
+    learnt = learn_columns(b"country,v\nNA,1\nUS,NA\n", target=None, known=known)
+
+    assert [(column.nullable, column.categories) for column in learnt.columns] == [(None, ("NA", "US")), (True, None)]
+    assert learnt.sample == {"country": "NA", "v": 1}
+
+
+@pytest.mark.parametrize(("n_rows", "is_known"), [(199, False), (200, True)])
+def test_a_range_is_known_from_two_hundred_values_on(n_rows: int, is_known: bool) -> None:
+    assert learn("v\n" + "1\n" * n_rows + "NA\n" * 50).columns[0].is_range_known is is_known
