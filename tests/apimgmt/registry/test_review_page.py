@@ -156,6 +156,7 @@ def test_leaf_indices_beside_a_regression_are_told(operator: Client, workspace: 
     [
         ({"output-0-role": "label", "output-1-role": "value"}, "A model predicts either numbers or a class"),
         ({"output-0-role": "scores", "output-1-role": "scores"}, "Only one output can have this role."),
+        ({"output-0-role": "ignored", "output-1-role": "ignored"}, "At least one output has to be the prediction."),
     ],
 )
 def test_roles_that_exclude_each_other_are_told_beside_them(
@@ -232,13 +233,6 @@ def test_the_graphs_labels_in_another_order_are_refused_with_the_mapping(
     assert "Write a mapping from label to name instead" in text(page)
 
 
-def test_unknown_classes_are_asked_for(operator: Client, workspace: Workspace) -> None:
-    review = review_of(operator, workspace, makers.counted())  # its answers are no classes
-    page = operator.get(review)
-
-    assert page.status_code == 200
-
-
 def test_many_classes_are_shown_and_not_edited(operator: Client, workspace: Workspace) -> None:
     names = [f"class {index}" for index in range(201)]
     weights = np.random.default_rng(0).normal(size=(4, 201)).astype(np.float32)
@@ -299,7 +293,7 @@ def test_names_given_by_the_owner_are_compared_in_the_samples_words(operator: Cl
 
 
 def test_a_labelled_sample_of_a_regression_shows_its_error(operator: Client, workspace: Workspace) -> None:
-    sample = text_file("rows.csv", b"x,y\n1,1\n2,2\n3,3\n4,5\n")
+    sample = text_file("rows.csv", b"X,y\n1,1\n2,2\n3,3\n4,5\n")
     review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
 
     page = text(operator.get(review))
@@ -309,7 +303,7 @@ def test_a_labelled_sample_of_a_regression_shows_its_error(operator: Client, wor
 
 
 def test_another_type_is_tried_with_the_samples_rows(operator: Client, workspace: Workspace) -> None:
-    sample = text_file("rows.csv", b"x,y\n1.5,1\n2.0,2\n")
+    sample = text_file("rows.csv", b"X,y\n1.5,1\n2.0,2\n")
     review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
 
     page = operator.post(

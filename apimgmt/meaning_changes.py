@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from apimgmt.models import ModelVersion
 from contract.meaning import Meaning
 from contract.model_spec import ModelSpec
 from inference.meaning.classes import label_text
 
 _MOST_NAMED = 10
+
+
+def version_changes(old: ModelVersion, new: ModelVersion) -> list[str]:
+    """As `meaning_changes`, of two stored versions."""
+    return meaning_changes(old.described(), new.described())
 
 
 def meaning_changes(old: ModelSpec, new: ModelSpec) -> list[str]:
