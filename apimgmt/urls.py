@@ -6,7 +6,19 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from apimgmt.views import accounts, actions, docs, history, launch, models, registration, send_row, tab, whitelist
+from apimgmt.views import (
+    accounts,
+    actions,
+    docs,
+    history,
+    launch,
+    models,
+    registration,
+    review,
+    send_row,
+    tab,
+    whitelist,
+)
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="model-list"), name="home"),
@@ -15,7 +27,7 @@ urlpatterns = [
     path("models/", models.model_list, name="model-list"),
     path("models/register/", registration.register, name="model-register"),
     path("models/register/export_sklearn.py", registration.export_script, name="model-register-script"),
-    path("models/register/<str:token>/", registration.review, name="model-register-review"),
+    path("models/register/<str:token>/", review.review, name="model-register-review"),
     path("models/<int:model_id>/", models.model_detail, name="model-detail"),
     path("models/<int:model_id>/versions/", models.model_versions, name="model-versions"),
     path("models/<int:model_id>/api/", tab.model_api, name="model-api"),

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("apimgmt", "0009_worker_obstacle"),
+        ("apimgmt", "0012_wrong_answer_incident"),
     ]
 
     operations = [

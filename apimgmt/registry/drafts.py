@@ -14,6 +14,7 @@ import msgspec
 from apimgmt.registry import model_store
 from apimgmt.registry.meaning import Findings, SampleRows
 from apimgmt.registry.model_store import Staged
+from apimgmt.registry.registration import Prepared
 from contract.model_spec import ModelSpec
 from inference.signature import Signature
 
@@ -29,6 +30,18 @@ class Found(msgspec.Struct, frozen=True):
     findings: Findings
     owned: SampleRows
     row_us: float | None
+
+
+def found_of(prepared: Prepared) -> Found:
+    """What the page shows of a file that was inspected."""
+    return Found(
+        spec=prepared.description.spec,
+        signature=prepared.signature,
+        sources=prepared.description.sources,
+        findings=prepared.findings,
+        owned=prepared.owned,
+        row_us=prepared.self_test.row_us if prepared.self_test else None,
+    )
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

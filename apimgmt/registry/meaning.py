@@ -96,8 +96,8 @@ def _roles_and_targets(signature: Signature, stated: StatedOutputs) -> tuple[dic
     }
     pairs: list[tuple[str, Role]] = [(name, role) for role, name in single.items() if name is not None]
     pairs += [(name, "ignored") for name in stated.ignored]
-    targets: tuple[str, ...] = ()
-    if set(stated.values) <= names or len(stated.values) == 1:
+    targets = stated.targets
+    if targets or set(stated.values) <= names or len(stated.values) == 1:
         pairs += [(name, "value") for name in stated.values]
     else:
         targets = stated.values
@@ -110,7 +110,8 @@ def _roles_and_targets(signature: Signature, stated: StatedOutputs) -> tuple[dic
 def with_meaning(description: Description, found: ModelStudied, metadata: Metadata) -> tuple[Description, Findings]:
     """The description with task, classes and meaning. Raises `DescriptionRefused`."""
     if found.refusal is not None:
-        raise DescriptionRefused(_field_of(found.refusal), [refusal_sentence(found.refusal)])
+        about = found.refusal.params.get("output", "")
+        raise DescriptionRefused(_field_of(found.refusal), [refusal_sentence(found.refusal)], about=about)
     if refused := [check for check in found.checks if check.outcome == "refused"]:
         raise DescriptionRefused("outputs", [check_sentence(check) for check in refused])
     meaning = found.meaning or Meaning(outputs=())

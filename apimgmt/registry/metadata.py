@@ -23,17 +23,21 @@ COLUMN_TYPES: tuple[ColumnType, ...] = ("float", "int", "string", "bool")
 
 
 class DescriptionRefused(Refused):
-    """The file, the metadata or the sample can't be used. `field` says which one, `faults` all that is wrong."""
+    """The file, the metadata or the sample can't be used. `field` says which one, `faults` all that is wrong.
+
+    `about`: the output that is at fault, where it is one.
+    """
 
     status = 422
 
-    def __init__(self, field: str, faults: list[str]) -> None:
+    def __init__(self, field: str, faults: list[str], *, about: str = "") -> None:
         shown = faults[:MOST_FAULTS]
         if len(faults) > MOST_FAULTS:
             shown.append(_("… and %d more.") % (len(faults) - MOST_FAULTS))
         super().__init__(" ".join(shown))
         self.field = field
         self.faults = shown
+        self.about = about
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,17 @@ class StatedColumn:
 
 @dataclass(frozen=True)
 class StatedOutputs:
-    """Outputs of the graph by role. `values`: outputs, or the names of the numbers predicted: only the graph tells."""
+    """Outputs of the graph by role. `values`: outputs, or the names of the numbers predicted: only the graph tells.
+
+    `targets`: the names of those numbers, where `values` are outputs for certain.
+    """
 
     values: tuple[str, ...] = ()
     label: str | None = None
     probabilities: str | None = None
     scores: str | None = None
     ignored: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

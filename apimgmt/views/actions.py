@@ -13,11 +13,12 @@ from apimgmt import roles
 from apimgmt.actors import actor_of
 from apimgmt.errors import Refused
 from apimgmt.lifecycle import selectors, services
+from apimgmt.meaning_changes import version_changes
 from apimgmt.models import ApiType, PredictionAPI
 from apimgmt.stats import counts
 from apimgmt.views.action_view import Action, Subject, action_view
 from apimgmt.views.dialogs import Dialog, ask
-from apimgmt.views.forms import DeleteForm, DescriptionForm
+from apimgmt.views.forms import DeleteForm, DescriptionForm, OtherMeaningForm
 from apimgmt.views.key_grants import grant_key, withdraw_key
 from apimgmt.views.layout import found_model, get_or_post, signed_in
 from apimgmt.views.replies import Notice, confirmed_notice, confirmed_or_pending_notice, done, refused
@@ -136,6 +137,7 @@ def update(subject: Subject) -> Action:
     """Serve another version: `version` names it, the newest without."""
     number = _wanted_version(subject)
     words = {"name": subject.model.name, "old": subject.api.version.number, "new": number}
+    changes = _changes_of(subject, number)
     return Action(
         "update",
         Dialog(
@@ -144,14 +146,25 @@ def update(subject: Subject) -> Action:
                 _("Version %(old)d serves until every gateway worker has loaded version %(new)d; no request fails.")
                 % words,
                 _("If version %(new)d can't be served, version %(old)d stays.") % words,
+                *changes,
             ],
             button=_("Serve version %(new)d") % words,
             fields={"version": str(number)},
+            form=OtherMeaningForm(subject.request.POST if subject.is_post else None) if changes else None,
         ),
         perform=partial(
             services.update_api, subject.api.pk, number, actor=subject.actor, confirmed=subject.is_confirmed
         ),
     )
+
+
+def _changes_of(subject: Subject, number: int) -> list[str]:
+    """What callers would notice of this version, and what one confirms of a locked API by the same tick."""
+    version = subject.model.versions.filter(number=number).first()
+    changes = version_changes(subject.api.version, version) if version is not None else []
+    if changes and subject.api.is_locked:
+        changes.append(_("The API is locked, because others rely on it."))
+    return changes
 
 
 def _wanted_version(subject: Subject) -> int:

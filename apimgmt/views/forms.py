@@ -108,6 +108,15 @@ class DescriptionForm(StyledFields, forms.Form):
     )
 
 
+class OtherMeaningForm(StyledFields, forms.Form):
+    """The tick before a version whose answers mean something else."""
+
+    confirmed = forms.BooleanField(
+        label=_("Callers are ready for these changes"),
+        error_messages={"required": _("Nothing was changed: tick that callers are ready, or keep the version.")},
+    )
+
+
 class DeleteForm(StyledFields, forms.Form):
     """Deleting asks for the model's name."""
 

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from apimgmt.lifecycle.confirmation import Confirmation
 from apimgmt.models import Status
+from contract.meaning import Role
 
 Sentence = str | Promise
 
@@ -49,6 +50,14 @@ TASK_WORDS: dict[str, Sentence] = {
     "multiclass": pgettext_lazy("task of a model", "Multiclass classification"),
     "regression": pgettext_lazy("task of a model", "Regression"),
     "anomaly": pgettext_lazy("task of a model", "Anomaly detection"),
+}
+
+ROLE_WORDS: dict[Role, Sentence] = {
+    "value": pgettext_lazy("role of an output", "Number that is predicted"),
+    "label": pgettext_lazy("role of an output", "Class (label)"),
+    "probabilities": pgettext_lazy("role of an output", "Probabilities"),
+    "scores": pgettext_lazy("role of an output", "Scores"),
+    "ignored": pgettext_lazy("role of an output", "Ignored"),
 }
 
 TYPE_WORDS: dict[str, Sentence] = {

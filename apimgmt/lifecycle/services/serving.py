@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.db import transaction
 
 from apimgmt.actors import Actor
+from apimgmt.errors import NeedsConfirmation
 from apimgmt.lifecycle.checks import Arguments
 from apimgmt.lifecycle.enqueue import RECONCILE, enqueue_on_commit
 from apimgmt.lifecycle.services.building import end_build, queue_build
 from apimgmt.lifecycle.transitions import locked_api, transition
+from apimgmt.meaning_changes import version_changes
 from apimgmt.models import ApiType, BuildKind, PredictionAPI, Workspace
 from apimgmt.roles import OPERATE
 
@@ -60,7 +62,10 @@ def unlock_api(api_id: str, *, actor: Actor) -> PredictionAPI:
 
 @transaction.atomic
 def update_api(api_id: str, version_number: int, *, actor: Actor, confirmed: bool = False) -> PredictionAPI:
-    """Serve another version of the same model; the present one serves until the new one is confirmed."""
+    """Serve another version of the same model; the present one serves until the new one is confirmed.
+
+    Raises NeedsConfirmation if callers would get other classes, targets or kinds of answer.
+    """
     previous = locked_api(api_id).version
     api = transition(
         api_id,
@@ -70,7 +75,10 @@ def update_api(api_id: str, version_number: int, *, actor: Actor, confirmed: boo
         confirmed=confirmed,
         detail={"from": previous.number, "to": version_number},
     )
-    queue_build(api, BuildKind.UPDATE, api.model.versions.get(number=version_number), previous)
+    version = api.model.versions.get(number=version_number)
+    if not confirmed and (changes := version_changes(previous, version)):
+        raise NeedsConfirmation(" ".join(changes))
+    queue_build(api, BuildKind.UPDATE, version, previous)
     return api
 
 

@@ -12,6 +12,7 @@ from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand
 from apimgmt.models import Workspace
 from apimgmt.registry.registration import register_model
+from apimgmt.registry.review.as_text import review_lines, told_lines
 from apimgmt.visibility import workspaces_visible_to
 
 
@@ -30,6 +31,14 @@ class Command(ActorCommand):
         )
         parser.add_argument("--sample", type=Path, metavar="CSV", help="real rows to learn the columns from")
         parser.add_argument("--target", metavar="COL", help="the column of the sample that the model predicts")
+        parser.add_argument(
+            "--output",
+            action="append",
+            default=[],
+            dest="outputs",
+            metavar="ROLE=NAME",
+            help="what an output of the file is: value, label, probabilities, scores or ignored; can be repeated",
+        )
         parser.add_argument("--workspace", metavar="W", help="the workspace's name; default: the only one, or Demo")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
@@ -40,14 +49,20 @@ class Command(ActorCommand):
             metadata=content_of(options["metadata"]),
             sample_csv=content_of(options["sample"]),
             target=options["target"],
+            outputs=options["outputs"],
             actor=actor,
         )
         version = registered.version
         document = {"model_id": registered.model.pk, "version": version.number, "sample": version.spec["sample"]}
+        described = version.described()
         lines = [
-            f"Registered version {version.number} of {registered.model.name}. The model's ID is {registered.model.pk}.",
+            *review_lines(described, registered.findings),
             f"Sample row: {json.dumps(version.spec['sample'], ensure_ascii=False)}",
+            f"Registered version {version.number} of {registered.model.name}. The model's ID is {registered.model.pk}.",
         ]
+        if options["json"]:  # standard output is one JSON object; what is told still has to be heard
+            for line in told_lines(described, registered.findings):
+                self.stderr.write(line)
         self.print(document, lines, as_json=options["json"])
 
 

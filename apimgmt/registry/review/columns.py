@@ -1,18 +1,19 @@
-"""The second step's form: what was found as editable cells, and the corrected cells as metadata again."""
+"""The columns of a model under review: what was found as editable cells, and the cells as values again."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
-from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from
+from apimgmt.registry.meaning import SampleRows
+from apimgmt.registry.metadata import Metadata
 from apimgmt.registry.spec_builder import CARRIED
 from contract.model_spec import Cell, Column, ColumnType
 from inference.inputs import port_of
@@ -42,32 +43,9 @@ class Row:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Correction:
-    """The whole form. `classes` is one label a line."""
-
-    rows: list[Row]
-    target: str
-    classes: str
-    can_rename_columns: bool
-    can_rename_classes: bool
-    errors: dict[str, str] = field(default_factory=dict)
-
-
-def correction_of(found: Found, posted: Mapping[str, str] | None = None) -> Correction:
-    """The form, filled with what was found or with what was posted."""
-    spec, signature = found.spec, found.signature
-    rows = [_row(found, f"column-{index}", column) for index, column in enumerate(spec.columns)]
-    correction = Correction(
-        rows=rows,
-        target=spec.target,
-        classes="\n".join(spec.classes),
-        can_rename_columns=spec.input == "matrix",
-        can_rename_classes=signature.labels is None or signature.has_integer_labels,
-    )
-    if posted is not None:
-        _take(correction, posted)
-    return correction
+def column_rows(found: Found) -> list[Row]:
+    """A row for each column, in the model's order."""
+    return [_row(found, f"column-{index}", column) for index, column in enumerate(found.spec.columns)]
 
 
 def _row(found: Found, key: str, column: Column) -> Row:
@@ -89,14 +67,12 @@ def _row(found: Found, key: str, column: Column) -> Row:
     )
 
 
-def _take(correction: Correction, posted: Mapping[str, str]) -> None:
-    correction.target = " ".join(posted.get("target", "").split())
-    if correction.can_rename_classes:
-        correction.classes = posted.get("classes", correction.classes)
-    for row in correction.rows:
+def take_columns(rows: Sequence[Row], posted: Mapping[str, str], *, can_rename: bool) -> None:
+    """Put what was posted into the cells."""
+    for row in rows:
         if f"{row.key}-type" not in posted:
             continue  # a table too long to edit, or a form that was cut short: what was found stands
-        if correction.can_rename_columns:
+        if can_rename:
             row.name = " ".join(posted.get(f"{row.key}-name", "").split())
         chosen = posted[f"{row.key}-type"]
         row.type = next((kind for kind in row.types if kind == chosen), row.type)
@@ -107,53 +83,44 @@ def _take(correction: Correction, posted: Mapping[str, str]) -> None:
         row.sample = posted.get(f"{row.key}-sample", "").strip()
 
 
-def metadata_of(correction: Correction, found: Found) -> Metadata | None:
-    """The corrected form as metadata; None after writing what is wrong beside its cells."""
+def columns_document(rows: Sequence[Row]) -> tuple[list[dict[str, Any]], dict[str, Cell]]:
+    """Columns and sample row as a metadata file has them. Writes what is wrong beside its cell."""
     columns, sample = [], {}
-    for row in correction.rows:
-        _check_name(correction, row)
+    for row in rows:
+        _check_name(rows, row)
         baseline = _parsed(row, "baseline", row.baseline, nullable=False)
         sample[row.name] = _parsed(row, "sample", row.sample, nullable=row.nullable)
         columns.append(_column(row, baseline))
-    if not correction.target:
-        correction.errors["target"] = _("Name what is predicted.")
-    if correction.errors or any(row.errors for row in correction.rows):
-        return None
-    spec = found.spec
-    document: dict[str, Any] = {
-        "task": spec.task,
-        "target": correction.target,
-        "columns": columns,
-        "input": spec.input,
-        "sample": sample,
-        "description": spec.description,
-    }
-    if spec.classes:
-        document["classes"] = [line.strip() for line in correction.classes.splitlines() if line.strip()]
-    if spec.score is not None:
-        document["score"] = {"name": spec.score.name, "value": spec.score.value}
-        if spec.score.rows is not None:
-            document["score"]["rows"] = spec.score.rows
+    return columns, sample
+
+
+def owned_rows(rows: Sequence[Row], owned: SampleRows) -> SampleRows:
+    """The owner's rows under the corrected names and types. Writes beside its type what a column's cells are not."""
+    converted = tuple({row.column.name: _converted(row, cells) for row in rows} for cells in owned.rows)
+    return SampleRows(converted, owned.targets).renamed({row.column.name: row.name for row in rows})
+
+
+def _converted(row: Row, cells: Mapping[str, Cell]) -> Cell:
+    cell = cells.get(row.column.name)
+    if cell is None or row.type == row.column.type:
+        return cell
     try:
-        return _with_learnt_ranges(metadata_from(document), correction)
-    except DescriptionRefused as error:
-        for fault in error.faults:
-            correction.errors["classes" if fault.startswith("classes") else "columns"] = fault
+        return parsed_cell(_number_text(cell), row.type)
+    except ValueError:
+        row.errors.setdefault("type", _("The sample has %s in this column.") % cell_text(cell))
         return None
 
 
-def _with_learnt_ranges(metadata: Metadata, correction: Correction) -> Metadata:
-    """A range can't be edited here, so the owner has not stated what a few rows showed."""
-    columns = zip(metadata.columns or (), correction.rows, strict=True)
-    return replace(
-        metadata, columns=tuple(replace(one, is_range_known=row.column.is_range_known) for one, row in columns)
-    )
+def _number_text(cell: Cell) -> str:
+    """5.0 as "5", and true as "1", so that it can be read as another type."""
+    is_whole = isinstance(cell, bool) or (isinstance(cell, float) and cell.is_integer())
+    return str(int(cell)) if is_whole and isinstance(cell, bool | float) else cell_text(cell)
 
 
-def _check_name(correction: Correction, row: Row) -> None:
+def _check_name(rows: Sequence[Row], row: Row) -> None:
     if not row.name:
         row.errors["name"] = _("The column needs a name.")
-    elif sum(other.name == row.name for other in correction.rows) > 1:
+    elif sum(other.name == row.name for other in rows) > 1:
         row.errors["name"] = _("This name is there twice.")
 
 
@@ -205,6 +172,7 @@ def parsed_cell(text: str, kind: ColumnType) -> Cell:
 
 
 def cell_text(value: Cell) -> str:
+    """A cell as a person types it."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -221,3 +189,11 @@ def _split(line: str) -> list[str]:
     return [
         item.strip() for item in next(csv.reader([line.replace("\n", " ")], skipinitialspace=True), []) if item.strip()
     ]
+
+
+def with_learnt_ranges(metadata: Metadata, rows: Sequence[Row]) -> Metadata:
+    """A range can't be edited here, so the owner has not stated what a few rows showed."""
+    columns = zip(metadata.columns or (), rows, strict=True)
+    return replace(
+        metadata, columns=tuple(replace(one, is_range_known=row.column.is_range_known) for one, row in columns)
+    )
