@@ -35,10 +35,8 @@ FEW_ROWS = 0.05  # the share of differing rows up to which accepting them is off
 TOLERANCE = 1e-4
 TIE = 1e-4
 # Cells that mean "missing", as pandas reads them; unless the fitted model knows one of them as a category.
-GAPS = frozenset(
-    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"]
-    + ["<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
-)
+NUMPY_GAPS = ("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN")
+GAPS = frozenset(("", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", *NUMPY_GAPS))
 # What scikit-learn's text vectorizers split by, and the same for ONNX Runtime, whose \b and \w know ASCII only.
 SKLEARN_WORDS, ONNX_WORDS = r"(?u)\b\w\w+\b", r"[\p{L}\p{N}_]{2,}"
 LOCALES = ("C.UTF-8", "C")  # en_US, the converter's own choice, is missing on many servers
@@ -186,7 +184,7 @@ def parts_of(part: Any, seen: set[int] | None = None) -> Iterator[Any]:
     if id(part) in seen:
         return
     seen.add(id(part))
-    if isinstance(part, BaseEstimator) or hasattr(part, "predict"):
+    if isinstance(part, BaseEstimator) or hasattr(part, "predict") or hasattr(part, "predict_proba"):
         yield part
         inner: Iterable[Any] = vars(part).values() if hasattr(part, "__dict__") else ()
     elif isinstance(part, list | tuple):
@@ -206,7 +204,10 @@ def is_vectorizer(part: Any) -> bool:
 
 def is_text_reader(model: Any) -> bool:
     """Whether the model takes a list of texts, not a table."""
-    return is_vectorizer(steps_of(model)[0])
+    first = steps_of(model)[0]
+    return all(is_text_reader(part) for _, part in getattr(first, "transformer_list", ())) and (
+        hasattr(first, "transformer_list") or is_vectorizer(first)
+    )
 
 
 def column_names_of(model: Any) -> list[str] | None:
@@ -215,6 +216,12 @@ def column_names_of(model: Any) -> list[str] | None:
         return [str(name) for name in model.feature_names_in_]
     names = list(getattr(model, "feature_names_", ()))  # CatBoost numbers the columns of an array
     return None if not names or names == [str(index) for index in range(len(names))] else names
+
+
+def column_count_of(model: Any) -> int:
+    if is_text_reader(model):
+        return 1
+    return model.n_features_in_ or len(getattr(model, "feature_names_", ()))
 
 
 def task_of(model: Any) -> str:
@@ -230,6 +237,8 @@ def task_of(model: Any) -> str:
             "The model predicts several labels at once (multilabel); the console serves one. "
             "Export one classifier for each label."
         )
+    if len(model.classes_) < 2:
+        raise ExportError(f"The model knows only one class, {model.classes_[0]}. Fit it on rows of at least two.")
     return "binary" if len(model.classes_) == 2 else "multiclass"
 
 
@@ -385,13 +394,13 @@ def is_row_number(name: str) -> bool:
 
 
 def features_by_position(model: Any, features: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
-    expected = 1 if is_text_reader(model) else model.n_features_in_
+    expected = column_count_of(model)
     if features.shape[1] == expected:
         return features
     hint = ""
     if not targets and features.shape[1] > expected:
         hint = " If one of them is what is predicted, name it: --target COLUMN."
-    raise ExportError(f"The model takes {expected} columns and the sample has {features.shape[1]}.{hint}")
+    raise ExportError(f"The model takes {counted(expected, 'column')} and the sample has {features.shape[1]}.{hint}")
 
 
 def features_by_name(wanted: list[str], features: pd.DataFrame) -> pd.DataFrame:
@@ -415,14 +424,9 @@ def target_names(given: Sequence[str], others: Sequence[str], count: int) -> lis
 
 def typed_table(model: Any, cells: pd.DataFrame) -> pd.DataFrame:
     """The cells as the values that the model was fitted on. Raises `ExportError`."""
-    learned = learned_columns(model, own_names(model, cells))
+    learned = learned_columns(model, list(cells.columns))
     values = [typed(cells.iloc[:, index], one) for index, one in enumerate(learned.values())]
     return pd.concat(values, axis=1)
-
-
-def own_names(model: Any, table: pd.DataFrame) -> list[str]:
-    """The columns as the model calls them, which differs from the table for LightGBM only."""
-    return column_names_of(model) or [str(name) for name in table.columns]
 
 
 def typed(cells: pd.Series, learned: Learned) -> pd.Series:
@@ -523,7 +527,7 @@ def categories_of(present: pd.Series, known: Sequence[str] | None) -> list[str]:
 
 def describe_columns(model: Any, table: pd.DataFrame) -> list[dict[str, Any]]:
     """All entries, without what may be missing: that is tried out."""
-    learned = learned_columns(model, own_names(model, table))
+    learned = learned_columns(model, list(table.columns))
     return [
         describe_column(table[name], nullable=False, categories=one.categories)
         for name, one in zip(table.columns, learned.values(), strict=True)
@@ -639,7 +643,7 @@ def convert(
     if package_of(model) == "catboost":
         return finished(catboost_to_onnx(model), {}, model, reserved)
     names = [column["name"] for column in columns]
-    inputs = names if all(is_plain_name(one) for one in names) else [f"column{index}" for index in range(len(names))]
+    inputs = [f"column{index}" for index in range(len(names))]  # skl2onnx changes names that are no identifiers
     changed = convertible_copy(model, names, inputs)
     register_boosters(changed)
     if layout == "columns":
@@ -648,14 +652,9 @@ def convert(
         converted = converted_with_options(changed, initial_types(columns, layout, inputs), name)
     except Exception as error:  # noqa: BLE001 - converters of many packages raise what they like
         raise ExportError(
-            f"skl2onnx can't convert this {described(model)}: {first_line(error)}{hint_for(error)}"
+            f"skl2onnx can't convert this {described(model)}: {first_line(error)}{hint_for(error, model)}"
         ) from None
     return finished(converted, dict(zip(inputs, names, strict=True)) if layout == "columns" else {}, model, reserved)
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether skl2onnx leaves it as it is, and uses it for nothing else."""
-    return re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None
 
 
 def initial_types(columns: list[dict[str, Any]], layout: str, inputs: list[str]) -> list[tuple[str, Any]]:
@@ -736,19 +735,25 @@ def register_boosters(model: Any) -> None:
 def catboost_to_onnx(model: Any) -> Any:
     """By CatBoost's own export. Raises `ExportError`."""
     refuse_own_categories(model, model.get_cat_feature_indices())
+    if re.match(r"Multi(?!Class)", str(model.get_all_params().get("loss_function"))):
+        raise ExportError("CatBoost with several targets can't be converted. Fit and export a model for each of them.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         try:
             model.save_model(str(path), format="onnx")
         except Exception as error:  # noqa: BLE001 - CatBoost's own errors
-            raise ExportError(f"CatBoost can't convert this {described(model)}: {first_line(error)}") from None
+            reason = re.sub(r"^\S+\.cpp:\d+: ", "", first_line(error))
+            advice = " Fit it on labels that are text or whole numbers." if "label" in reason else ""
+            raise ExportError(f"CatBoost can't convert this {described(model)}: {reason}.{advice}") from None
         return onnx.load(str(path))
 
 
-def hint_for(error: Exception) -> str:
-    """What cures a conversion that fails for a reason outside the model."""
+def hint_for(error: Exception, model: Any) -> str:
+    """What cures a conversion that fails for a known reason."""
     import google.protobuf
 
+    if any(package_of(part) == "catboost" for part in parts_of(model)):
+        return "\nCatBoost exports itself, but only alone: fit it on the prepared columns, outside a pipeline."
     if "Unable to create node" in str(error) and int(google.protobuf.__version__.partition(".")[0]) >= 7:
         return '\nThe converter needs an older protobuf:\n    pip install "protobuf<7"\nThen run this again.'
     return ""
@@ -898,9 +903,8 @@ def original_rows(model: Any, table: pd.DataFrame, columns: list[dict[str, Any]]
     """The table as the model was fitted on it: with names, as an array, or as texts."""
     if is_text_reader(model):
         return table.iloc[:, 0]
-    names = column_names_of(model)
-    if names is not None:
-        return table.set_axis(names, axis=1)
+    if column_names_of(model) is not None:
+        return table
     is_text = any(column["type"] == "string" for column in columns)
     return table.to_numpy(dtype=object if is_text else float)
 
@@ -1017,6 +1021,11 @@ def words_for_row(row: int, original: Answers, converted: Answers) -> str:
     return f"row {row + 1}: the original says {said(original)}, the converted model {said(converted)}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 column`, `30 columns`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def rows_in_words(rows: Sequence[int]) -> str:
     """`row 3`, `rows 3, 7, ...`."""
     named = ", ".join(str(row) for row in rows[:MOST_ROWS_NAMED]) + (", ..." if len(rows) > MOST_ROWS_NAMED else "")
@@ -1059,7 +1068,7 @@ def nullable_columns(
 ) -> set[str]:
     """Columns in which a missing value gives the same prediction in both models: tried out, not guessed."""
     few, session = table.head(20), session_of(content)
-    learned = learned_columns(model, own_names(model, table))
+    learned = learned_columns(model, list(table.columns))
     found = set()
     for column, known in zip(columns, learned.values(), strict=True):
         is_text = column["type"] == "string"
@@ -1080,6 +1089,7 @@ def nullable_columns(
 def sample_row(table: pd.DataFrame, columns: list[dict[str, Any]]) -> dict[str, Any]:
     """The first row without a gap and with known categories only, else the first one."""
     listed = {column["name"]: column["categories"] for column in columns if "categories" in column}
+    table = table.replace([np.inf, -np.inf], np.nan)
     whole = table.dropna()
     known = whole[[all(row[name] in names for name, names in listed.items()) for _, row in whole.iterrows()]]
     chosen = next(rows for rows in (known, whole, table) if len(rows)).iloc[0]
@@ -1170,7 +1180,7 @@ def export(loaded: Loaded, sample_path: Path, *, targets: Sequence[str], stem: P
 def tell(model: Any, columns: list[dict[str, Any]], targets: list[str], difference: Difference) -> None:
     """What was made, and how the two models compare."""
     names = f"target {targets[0]}" if len(targets) == 1 else f"targets {', '.join(targets)}"
-    print(f"{described(model)}: {task_of(model)}, {len(columns)} columns, {names}")
+    print(f"{described(model)}: {task_of(model)}, {counted(len(columns), 'column')}, {names}")
     if "scores" in roles_of(model):
         print("It gives scores, not probabilities: the console shows them as scores.")
     if roles_of(model) == ("label",):
