@@ -77,6 +77,7 @@ def scaled_booster() -> tuple[Any, pd.DataFrame]:
     return model.fit(data.data, data.target), data.data
 
 
+@pytest.mark.long
 def test_differences_are_accepted_by_their_number_and_written_down(owner: Owner) -> None:
     model, table = scaled_booster()
     code, said = owner.export(model, table)

@@ -38,6 +38,7 @@ from contract.model_spec import Task
 from tests.apimgmt.registry.model_owner import Owner, numbers
 from tests.apimgmt.registry.test_registration import INSTALLER
 
+pytestmark = pytest.mark.long  # each case is a conversion by real libraries
 ODD_NAMES = ["size m2", "p.h", "share%", "2nd", "#rooms", "größe", "a-b", "label"]
 takes_meanings = pytest.mark.skipif("anomaly" not in get_args(Task), reason="needs outputs and mappings in metadata")
 
