@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from palmerpenguins import load_penguins
+from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
@@ -23,17 +23,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import LinearSVC
 from xgboost import XGBClassifier
 
 from apimgmt.models import Workspace
 from apimgmt.registry.registration import register_model
 from contract.model_spec import spec_from_json
 from inference.sandbox.inspection import InspectionChild
-from tests.apimgmt.registry import makers
+from tests.apimgmt.registry.model_owner import SCRIPT
 from tests.apimgmt.registry.test_registration import INSTALLER
-
-SCRIPT = makers.DEMO_MODELS.parent / "export_sklearn.py"
 
 
 def export(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,22 +145,12 @@ def test_a_conversion_that_is_silently_wrong_writes_nothing(tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    """The script as a module: ten refusals need no ten processes."""
-    found = importlib.util.spec_from_file_location("export_sklearn", SCRIPT)
-    module = importlib.util.module_from_spec(found)
-    sys.modules["export_sklearn"] = module  # its dataclasses look themselves up there
-    found.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
 def owners_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with files that can't be exported, and one that could."""
     folder = tmp_path_factory.mktemp("owner")
     frame = cancer(folder)
     features = frame.drop(columns="target")
-    joblib.dump(LinearSVC().fit(features, frame["target"]), folder / "svc.pkl")
+    joblib.dump(KMeans(2).fit(features), folder / "clusters.pkl")
     array = make_pipeline(StandardScaler(), LogisticRegression()).fit(features.to_numpy(), frame["target"])
     joblib.dump(array, folder / "array.pkl")
     named = make_pipeline(StandardScaler(), LogisticRegression()).fit(features.add_prefix("my "), frame["target"])
@@ -178,7 +165,7 @@ def owners_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["svc.pkl", "sample.csv"], "gives no probabilities"),
+        (["clusters.pkl", "sample.csv"], "A KMeans is no classifier, no regressor and no outlier detector"),
         (["array.pkl", "sample.csv"], "takes 30 columns and the sample has 31"),
         (["array.pkl", "sample.csv", "--target", "nope"], "no such column"),
         (["named.pkl", "sample.csv"], "columns that the sample lacks: my mean radius"),
