@@ -95,7 +95,7 @@ def is_about(note: Note, output: str) -> bool:
 
 def fitting_roles(port: Port) -> frozenset[Role]:
     """Roles that an output of this type and shape could have; whether its numbers fit too, only a trial shows."""
-    roles = _FITTING[port.kind] | {"ignored"}
+    roles: frozenset[Role] = _FITTING[port.kind] | frozenset[Role]({"ignored"})
     return roles - {"label"} if (port.width or 1) > 1 else roles
 
 

@@ -120,7 +120,8 @@ def test_unchanged_cells_save_what_was_found(operator: Client, workspace: Worksp
 def test_corrections_are_saved(operator: Client, workspace: Workspace) -> None:
     review = review_of(operator, workspace, makers.iris("int"))
     sent = cells(operator.get(review)) | {
-        "name": "Iris", "target": "kind", "class-0-name": "setosa", "class-1-name": "versicolor", "class-2-name": "virginica", "column-0-name": "sepal length",
+        "name": "Iris", "target": "kind", "column-0-name": "sepal length",
+        "class-0-name": "setosa", "class-1-name": "versicolor", "class-2-name": "virginica",
         "column-0-type": "int", "column-0-baseline": "6", "column-0-sample": "5", "column-1-unit": "cm",
     }  # fmt: skip
 
