@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from apimgmt.models import ApiEvent, ApiType, GatewayWorker, PredictionAPI, Status, Target
+from testkit.live_installation import unused_port
 from tests.apimgmt.views.conftest import htmx, url
 from tests.factories import make_api, make_model, make_version
 
@@ -261,6 +263,9 @@ def test_only_an_administrator_may_dismiss_a_worker_out_of_reach(operator, sign_
 
 
 def test_send_row_without_a_gateway_says_so(operator, api, settings):
+    nobody = f"http://127.0.0.1:{unused_port()}"
+    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, gateway_url=nobody)
+
     reply = operator.post(url("api-send-row", api.model), headers=htmx(api.model, target="send-reply"))
 
     assert reply.status_code == 409
