@@ -25,6 +25,7 @@ from apimgmt.models import (
     TrialQuota,
     Workspace,
 )
+from contract.meaning import meaning_to_json
 from contract.model_spec import Column, ModelSpec, spec_to_json
 
 _numbers = itertools.count(1)
@@ -75,6 +76,7 @@ def make_version(model: Model, spec: ModelSpec = SPEC, *, sha256: str | None = N
         size_bytes=1000,
         task=spec.task,
         spec=spec_to_json(spec),
+        meaning=meaning_to_json(spec.meaning) if spec.meaning is not None else None,
         created_by="tests",
     )
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
@@ -166,7 +167,8 @@ def _tried(
     def studied(spec: ModelSpec) -> ModelStudied:
         return child.study(path, lambda name: study_request(name, spec, signature, stated, owned))
 
-    described, findings = with_meaning(description, studied(description.spec), stated)
+    # First without missing values: whether those may be missing that are said to be, is tried below, and told by name.
+    described, findings = with_meaning(description, studied(_without_gaps(description.spec)), stated)
     if findings.are_classes_unknown:
         return Prepared(staged, signature, described, findings, owned, None)
     child.check(path, described.spec)
@@ -181,6 +183,11 @@ def _tried(
         findings, rows=shown.rows[:MOST_SHOWN], predictions=answers.predictions, agreement=answers.agreement
     )
     return Prepared(staged, signature, described, findings, owned, child.self_test(path, described.spec))
+
+
+def _without_gaps(spec: ModelSpec) -> ModelSpec:
+    columns = tuple(msgspec.structs.replace(column, nullable=False) for column in spec.columns)
+    return msgspec.structs.replace(spec, columns=columns)
 
 
 def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -> Registered:

@@ -24,6 +24,7 @@ from apimgmt.views.layout import (
     render_page,
     signed_in,
 )
+from apimgmt.views.meaning import MeaningView, meaning_view
 from apimgmt.visibility import models_visible_to, workspaces_visible_to
 from contract.model_spec import ModelSpec
 
@@ -45,6 +46,7 @@ class VersionRow:
     spec: ModelSpec
     task: str
     is_served: bool
+    meaning: MeaningView | None
 
 
 @signed_in
@@ -92,6 +94,7 @@ def model_detail(request: HttpRequest, model_id: int) -> HttpResponse:
             "version": version,
             "spec": spec,
             "task": TASK_WORDS[spec.task],
+            "meaning": meaning_view(spec),
             "columns": column_rows(spec),
             "sample": examples.sample_row(spec),
         }
@@ -123,4 +126,4 @@ def model_versions(request: HttpRequest, model_id: int) -> HttpResponse:
 
 def _version_row(version: ModelVersion, served: int | None) -> VersionRow:
     spec = version.described()
-    return VersionRow(version, spec, str(TASK_WORDS[spec.task]), version.pk == served)
+    return VersionRow(version, spec, str(TASK_WORDS[spec.task]), version.pk == served, meaning_view(spec))

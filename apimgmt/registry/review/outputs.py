@@ -95,8 +95,9 @@ def is_about(note: Note, output: str) -> bool:
 
 def fitting_roles(port: Port) -> frozenset[Role]:
     """Roles that an output of this type and shape could have; whether its numbers fit too, only a trial shows."""
-    roles: frozenset[Role] = _FITTING[port.kind] | frozenset[Role]({"ignored"})
-    return roles - {"label"} if (port.width or 1) > 1 else roles
+    unfit: frozenset[Role] = frozenset({"label"}) if (port.width or 1) > 1 else frozenset()
+    ignored: frozenset[Role] = frozenset({"ignored"})
+    return (_FITTING[port.kind] | ignored) - unfit
 
 
 def task_choice(found: Found) -> TaskChoice | None:

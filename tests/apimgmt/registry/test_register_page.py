@@ -120,8 +120,9 @@ def test_unchanged_cells_save_what_was_found(operator: Client, workspace: Worksp
 def test_corrections_are_saved(operator: Client, workspace: Workspace) -> None:
     review = review_of(operator, workspace, makers.iris("int"))
     sent = cells(operator.get(review)) | {
-        "name": "Iris", "target": "kind", "column-0-name": "sepal length",
+        "name": "Iris", "target": "kind",
         "class-0-name": "setosa", "class-1-name": "versicolor", "class-2-name": "virginica",
+        "column-0-name": "sepal length",
         "column-0-type": "int", "column-0-baseline": "6", "column-0-sample": "5", "column-1-unit": "cm",
     }  # fmt: skip
 
@@ -159,9 +160,7 @@ def test_a_wrong_cell_is_told_and_nothing_is_saved(
     page = operator.post(review, cells(operator.get(review)) | {cell: value})
 
     assert page.status_code == 422
-    assert words in page.content.decode(), re.findall(
-        r'<ul class="field-errors.*?</ul>|<p>.*?</p>', page.content.decode(), re.DOTALL
-    )
+    assert words in page.content.decode()
     assert not ModelVersion.objects.exists()
 
 

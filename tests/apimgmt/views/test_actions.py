@@ -6,12 +6,14 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from apimgmt.models import ApiEvent, ApiType, GatewayWorker, PredictionAPI, Status, Target
+from contract.meaning import ClassLabel, Meaning, Note, Output
 from testkit.live_installation import unused_port
 from tests.apimgmt.views.conftest import htmx, url
-from tests.factories import make_api, make_model, make_version
+from tests.factories import SPEC, make_api, make_model, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -368,3 +370,41 @@ def test_the_information_panel_leads_to_the_description_only_while_it_is_served(
     assert f'/apis/{api.pk}/openapi.json"' in served
     assert '/docs" id=' not in stopped
     assert "are there while the API operates" in stopped
+
+
+OTHER = msgspec.structs.replace(
+    SPEC,
+    classes=("no", "maybe"),
+    meaning=Meaning(
+        outputs=(Output("label", "label"), Output("p", "probabilities"), Output("leaf", "ignored")),
+        classes=(ClassLabel(0, "no"), ClassLabel(1, "maybe")),
+        notes=(Note("ignored_leaf", {"output": "leaf"}),),
+    ),
+)
+
+
+def test_update_to_other_classes_is_told_before_and_needs_a_tick(operator, api):
+    make_version(api.model, OTHER)
+
+    dialog = operator.get(url("api-update", api.model)).content.decode()
+    unticked = operator.post(url("api-update", api.model), {"version": "2"})
+    nothing_done = api.builds.exists()
+    ticked = operator.post(url("api-update", api.model), {"version": "2", "confirmed": "on"})
+
+    assert "These classes go: yes." in dialog
+    assert "These classes come: maybe." in dialog
+    assert 'name="confirmed"' in dialog
+    assert unticked.status_code == 422
+    assert "tick that callers are ready" in unticked.content.decode()
+    assert not nothing_done
+    assert ticked.status_code == 303
+    assert api.builds.get().version.number == 2
+
+
+def test_the_pages_of_a_model_show_what_its_outputs_mean(operator, api):
+    make_version(api.model, OTHER)
+
+    for page in ("model-detail", "model-versions"):
+        text = operator.get(url(page, api.model)).content.decode()
+        assert "1 → maybe" in text
+        assert "(leaf indices). It is ignored." in text
