@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from contract.api_keys import key_digest, new_key
+from contract.meaning import meaning_to_json
 from contract.model_spec import ModelSpec, spec_to_json
 from contract.model_store import stored_path
 from testkit.graphs import Made
@@ -176,12 +177,13 @@ def _insert_model(connection: _Connection, workspace_id: int, name: str) -> int:
 
 def _insert_version(connection: _Connection, model_id: int, made: Made, sha256: str, number: int = 1) -> int:
     spec, content = made
+    meaning = Jsonb(meaning_to_json(spec.meaning)) if spec.meaning is not None else None
     return _inserted(
         connection,
         "INSERT INTO apimgmt_modelversion"
-        " (model_id, number, sha256, size_bytes, format, task, spec, created_at, created_by)"
-        " VALUES (%s, %s, %s, %s, 'onnx', %s, %s, now(), 'seeder') RETURNING id",
-        *(model_id, number, sha256, len(content), spec.task, Jsonb(spec_to_json(spec))),
+        " (model_id, number, sha256, size_bytes, format, task, spec, meaning, created_at, created_by)"
+        " VALUES (%s, %s, %s, %s, 'onnx', %s, %s, %s, now(), 'seeder') RETURNING id",
+        *(model_id, number, sha256, len(content), spec.task, Jsonb(spec_to_json(spec)), meaning),
     )
 
 

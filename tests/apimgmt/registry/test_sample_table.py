@@ -116,7 +116,7 @@ def test_a_sample_may_be_what_excel_writes_on_a_japanese_windows() -> None:
 def test_a_separator_line_blanks_around_quotes_and_empty_rows_are_understood() -> None:
     learnt = learn('sep=;\na; "b" \n1,5; " x" \n2,5; "y"\n;\n;\n')
 
-    assert (learnt.rows, learnt.columns[0].max, learnt.sample) == (2, 2.5, {"a": 1.5, "b": " x"})
+    assert (len(learnt.rows), learnt.columns[0].max, learnt.sample) == (2, 2.5, {"a": 1.5, "b": " x"})
 
 
 def test_two_decimal_marks_in_one_column_are_refused() -> None:
