@@ -23,7 +23,7 @@ _KEY = re.compile(r"pak_[0-9A-Za-z]{20,}")
 
 
 @dataclass
-class Deed:
+class ConsoleAction:
     """One closing change: how it is asked for and what its page then says."""
 
     name: str
@@ -34,7 +34,7 @@ class Deed:
 
 @dataclass
 class Seen:
-    """What the clients of all deeds noted. `delays`: seconds from a commit to each worker's last old answer."""
+    """What the clients of all actions noted. `delays`: seconds from a commit to each worker's last old answer."""
 
     clients: list[Client]
     delays: list[float]
@@ -69,9 +69,9 @@ def closing(testbed: Testbed, report: Report, scale: Scale) -> None:
     )
 
 
-def _network(operator: Person, site: Site, api: DrillApi) -> Deed:
+def _network(operator: Person, site: Site, api: DrillApi) -> ConsoleAction:
     entry = site.psql("SELECT id FROM apimgmt_whitelistentry WHERE api_id = %s", [api.id])[0][0]
-    return Deed(
+    return ConsoleAction(
         "network removed",
         lambda: operator.press(api, "whitelist", remove=str(entry)),
         lambda: operator.page(api),
@@ -79,12 +79,14 @@ def _network(operator: Person, site: Site, api: DrillApi) -> Deed:
     )
 
 
-def _key(operator: Person, api: DrillApi) -> Deed:
-    return Deed("key rolled", lambda: operator.press(api, "key/roll"), lambda: operator.page(api), _is_confirmed)
+def _key(operator: Person, api: DrillApi) -> ConsoleAction:
+    return ConsoleAction(
+        "key rolled", lambda: operator.press(api, "key/roll"), lambda: operator.page(api), _is_confirmed
+    )
 
 
-def _stop(operator: Person, api: DrillApi) -> Deed:
-    return Deed(
+def _stop(operator: Person, api: DrillApi) -> ConsoleAction:
+    return ConsoleAction(
         "stopped",
         lambda: operator.press(api, "stop"),
         lambda: operator.page(api),
@@ -97,16 +99,16 @@ def _is_confirmed(page: httpx.Response) -> bool:
     return "confirmed by 2 of 2 workers" in text and "not confirmed yet" not in text
 
 
-def _carry_out(site: Site, report: Report, api: DrillApi, seen: Seen, deed: Deed) -> None:
+def _carry_out(site: Site, report: Report, api: DrillApi, seen: Seen, action: ConsoleAction) -> None:
     """Ask for the change under load, look until the console says it is done, and call on a little longer."""
     with load(site.gateway_url, api, pause_s=0.002) as client:
-        report.must(until(lambda: client.answers[200] > 100, 30), f"{deed.name}: answers before")
-        page = deed.press()
+        report.must(until(lambda: client.answers[200] > 100, 30), f"{action.name}: answers before")
+        page = action.press()
         end = time.monotonic() + 30
-        while not (is_told := deed.is_told(page)) and time.monotonic() < end:
-            page = deed.look()
+        while not (is_told := action.is_told(page)) and time.monotonic() < end:
+            page = action.look()
         shown = time.time()
-        report.must(is_told, f"{deed.name}: the console never said so: {words(page)[:400]}")
+        report.must(is_told, f"{action.name}: the console never said so: {words(page)[:400]}")
         time.sleep(0.3)
     seen.clients.append(client)
     asked = site.psql(
@@ -120,7 +122,7 @@ def _carry_out(site: Site, report: Report, api: DrillApi, seen: Seen, deed: Deed
             workers[answer.worker] = max(workers.get(answer.worker, 0), answer.ended - committed)
             seen.late += answer.ended > shown
     seen.delays += [max(0.0, delay) for delay in workers.values()]
-    report.must(client.since(shown), f"{deed.name}: calls after the confirmation")
+    report.must(client.since(shown), f"{action.name}: calls after the confirmation")
 
 
 def _open_again(site: Site, operator: Person, report: Report, api: DrillApi) -> None:

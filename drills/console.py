@@ -33,10 +33,10 @@ class Person:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._http.close()
 
-    def press(self, api: DrillApi | int, deed: str, **fields: str) -> httpx.Response:
-        """Send the form of one deed: `stop`, `start`, `key/roll`, `whitelist`, `launch` ..."""
+    def press(self, api: DrillApi | int, action: str, **fields: str) -> httpx.Response:
+        """Send the form of one action: `stop`, `start`, `key/roll`, `whitelist`, `launch` ..."""
         model_id = api if isinstance(api, int) else api.model_id
-        return self._post(f"/models/{model_id}/api/{deed}/", **fields)
+        return self._post(f"/models/{model_id}/api/{action}/", **fields)
 
     def page(self, api: DrillApi | int) -> httpx.Response:
         """The tab Create API, as a whole page."""

@@ -56,7 +56,7 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class ModelLoad:
+class LoadReport:
     """Whether a version could be loaded for an API: no error means it could."""
 
     api_id: str
@@ -114,7 +114,7 @@ async def send_heartbeat(
     epoch: UUID | None,
     revision: int,
     lease_s: float | None,
-    loads: Sequence[ModelLoad] = (),
+    loads: Sequence[LoadReport] = (),
     dropped: Sequence[tuple[str, int]] = (),
     obstacle: Obstacle | None = None,
 ) -> Heartbeat:
