@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -34,13 +34,11 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from apimgmt.models import Workspace
 from apimgmt.registry.registration import register_model
-from contract.model_spec import Task
 from tests.apimgmt.registry.model_owner import Owner, numbers
 from tests.apimgmt.registry.test_registration import INSTALLER
 
 pytestmark = pytest.mark.long  # each case is a conversion by real libraries
 ODD_NAMES = ["size m2", "p.h", "share%", "2nd", "#rooms", "größe", "a-b", "label"]
-takes_meanings = pytest.mark.skipif("anomaly" not in get_args(Task), reason="needs outputs and mappings in metadata")
 
 
 def shops(n_rows: int = 60) -> pd.DataFrame:
@@ -387,7 +385,6 @@ def test_columns_may_be_called_as_the_outputs_are(owner: Owner) -> None:
     assert owner.answers(table)[1] == pytest.approx(model.predict_proba(table), abs=1e-4)
 
 
-@takes_meanings
 @pytest.mark.parametrize("kind", ["targets", "scores", "label", "anomaly", "bool"])
 def test_the_console_takes_what_is_written(owner: Owner, store: Path, workspace: Workspace, kind: str) -> None:
     table = numbers(["a", "b"])
