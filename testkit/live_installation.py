@@ -321,9 +321,20 @@ def fresh_variables(base: dict[str, str], var_dir: Path) -> dict[str, str]:
 
 
 def unused_port() -> int:
-    """A port nobody listens on, from below the range out of which the kernel gives ports to outgoing connections."""
+    """A port nobody listens on, from below the range out of which the kernel gives ports to outgoing connections.
+
+    It is this process's until it ends: whoever asks next, here or in a process beside this one, gets another. Between
+    the choice and the bind of the server it is for, and while that server restarts, the port itself says nothing.
+    """
     while True:
         port = random.SystemRandom().randrange(15_000, 32_000)
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            claim.bind(f"\0predictionapi-unused-port-{port}")  # an abstract name: gone with the process, no file left
             probe.bind((LOOPBACK, port))
+            _claimed_ports.append(claim)
             return port
+        claim.close()
+
+
+_claimed_ports: list[socket.socket] = []
