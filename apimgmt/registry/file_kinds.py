@@ -6,9 +6,11 @@ Nothing here opens a pickle: loading one runs its author's code.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import re
+import shlex
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import IO, Protocol
 
 from django.utils.translation import gettext as _
 
+from apimgmt.registry.foreign_files import TAR, FileKind, kind_by_head, kind_by_names
 from apimgmt.registry.metadata import DescriptionRefused
 
 
@@ -42,15 +45,27 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], AbstractContextManager[_Re
 _LZ4 = b"\x04\x22\x4d\x18"
 
 
-class PickleRefused(DescriptionRefused):
-    """The file is a pickle, or holds one. `str()` has the two lines that export it; `filename` is its own name."""
+class FileRefused(DescriptionRefused):
+    """The file is of a kind that is known by name. `lines`: what helps, to be copied; `str()` has all of it."""
+
+    def __init__(self, reason: str, *, lines: tuple[str, ...] = (), advice: str = "") -> None:
+        self.reason = reason
+        self.lines = lines
+        self.advice = advice
+        super().__init__("file", ["\n".join(part for part in (reason, *lines, advice) if part)])
+
+
+class PickleRefused(FileRefused):
+    """The file is a pickle, or holds one. `filename` is its own name."""
 
     def __init__(self, filename: str, reason: str = "") -> None:
         self.filename = filename
-        self.reason = reason or _("This is a pickle. Loading one runs code from the file, so this console takes none.")
-        self.advice = _("sample.csv holds a few dozen real rows with a header. Register the two files that it writes.")
-        lines = "\n".join(export_lines(filename, script=EXPORT_SCRIPT))
-        super().__init__("file", ["\n".join([self.reason, _("Export it to ONNX:"), lines, self.advice])])
+        self.kind = reason or _("This is a pickle. Loading one runs code from the file, so this console takes none.")
+        super().__init__(
+            " ".join([self.kind, _("Export it to ONNX on your own machine, with these two lines:")]),
+            lines=export_lines(filename, script=EXPORT_SCRIPT),
+            advice=_("sample.csv holds a few dozen real rows with a header. Register the two files that it writes."),
+        )
 
 
 def export_lines(filename: str, *, script: str) -> tuple[str, str]:
@@ -59,16 +74,30 @@ def export_lines(filename: str, *, script: str) -> tuple[str, str]:
 
 
 def check_kind(path: Path, filename: str) -> None:
-    """Raises `PickleRefused` or `DescriptionRefused` for a file that is no ONNX model."""
+    """Raises `FileRefused` or `DescriptionRefused` for a file that is no ONNX model."""
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     if not head:
         raise DescriptionRefused("file", [_("The file is empty.")])
+    if head.startswith(b"PK\x03\x04"):
+        raise _archive_refused(path, filename)
+    if kind := kind_by_head(head, filename):
+        raise _refused(kind, filename)
     if is_pickle(head) or is_compressed_pickle(path, head):
         raise PickleRefused(filename)
-    words = _archive_words(path, filename) if head.startswith(b"PK\x03\x04") else _other_words(head)
-    if words is not None:
-        raise DescriptionRefused("file", [words])
+    if (unpacked := _unpacked_head(path, head)) is not None:
+        raise _compressed_refused(unpacked, filename)
+    if words := _other_words(head):
+        raise FileRefused(words)
+
+
+def _refused(kind: FileKind, filename: str) -> FileRefused:
+    name = Path(filename).name
+    inside_quotes = name if re.fullmatch(r"[\w.+-]+", name) else "FILE"
+    lines = tuple(
+        line.replace("{file}", _as_argument(filename)).replace("{name}", inside_quotes) for line in kind.lines
+    )
+    return FileRefused(str(kind.words), lines=lines, advice=str(kind.advice))
 
 
 def is_pickle(head: bytes) -> bool:
@@ -80,53 +109,63 @@ def is_compressed_pickle(path: Path, head: bytes) -> bool:
     """joblib.dump(..., compress=...): unpacks a few bytes, never more."""
     if head.startswith((_LZ4, b"ZF")):  # lz4 and joblib's first format hold nothing else here
         return True
+    unpacked = _unpacked_head(path, head)
+    if unpacked is None and head[:1] == b"\x78":  # zlib has no mark of its own: text may begin so
+        with contextlib.suppress(zlib.error):
+            unpacked = zlib.decompressobj().decompress(head, HEAD_BYTES)
+    return unpacked is not None and is_pickle(unpacked)
+
+
+def _unpacked_head(path: Path, head: bytes) -> bytes | None:
+    """The first bytes of what a compressed file holds; None where it is not compressed, or damaged."""
     for magic, opener in _COMPRESSED:
         if head.startswith(magic):
             try:
                 with path.open("rb") as stream, opener(stream) as unpacked:
-                    return is_pickle(unpacked.read(HEAD_BYTES))
+                    return unpacked.read(HEAD_BYTES)
             except (OSError, EOFError, lzma.LZMAError, zlib.error):
-                return False
-    if head[:1] == b"\x78":
-        try:
-            return is_pickle(zlib.decompressobj().decompress(head, HEAD_BYTES))
-        except zlib.error:
-            return False
-    return False
+                return None
+    return None
 
 
-def _archive_words(path: Path, filename: str) -> str:
+def _compressed_refused(unpacked: bytes, filename: str) -> FileRefused:
+    """Named for what is in it, where that is no model either."""
+    kind = kind_by_head(unpacked, "")
+    if kind is not None and kind is not TAR:
+        return _refused(kind, filename)
+    program = {"gz": "gunzip", "tgz": "tar -xzf", "bz2": "bunzip2", "xz": "unxz"}
+    ending = filename.lower().rpartition(".")[2]
+    command = "tar -xf" if kind is TAR else program.get(ending, "gunzip")
+    return FileRefused(
+        _("This is a compressed file. Unpack it and register the model file in it:"),
+        lines=(f"{command} {_as_argument(filename)}",),
+    )
+
+
+def _archive_refused(path: Path, filename: str) -> FileRefused:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return _("This is a damaged zip archive, not an ONNX model.")
-    if any(name.endswith("data.pkl") for name in names):
-        return _("This is a PyTorch file. Export the model with torch.onnx.export and an open number of rows.")
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return FileRefused(_("This is a damaged zip archive, not an ONNX model."))
     if "schema.json" in names:
-        raise PickleRefused(
+        return PickleRefused(
             "model.joblib", _("This is a skops file. Load it with skops.io.load and save the model with joblib.dump.")
         )
-    if "config.json" in names or any(name.endswith(".weights.h5") for name in names):
-        return _("This is a Keras file. Convert the model with tf2onnx, with an open number of rows.")
+    if kind := kind_by_names(names):
+        return _refused(kind, filename)
     if onnx_names := [name for name in names if name.endswith(".onnx")]:
-        return _("This is a zip archive. Unpack it and register the file %s in it.") % onnx_names[0]
-    return _("This is a zip archive (%s), not an ONNX model.") % filename
+        return FileRefused(_("This is a zip archive. Unpack it and register the file %s in it.") % onnx_names[0])
+    return FileRefused(_("This is a zip archive (%s), not an ONNX model.") % filename)
 
 
 def _other_words(head: bytes) -> str | None:
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _("This is an HDF5 file (Keras). Convert the model with tf2onnx, with an open number of rows.")
-    if head[4:8] == b"TFL3":
-        return _("This is a TensorFlow Lite file. Convert the original model with tf2onnx.")
     if head.startswith(b"CBM1"):
         return _("This is a CatBoost file. Save it with save_model(..., format='onnx').")
     if head.startswith((b"{L", b"binf")) or (head[:1] == b"{" and b'"learner"' in head):
         return _("This is an XGBoost file. Convert the model to ONNX with onnxmltools.convert_xgboost.")
     if head.startswith(b"tree\nversion="):
         return _("This is a LightGBM file. Convert the model to ONNX with onnxmltools.convert_lightgbm.")
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF")):
-        return _("This is an image or a document, not an ONNX model.")
     if head.lstrip()[:1] in {b"{", b"["}:
         return _("This is a JSON file, not an ONNX model. A metadata file goes beside the model, not in its place.")
     if _is_text(head):
@@ -144,6 +183,5 @@ def _is_text(head: bytes) -> bool:
 
 
 def _as_argument(filename: str) -> str:
-    """A file name as one word of a command line."""
-    name = Path(filename).name
-    return name if re.fullmatch(r"[\w.+-]+", name) else '"' + name.replace('"', "") + '"'
+    """A file name as one word of a shell's command line: nothing in it is run."""
+    return shlex.quote(Path(filename).name)

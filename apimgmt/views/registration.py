@@ -17,7 +17,7 @@ from apimgmt.errors import NotAllowed, Refused
 from apimgmt.models import Workspace
 from apimgmt.registry import drafts, registration
 from apimgmt.registry.drafts import Draft
-from apimgmt.registry.file_kinds import EXPORT_SCRIPT, PickleRefused, export_lines
+from apimgmt.registry.file_kinds import EXPORT_SCRIPT, FileRefused, PickleRefused, export_lines
 from apimgmt.registry.metadata import DescriptionRefused, parse_metadata
 from apimgmt.registry.registration import Prepared
 from apimgmt.roles import REGISTER
@@ -58,8 +58,8 @@ def register(request: HttpRequest) -> HttpResponse:
         draft = _inspected(form, kept, actor)
     except _NotInspected as failure:
         form.add_error(_field_of(failure.error, form), failure.error.faults)
-        pickle = failure.error if isinstance(failure.error, PickleRefused) else None
-        return _upload_page(request, form, kept=failure.kept, pickle=pickle, status=422)
+        refused = failure.error if isinstance(failure.error, FileRefused) else None
+        return _upload_page(request, form, kept=failure.kept, refused=refused, status=422)
     return see_other(reverse("model-register-review", args=[draft.token]))
 
 
@@ -150,7 +150,7 @@ def _upload_page(
     form: RegisterForm,
     *,
     kept: Draft | None = None,
-    pickle: PickleRefused | None = None,
+    refused: FileRefused | None = None,
     status: int = 200,
 ) -> HttpResponse:
     context = {
@@ -158,12 +158,20 @@ def _upload_page(
         "crumbs": [Crumb(_("Models"), reverse("model-list")), Crumb(_("Register model"))],
         "form": form,
         "kept": kept,
-        "pickle": pickle,
-        "export_lines": export_lines(pickle.filename, script="export_sklearn.py") if pickle else (),
+        "refused": refused,
+        "lines": _lines_to_copy(refused),
+        "has_script": isinstance(refused, PickleRefused),
         "known_names": models_visible_to(request.user).values_list("name", flat=True).distinct().order_by("name"),
         "has_one_workspace": workspaces_visible_to(request.user).count() == 1,
     }
     return render_page(request, "apimgmt/register.html", context, status=status)
+
+
+def _lines_to_copy(refused: FileRefused | None) -> tuple[str, ...]:
+    """The script of a pickle's two lines is downloaded from the page, so it has no folder before it."""
+    if isinstance(refused, PickleRefused):
+        return export_lines(refused.filename, script="export_sklearn.py")
+    return refused.lines if refused else ()
 
 
 @signed_in

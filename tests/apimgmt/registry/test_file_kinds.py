@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 import pickle
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -68,10 +70,23 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_file_name_with_spaces_stays_one_word(tmp_path: Path) -> None:
-    error = refused(tmp_path, pickle.dumps({}), "../my model.pkl")
+@pytest.mark.parametrize("name", ["my model.pkl", "$(reboot).pkl", "`id`.pkl", "a;b.pkl", 'say "hi".pkl', "it's.pkl"])
+def test_a_file_name_stays_one_word_of_the_command(tmp_path: Path, name: str) -> None:
+    error = refused(tmp_path, pickle.dumps({}), f"../{name}")
 
-    assert 'python demo/export_sklearn.py "my model.pkl" sample.csv' in str(error)
+    command = next(line for line in str(error).splitlines() if line.startswith("python "))
+    assert shlex.split(command) == ["python", "demo/export_sklearn.py", name, "sample.csv"]
+
+
+@pytest.mark.parametrize("name", ["$(reboot).parquet", "'); boom('.parquet"])
+def test_a_file_name_is_never_code_in_a_line_to_copy(tmp_path: Path, name: str) -> None:
+    error = refused(tmp_path, b"PAR1....", name)
+
+    assert "read_parquet('FILE')" in str(error)
+
+
+def xz_tar() -> bytes:
+    return lzma.compress(b"model.onnx".ljust(257, b"\x00") + b"ustar\x0000")
 
 
 @pytest.mark.parametrize(
@@ -83,12 +98,43 @@ def test_a_file_name_with_spaces_stays_one_word(tmp_path: Path) -> None:
         (b'{"learner": {}}', "This is an XGBoost file"),
         (b"tree\nversion=v4\n", "This is a LightGBM file"),
         (b"CBM1....", "This is a CatBoost file"),
-        (b"\x89HDF\r\n\x1a\n....", "This is an HDF5 file (Keras)"),
-        (b"....TFL3....", "This is a TensorFlow Lite file"),
+        (b"\x89HDF\r\n\x1a\n....", "This is an HDF5 file"),
+        (b"....TFL3....", "python -m tf2onnx.convert --tflite model.onnx"),
         (b"\x89PNG\r\n\x1a\n", "This is an image or a document"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "This is a web page"),
+        (b'<?xml version="1.0"?>\n<PMML xmlns="x" version="4.4">', "This is a PMML file"),
+        (b'<?xml version="1.0"?>\n<net name="main_graph" version="11">', "This is an OpenVINO file"),
+        (b"<?xml version='1.0'?><other/>", "This is an XML file"),
+        ((60).to_bytes(8, "little") + b'{"w": {"dtype": "F32"', "This is a safetensors file"),
+        (b"GGUF\x03\x00\x00\x00", "This is a GGUF or GGML file"),
+        (b"\x20\x00\x00\x00ET12", "This is an ExecuTorch file"),
+        (b"\x20\x00\x00\x00ORTM", "This is an ONNX Runtime file (.ort)"),
+        (b"\x93NUMPY\x01\x00", 'np.load("model.onnx")'),
+        (b"PAR1\x15\x04", "pandas.read_parquet('model.onnx')"),
+        (b"ARROW1\x00\x00", "This is an Arrow or Feather file"),
+        (b"RDX3\nX\n", "This is an R file"),
+        (gzip.compress(b"RDX3\nX\n"), "xgboost::xgb.save"),
+        (gzip.compress(b"no pickle"), "gunzip model.onnx"),
+        (xz_tar(), "tar -xf model.onnx"),
+        (b"x".ljust(257, b"\x00") + b"ustar\x0000", "This is a tar archive"),
+        (b"\x28\xb5\x2f\xfd....", "zstd -d model.onnx"),
+        (b"7z\xbc\xaf\x27\x1c", "This is a 7z or RAR archive"),
+        (b"\x7fELF\x02", "This is a program"),
+        (b'{"irVersion": "8", "graph": {}}', 'format="json"'),
+        (b"ir_version: 8\nproducer_name: 'x'", 'format="textproto"'),
+        (b'{"cells": [], "nbformat": 4}', "This is a notebook"),
+        (b"svm_type c_svc\n", "This is a LIBSVM file"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "This is a PyTorch file"),
         (zipped("archive/data.pkl"), "This is a PyTorch file"),
+        (zipped("model/archive_format", "model/data.pkl"), "This is a program of torch.export"),
         (zipped("config.json", "model.weights.h5"), "This is a Keras file"),
         (zipped("schema.json"), "This is a skops file"),
+        (zipped("m/saved_model.pb"), "--saved-model FOLDER"),
+        (zipped("Manifest.json", "Data/model.mlmodel"), "This is a package of Core ML"),
+        (zipped("a.npy", "b.npy"), "These are NumPy arrays"),
+        (zipped("[Content_Types].xml", "xl/workbook.xml"), "This is an Office document"),
+        (zipped("model.ini", "domains/d0.txt"), "This is an H2O MOJO"),
         (zipped("inner/model.onnx"), "Unpack it and register the file inner/model.onnx"),
         (zipped("readme.txt"), "This is a zip archive (model.onnx)"),
         (zipped("readme.txt")[:20], "damaged zip archive"),
@@ -99,9 +145,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path, content: bytes,
     assert words in str(refused(tmp_path, content))
 
 
-@pytest.mark.parametrize(
-    "content", [gzip.compress(b"no pickle"), b"\x78\x9cbroken", b"\x1f\x8bbroken", bytes(100)], ids=makers.case_id
-)
+@pytest.mark.parametrize("content", [b"\x78\x9cbroken", b"\x1f\x8bbroken", bytes(100)], ids=makers.case_id)
 def test_what_only_looks_compressed_is_left_to_the_inspection(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "upload"
     path.write_bytes(content)
@@ -114,3 +158,12 @@ def test_an_onnx_file_passes(tmp_path: Path) -> None:
     path.write_bytes(makers.iris())
 
     check_kind(path, "iris.onnx")
+
+
+def test_a_core_ml_file_is_known_by_its_ending_alone(tmp_path: Path) -> None:
+    assert "This is a Core ML file" in str(refused(tmp_path, b"\x08\x05\x12\x10", "churn.mlmodel"))
+
+
+@pytest.mark.parametrize("path", sorted(makers.DEMO_MODELS.glob("*.onnx")), ids=lambda path: path.stem)
+def test_no_onnx_file_is_taken_for_something_else(path: Path) -> None:
+    check_kind(path, path.name)
