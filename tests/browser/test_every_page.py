@@ -169,7 +169,7 @@ def test_the_pages_of_a_model_whose_api_is(wanted, in_state, open_page):
     for address in api_addresses(model):
         answer = page.goto(address)
         assert answer is not None
-        assert answer.status in {200, 403, 409}, f"{answer.status} {address}"
+        assert answer.status == (403 if address.endswith("/dismiss/") else 200), address  # for administrators alone
         faults += overflows(page) if wanted == "operating" else []
 
     assert faults == []
