@@ -26,7 +26,7 @@ from tests.stack import Stack
 
 WIDTHS = (390, 320)
 THEMES = ("light", "dark")
-FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+FITS = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 STICKING_OUT = """[...document.querySelectorAll("main *, header *, footer *")]
     .filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
     .filter((e) => !e.closest(".table-wrap, .tabs, pre"))
