@@ -1,7 +1,7 @@
 """Many connections that did one thing and then nothing: `python -m testkit.idle_crowd PORT NUMBER livez|nothing`.
 
-A process of its own, because it needs more descriptors than a test run or a bench may have. Says how many of its connections
-were made, then keeps them until its standard input ends, and says how many of them are still open.
+A process of its own, because it needs more descriptors than a test run or a bench may have. Says how many of its
+connections were made, then keeps them until its standard input ends, and says how many of them are still open.
 """
 
 from __future__ import annotations

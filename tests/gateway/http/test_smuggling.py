@@ -24,7 +24,7 @@ NEXT = b"GET /readyz HTTP/1.1\r\nhost: gateway\r\n\r\n"
 async def answers(client: Client) -> list[int]:
     """The statuses of all answers until the server closes. The client has finished sending by then."""
     client.writer.write_eof()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         said = await client.reader.read()
     statuses = []
     while said:

@@ -243,7 +243,7 @@ async def test_a_killed_worker_is_held_against_no_model(live: Stack) -> None:
         await until(lambda: client.answered > 100)
         for child in psutil.Process(live.gateway.pid).children():
             child.kill()
-        await until(lambda: live.gateway.log().count("ledger_recovered") >= 2, timeout_s=20)
+        await until(lambda: live.gateway.log().count("ledger_recovered") >= 2)
 
     assert tables.sql("SELECT * FROM apimgmt_gatewayincident") == []
 

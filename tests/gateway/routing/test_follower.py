@@ -56,7 +56,7 @@ async def test_without_notify_a_heartbeat_finds_the_change(rows: Seeder, worker:
 
     revision = api.set(target="stopped")
 
-    await until(lambda: worker.table.revision >= revision, timeout_s=10)
+    await until(lambda: worker.table.revision >= revision)
 
 
 async def test_applying_never_waits_for_loading(rows: Seeder, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ async def test_a_restored_database_is_read_in_full(rows: Seeder, worker: Worker,
     rows.sql("DELETE FROM apimgmt_whitelistentry WHERE api_id = %s", new.id)
     rows.sql("DELETE FROM apimgmt_predictionapi WHERE id = %s", new.id)
     rows.sql("UPDATE apimgmt_installation SET revision = %s", backup_revision)
-    await until(lambda: worker.table.revision == backup_revision, timeout_s=10)
+    await until(lambda: worker.table.revision == backup_revision)
     await until(lambda: rows.workers()[worker.identity.id][1] == backup_revision)
 
     assert (await call(old)).code == "api_stopped"
@@ -206,7 +206,7 @@ async def test_a_revision_that_is_given_out_again_is_another_one(rows: Seeder, w
     rows.sql("ALTER TABLE apimgmt_predictionapi DISABLE TRIGGER USER")
     rows.sql("UPDATE apimgmt_predictionapi SET target = 'stopped' WHERE id = %s", api.id)
     rows.sql("UPDATE apimgmt_installation SET revision = revision - 1")
-    await until(lambda: worker.table.revision == revision - 1, timeout_s=10)
+    await until(lambda: worker.table.revision == revision - 1)
 
     assert (await call(api)).code == "api_stopped"
 
@@ -216,7 +216,7 @@ async def test_a_dismissed_worker_stops_serving_and_ends(rows: Seeder, worker: W
     await loaded(worker, api)
 
     rows.sql("UPDATE apimgmt_gatewayworker SET gone_at = now(), gone_reason = 'dismissed'")
-    await until(worker.stopping.is_set, timeout_s=10)
+    await until(worker.stopping.is_set)
 
     assert (await call(api)).code == "catching_up"
 
@@ -268,10 +268,10 @@ async def test_when_the_lease_ends_nothing_is_served(gateway_env: Settings, rows
         )
 
         still = await call(api)
-        await until(lambda: not worker.lease.is_valid, timeout_s=10)
+        await until(lambda: not worker.lease.is_valid)
         ended = await call(api)
         worker.database._find_url = lambda: rows.url
-        await until(lambda: worker.lease.is_valid, timeout_s=10)
+        await until(lambda: worker.lease.is_valid)
 
         assert float(leased) == pytest.approx(2.0, abs=0.01)
         assert still.status == 200
