@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks import bench_models
 from benchmarks.benched_gateway import BenchApi, BenchedGateway, DatabaseServer
 from benchmarks.changing import changing_route
+from benchmarks.hostile import measure_hostile
 from benchmarks.load import HERE
 from benchmarks.machine import describe_machine
 from benchmarks.measure import CONNECTIONS, Series, Subject, interleaved, run_once
@@ -46,11 +47,33 @@ class Size:
     apis: int
     networks: int
     csv_rows: int
+    idle_connections: int
+    bomb_bytes: int
     may_install: bool
 
 
-FULL = Size(rounds=3, seconds=5, variant_rounds=5, apis=1000, networks=10_000, csv_rows=500_000, may_install=True)
-QUICK = Size(rounds=1, seconds=1, variant_rounds=1, apis=100, networks=1000, csv_rows=50_000, may_install=False)
+FULL = Size(
+    rounds=3,
+    seconds=5,
+    variant_rounds=5,
+    apis=1000,
+    networks=10_000,
+    csv_rows=500_000,
+    idle_connections=10_000,
+    bomb_bytes=1_000_000_000,
+    may_install=True,
+)
+QUICK = Size(
+    rounds=1,
+    seconds=1,
+    variant_rounds=1,
+    apis=100,
+    networks=1000,
+    csv_rows=50_000,
+    idle_connections=1000,
+    bomb_bytes=100_000_000,
+    may_install=False,
+)
 
 
 class Bench:
@@ -79,6 +102,10 @@ class Bench:
         say("A large CSV beside small requests ...")
         assert base.gateway is not None
         results.neighbour = measure_neighbour(base.add_api(self._matrix), api, base.gateway, rows=self._size.csv_rows)
+        say("Clients that mean harm ...")
+        results.hostile = measure_hostile(
+            api, base.gateway, connections=self._size.idle_connections, inflated_bytes=self._size.bomb_bytes
+        )
         say("In one process: where the time goes, what reasons cost ...")
         base.stop()
         results.tables = {title: _table_of(module) for title, module in IN_PROCESS.items()}

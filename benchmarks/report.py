@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.hostile import Hostile
 from benchmarks.measure import CONNECTIONS, Series
 from benchmarks.neighbour import Neighbour
 
@@ -58,6 +59,7 @@ class Results:
     load_s: float = 0.0
     many_memory: float = 0.0
     neighbour: Neighbour | None = None
+    hostile: Hostile | None = None
     tables: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -78,6 +80,7 @@ def render(results: Results) -> str:
         *_variants(results),
         *_spread(results),
         *_neighbour(results),
+        *_hostile(results),
         *(line for title, table in results.tables.items() for line in ("", f"## {title}", "", table)),
         "",
         f"The whole run took {results.seconds / 60:.1f} minutes.",
@@ -267,3 +270,22 @@ def _neighbour(results: Results) -> list[str]:
         ),
     ]
     return ["", "## A large CSV beside single rows", "", *_table(("", ""), rows)]
+
+
+def _hostile(results: Results) -> list[str]:
+    found = results.hostile
+    if found is None:
+        return []
+    rows = [
+        ("before", f"{found.memory_before:,.0f} MiB"),
+        (
+            f"{found.connections:,} idle connections, {found.held:,} of them kept open",
+            f"{found.memory_idle:,.0f} MiB",
+        ),
+        (
+            f"a gzip bomb of {found.bomb_bytes / 1000:,.0f} KB, {found.inflated_bytes / 1e6:,.0f} MB inflated:"
+            f" {found.status}",
+            f"{found.memory_peak:,.0f} MiB at most",
+        ),
+    ]
+    return ["", "## Clients that mean harm", "", *_table(("", "memory of all gateway processes"), rows)]

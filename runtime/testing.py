@@ -76,7 +76,8 @@ def _servers(run_dir: Path) -> Iterator[dict[str, str]]:
 
 def _pytest() -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [sys.executable, "-m", "pytest", "-n", str(cores), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    n_processes = cores + cores // 2  # much of their time they wait: for servers, pages, and time limits under test
+    return [sys.executable, "-m", "pytest", "-n", str(n_processes), "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:

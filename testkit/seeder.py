@@ -85,12 +85,14 @@ class Seeder:
         return apis
 
     def _stored(self, made: Made) -> str:
-        """The SHA-256 of the file, which is in the store now."""
+        """The SHA-256 of the file, which is in the store now; a gateway may be reading it for another API."""
         content = made[1]
         sha256 = hashlib.sha256(content).hexdigest()
         path = stored_path(self.store_dir, sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        draft.write_bytes(content)
+        draft.replace(path)
         return sha256
 
     def counts(self, api_id: str) -> tuple[int, int, int]:

@@ -19,6 +19,8 @@ WITHOUT_MODEL = {"model-list", "inference-docs", "model-register", "model-regist
 NAMES = sorted(pattern.name for pattern in urlpatterns if isinstance(pattern, URLPattern) and pattern.name)
 OF_A_MODEL = [name for name in NAMES if name not in PUBLIC | WITHOUT_MODEL]
 DEEDS = [name for name in OF_A_MODEL if name.startswith("api-") and name not in {"api-status", "api-history"}]
+READ_ONLY = {"model-detail", "model-versions", "model-api", "api-status", "api-history"}
+POST_ONLY = {"api-send-row"}
 
 
 def url_of(name: str, model_id: int = 1) -> str:
@@ -43,9 +45,8 @@ def test_the_table_above_knows_every_url():
 def test_somebody_not_signed_in_is_sent_to_the_login(client, name, method, api):
     reply = getattr(client, method)(url_of(name, api.model_id))
 
-    assert reply.status_code in {302, 405}
-    if reply.status_code == 302:
-        assert reply.url.startswith(reverse("login"))
+    assert reply.status_code == 302
+    assert reply.url.startswith(reverse("login"))
 
 
 @pytest.mark.parametrize("name", OF_A_MODEL)
@@ -55,7 +56,7 @@ def test_somebody_elses_workspace_is_not_found(client, name, method, api):
 
     reply = getattr(client, method)(url_of(name, api.model_id))
 
-    assert reply.status_code in {404, 405}
+    assert reply.status_code == (405 if name in (POST_ONLY if method == "get" else READ_ONLY) else 404)
     assert ApiEvent.objects.count() == 0
 
 
@@ -68,10 +69,19 @@ def test_a_viewer_changes_nothing_by_hand_made_requests(client, name, api):
 
     reply = client.post(url_of(name, api.model_id), fields)
 
-    assert reply.status_code in {403, 404, 409}
+    assert reply.status_code == 403
     assert PredictionAPI.objects.values().get(pk=api.pk) == before
     assert ApiEvent.objects.count() == 0
     assert not re.search(r"pak_\w{20}", reply.content.decode())
+
+
+def status_of(name: str, role: str) -> int:
+    """What a page is answered with to a member of the workspace, whatever the API's state."""
+    if name in POST_ONLY:
+        return 405
+    if name == "login":
+        return 302  # on to where one already is
+    return 403 if (name, role) == ("model-register", "viewer") else 200
 
 
 @pytest.mark.parametrize("status", [Status.OPERATING, Status.STOPPED, Status.FAILED, Status.BUILDING])
@@ -86,12 +96,12 @@ def test_every_page_opens_in_every_status_under_the_strict_policy(client, role, 
         if name in {"logout", "worker-dismiss", "model-register-review", "home"}:
             continue
         reply = client.get(url_of(name, api.model_id))
-        assert reply.status_code in {200, 204, 302, 403, 404, 405, 409}, name
+        assert reply.status_code == status_of(name, role), name
         policy = reply.headers["Content-Security-Policy"]
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
         if reply.status_code == 200 and name != "model-register-script":
-            assert reply.headers["Cache-Control"] == "no-store" or "no-store" in reply.headers["Cache-Control"], name
+            assert "no-store" in reply.headers["Cache-Control"], name
             assert not re.search(r"<style|\sstyle=|\son(click|load|change|submit)=", reply.content.decode()), name
 
 

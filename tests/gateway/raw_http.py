@@ -54,7 +54,7 @@ class Client:
 
     async def is_closed(self) -> bool:
         """Whether the server ends the connection, without another byte."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             try:
                 return await self.reader.read() == b""
             except ConnectionResetError:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from contract.settings import Settings
 from gateway.db.identity import WorkerIdentity
 from gateway.models.loader import LoadedModel
 from gateway.processes.worker import Worker
+from gateway.routing import serving_lease
 from testkit.live_installation import unused_port
 from testkit.seeder import Api, Seeder
 
@@ -88,14 +90,25 @@ class Caller:
         return Answer(start["status"], {n.decode(): v.decode() for n, v in start["headers"]}, content)
 
 
+_PATIENCE_NS = 60_000_000_000
+
+
 @asynccontextmanager
 async def running_worker(
     env: Settings, *, slot: int = 0, in_step: bool = True, has_database: bool = True
 ) -> AsyncIterator[Worker]:
     """A worker and its background tasks, without its HTTP server and its master.
 
-    Without a database it has no routes, and is in step with that.
+    Without a database it has no routes, and is in step with that. It shares its event loop with the test, and the
+    machine with others: when it does not run for some seconds, it does not take that for a suspended machine.
     """
+    with patch.object(serving_lease, "SLEEP_LIMIT_NS", _PATIENCE_NS):
+        async with _running_worker(env, slot=slot, in_step=in_step, has_database=has_database) as worker:
+            yield worker
+
+
+@asynccontextmanager
+async def _running_worker(env: Settings, *, slot: int, in_step: bool, has_database: bool) -> AsyncIterator[Worker]:
     worker = Worker(env, WorkerIdentity(slot=slot, port=unused_port()))
     if has_database:
         tasks = [asyncio.create_task(task) for task in worker.background()]

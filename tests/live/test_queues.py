@@ -83,7 +83,7 @@ def test_slow_builds_keep_nobody_from_stopping_and_are_queued_once(running: Stac
 
         assert until(lambda: (stopped.status()["status"], lost.status()["status"]) == ("stopped", "stopped"), 30)
         assert running.psql(at_confirm, [launched])[0][0] == WORKERS["builds"]
-        time.sleep(5)  # some sweeps
+        time.sleep(5)  # some sweeps, none of which may queue a build again
         assert waiting_tasks(running) == WAITING
 
 

@@ -125,7 +125,7 @@ def test_a_start_after_kill_9_of_both_servers_has_all_rows(env: Settings, server
     for pid in database_pids(env) + broker_pids(env):
         os.kill(pid, signal.SIGKILL)
 
-    assert processes.wait_until(lambda: not any(server.is_running() for server in servers.servers), 5)
+    assert processes.wait_until(lambda: not any(server.is_running() for server in servers.servers), 30)
     moved = servers.restart_dead()
 
     assert rows_kept(env) == 1

@@ -28,6 +28,10 @@ gateway: python -m http.server --bind "$BIND_ADDRESS" "$GATEWAY_PORT"
 worker: python -c 'import subprocess; child = subprocess.Popen(["sleep", "500"]); print("child made"); child.wait()'
 """
 
+STUBBORN = """\
+worker: python -c 'import signal, time; signal.signal(15, signal.SIG_IGN); print("nobody stops me"); time.sleep(500)'
+"""
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
@@ -83,7 +87,7 @@ def test_a_killed_database_is_started_again_at_its_address(run: Callable[..., Ru
 
     one.wait_for("postgres stopped unexpectedly")
 
-    assert processes.wait_until(lambda: _connects(address), 10)
+    assert processes.wait_until(lambda: _connects(address), 30)
 
 
 def test_a_start_after_kill_9_of_everything_works_and_finds_the_data(run: Callable[..., Run]):
@@ -100,8 +104,7 @@ def test_a_start_after_kill_9_of_everything_works_and_finds_the_data(run: Callab
 
 
 def test_processes_that_outlived_a_killed_supervisor_are_ended_first(run: Callable[..., Run]):
-    stubborn = "worker: python -c 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(500)'\n"
-    one = run(procfile=stubborn).wait_for("Stop  +Ctrl-C")
+    one = run(procfile=STUBBORN).wait_for("Stop  +Ctrl-C").wait_for("nobody stops me")
     (left,) = processes.instance_members(one.instance)
     one.process.kill()
     one.process.wait()
@@ -153,13 +156,11 @@ def test_two_installations_run_side_by_side(run: Callable[..., Run]):
 
 
 def test_a_stubborn_process_is_ended_by_force_after_the_grace(run: Callable[..., Run]):
-    one = run(procfile="worker: python -c 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(500)'\n")
-    one.wait_for("Stop  +Ctrl-C")
-    time.sleep(0.3)  # the signal handler is set
+    one = run(procfile=STUBBORN).wait_for("Stop  +Ctrl-C").wait_for("nobody stops me")
 
     one.process.send_signal(signal.SIGINT)
     one.wait_for("Stopping")
-    time.sleep(0.7)
+    time.sleep(0.7)  # sooner, it would count as the same Ctrl-C
     one.process.send_signal(signal.SIGINT)  # a second Ctrl-C does not wait for the 12 s
 
     assert one.process.wait(8) == 0

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from gateway.routing.serving_lease import SLEEP_LIMIT_NS
 from testkit.client import Client, calling
 from testkit.harmful import looping
 from testkit.live_installation import worker_pids
@@ -27,7 +28,15 @@ EXIT_MISCONFIGURED = 78
 
 
 @pytest.fixture
-def live(own_stack: Stack) -> Stack:
+def metrics_port(own_stack: Stack) -> int:
+    """Where the test's own gateway shows its figures."""
+    port = unused_port()
+    own_stack.env["METRICS_BIND"] = f"127.0.0.1:{port}"
+    return port
+
+
+@pytest.fixture
+def live(own_stack: Stack, metrics_port: int) -> Stack:
     """Two workers of the test's own, serving."""
     return own_stack.start("gateway")
 
@@ -66,6 +75,18 @@ def refused_nothing(client: Client) -> bool:
     return client.answers[200] > 0 and all(b"catching_up" in answer.body for answer in client.refusals)
 
 
+def figure(port: int, name: str) -> float:
+    """The sum over all workers."""
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name + "{"))
+
+
+def drain(stack: Stack, tables: Seeder) -> None:
+    """Tell the gateway to stop, and wait until each worker says that it drains, or is gone already."""
+    os.kill(stack.gateway.pid, signal.SIGTERM)
+    wait(lambda: all(state == "draining" or reason for state, _, reason in tables.workers().values()))
+
+
 def no_ledger_is_open(tables: Seeder) -> bool:
     return tables.one("SELECT count(*) FROM apimgmt_ledger WHERE state = 'open'") == 0
 
@@ -100,16 +121,13 @@ def test_head_has_no_body(live: Stack, api: Api) -> None:
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
 
 
-def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: Seeder) -> None:
-    port = unused_port()
-    own_stack.gateway.start(METRICS_BIND=f"127.0.0.1:{port}")
-    api = tables.api(cancer())
-    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+def test_metrics_of_all_workers_on_their_own_address(live: Stack, tables: Seeder, api: Api, metrics_port: int) -> None:
     for _ in range(5):
-        post(own_stack, api)
+        post(live, api)
 
     wait(lambda: counted(tables, api) == 5)
-    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    wait(lambda: figure(metrics_port, "gateway_counts_waiting") == 0)
+    page = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics").text
 
     figures = {line.split("{")[0] for line in page.splitlines() if not line.startswith("#")}
     assert figures == {
@@ -134,7 +152,7 @@ def test_metrics_of_all_workers_on_their_own_address(own_stack: Stack, tables: S
     assert all(f'api_id="{api.id}"' in line and 'status="200"' in line for line in requests)
     assert 'gateway_models_loaded{slot="0"} 1.0' in page
     assert f'gateway_applied_revision{{slot="1"}} {float(tables.revision)}' in page
-    assert httpx.get(f"{own_stack.gateway_url}/metrics").status_code == 404
+    assert httpx.get(f"{live.gateway_url}/metrics").status_code == 404
 
 
 async def test_connections_are_spread_over_the_workers(live: Stack, api: Api) -> None:
@@ -214,13 +232,12 @@ async def test_a_replacement_accepts_when_its_models_are_loaded(live: Stack, tab
     assert loaded_before == [n_apis, n_apis]
 
 
-def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Seeder, api: Api) -> None:
+def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Seeder, api: Api, metrics_port: int) -> None:
     head = f"POST {api.path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", live.environment.gateway_port)) as client:
         client.sendall(f"{head}content-length: {len(api.body)}\r\n\r\n".encode() + api.body[:10])
-        time.sleep(0.2)
-        os.kill(live.gateway.pid, signal.SIGTERM)
-        time.sleep(1.5)
+        wait(lambda: figure(metrics_port, "gateway_requests_in_progress") == 1)
+        drain(live, tables)
         client.sendall(api.body[10:])
         answer = client.recv(65_536).lower()
 
@@ -230,30 +247,39 @@ def test_a_slow_upload_is_answered_while_draining(live: Stack, tables: Seeder, a
     assert tables.counts(api.id) == (1, 0, 0)
 
 
-def test_a_model_in_its_own_process_and_a_large_body_finish_while_draining(own_stack: Stack, tables: Seeder) -> None:
-    port = unused_port()
-    own_stack.gateway.start(METRICS_BIND=f"127.0.0.1:{port}")
+def test_a_model_in_its_own_process_and_a_large_body_finish_while_draining(
+    own_stack: Stack, tables: Seeder, metrics_port: int
+) -> None:
+    """The processes that compute are frozen until the gateway drains."""
+    own_stack.gateway.start(GATEWAY_WORKERS="1")
     slow = tables.api(looping())
-    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
-    url = own_stack.gateway_url + slow.path
-    bodies = [b'{"rows": [{"n": 200000}' + b" " * padding + b"]}" for padding in (0, 0, 0, 0, 100_000)]
+    wait(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 1)
+    small, large = (b'{"rows": [{"n": 1}' + b" " * padding + b"]}" for padding in (0, 100_000))
+
+    def status(body: bytes) -> int:
+        url = own_stack.gateway_url + slow.path
+        return httpx.post(url, content=body, headers=slow.headers, timeout=60).status_code
+
+    assert status(large) == 200  # the process for large bodies runs
+    [worker] = worker_pids(own_stack.gateway)
+    computing = psutil.Process(worker).children()
+    assert len(computing) == 2
+    bodies = [small] * 4 + [large]
     with ThreadPoolExecutor(len(bodies)) as callers:
-        answers = [callers.submit(httpx.post, url, content=body, headers=slow.headers, timeout=30) for body in bodies]
-        wait(lambda: figure(port, "gateway_requests_in_progress") == len(bodies))
-        assert figure(port, "gateway_requests_waiting") > 0
-        code = own_stack.gateway.stop()
-        statuses = [answer.result().status_code for answer in answers]
+        for process in computing:
+            process.suspend()
+        answers = [callers.submit(status, body) for body in bodies]
+        wait(lambda: figure(metrics_port, "gateway_requests_in_progress") == len(bodies))
+        wait(lambda: figure(metrics_port, "gateway_requests_waiting") == 3)  # all but one of the model's own
+        drain(own_stack, tables)
+        for process in computing:
+            process.resume()
+        statuses = [answer.result() for answer in answers]
 
-    assert code == 0
+    assert own_stack.gateway.stop() == 0
     assert statuses == [200] * len(bodies)
-    assert tables.counts(slow.id) == (len(bodies), 0, 0)
+    assert tables.counts(slow.id) == (len(bodies) + 1, 0, 0)
     assert no_ledger_is_open(tables)
-
-
-def figure(port: int, name: str) -> float:
-    """The sum over all workers."""
-    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name + "{"))
 
 
 def test_the_port_taken_is_one_clear_line(own_stack: Stack) -> None:
@@ -332,7 +358,9 @@ async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Se
     assert tables.used(trial.id) == 100
 
 
-async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: Stack, tables: Seeder, api: Api) -> None:
+async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(
+    live: Stack, tables: Seeder, api: Api, metrics_port: int
+) -> None:
     frozen = worker_pids(live.gateway)[0]
     port = live.environment.gateway_port
     head = f"POST {api.path} HTTP/1.1\r\nhost: g\r\nx-api-key: {api.key}\r\ncontent-type: application/json\r\n"
@@ -340,13 +368,13 @@ async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: S
     clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
     for _, writer in clients:
         writer.write(request[:-5])
-    await asyncio.sleep(0.3)
+    await until(lambda: figure(metrics_port, "gateway_requests_in_progress") == len(clients))
 
     os.kill(frozen, signal.SIGSTOP)
     try:
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(SLEEP_LIMIT_NS / 1e9 + 0.2)  # so long that it must notice when it wakes up
         revision = api.set(target="stopped")
-        await asyncio.sleep(1.0)
+        await until(lambda: any(worker[1] >= revision for worker in tables.workers().values()))
         applied = sorted(worker[1] >= revision for worker in tables.workers().values())
         for _, writer in clients:
             writer.write(request[-5:])
@@ -364,15 +392,15 @@ async def test_a_frozen_worker_confirms_nothing_and_wakes_up_catching_up(live: S
 
 
 async def test_official_apis_are_served_and_counted_while_the_database_is_away(
-    live: Stack, tables: Seeder, api: Api
+    live: Stack, tables: Seeder, api: Api, metrics_port: int
 ) -> None:
     async with calling(live.gateway_url, api) as client:
         await until(lambda: client.answered > 50)
         with live.database_away():
+            await until(lambda: figure(metrics_port, "gateway_bookkeeping_failing") >= 2)  # each worker has noticed
             during = client.answered
-            await asyncio.sleep(2.5)
-            assert client.answered > during + 50
-        await asyncio.sleep(1.5)
+            await until(lambda: client.answered > during + 50)
+        await until(lambda: figure(metrics_port, "gateway_bookkeeping_failing") == 0)
 
     assert refused_nothing(client)
     assert client.cut == 0

@@ -243,7 +243,7 @@ async def test_a_killed_worker_is_held_against_no_model(live: Stack) -> None:
         await until(lambda: client.answered > 100)
         for child in psutil.Process(live.gateway.pid).children():
             child.kill()
-        await until(lambda: live.gateway.log().count("ledger_recovered") >= 2, timeout_s=20)
+        await until(lambda: live.gateway.log().count("ledger_recovered") >= 2)
 
     assert tables.sql("SELECT * FROM apimgmt_gatewayincident") == []
 
@@ -341,7 +341,7 @@ async def test_counts_are_written_out_whatever_happens_to_processes(
     monkeypatch.setattr(worker.runner, "tend", fail_once)
     await until(lambda: tends)
 
-    await call(api)
+    assert (await call(api)).status == 200
 
     await until(lambda: rows.counts(api.id) == (1, 0, 0))
 
@@ -365,7 +365,7 @@ async def test_what_is_used_least_makes_room_and_comes_back(rows: Seeder, small_
     assert {answer.status for answer in answers} == {200}
     assert small_worker.loader.n_loaded == 2
     assert small_worker.loader.used_bytes <= 1_000_000
-    assert rows.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 3
+    await until(lambda: rows.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 3)
 
 
 async def test_a_worker_that_starts_loads_what_there_is_room_for_and_the_rest_when_asked(

@@ -15,7 +15,7 @@ from gateway.db.connection import Database, DatabaseAway
 from gateway.usage import trial_quota
 from gateway.usage.ledger import LedgerSet
 from gateway.usage.trial_quota import TrialAccount
-from tests.gateway.pausing_proxy import PausingProxy, pausing_proxy
+from tests.gateway.db.pausing_proxy import PausingProxy, pausing_proxy
 from tests.gateway.serving import Seeder, until
 
 TRIALS = 100

@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 
 from contract.settings import Settings
-from gateway.db.connection import DatabaseAway
+from gateway.db.connection import Connection, DatabaseAway
+from gateway.db.statements.quota import answered_requests
 from gateway.processes.worker import Worker
+from gateway.usage import trial_quota
 from gateway.usage.recovery import recover_orphans
 from inference.predictor import ModelFailed
 from tests.gateway.serving import Answer, Api, Caller, Seeder, loaded, running_worker, until
@@ -166,12 +168,20 @@ async def test_exactly_the_quota_under_64_parallel_callers_on_two_workers(gatewa
 
 
 async def test_callers_wait_for_what_others_may_give_back(
-    call: Caller, trial: Api, worker: Worker, rows: Seeder
+    call: Caller, trial: Api, rows: Seeder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else holds the whole quota, and gives one back after a moment."""
+    looks = 0
+
+    async def counted(connection: Connection, api_id: str) -> int:
+        nonlocal looks
+        looks += 1
+        return await answered_requests(connection, api_id)
+
+    monkeypatch.setattr(trial_quota, "answered_requests", counted)
     rows.sql("UPDATE apimgmt_trialquota SET used = 3 WHERE api_id = %s", trial.id)
     waiting = [asyncio.create_task(call(trial)) for _ in range(2)]
-    await asyncio.sleep(0.3)
+    await until(lambda: looks > 1)
     rows.sql("UPDATE apimgmt_trialquota SET used = 2 WHERE api_id = %s", trial.id)
 
     answers = sorted(await asyncio.gather(*waiting), key=lambda answer: answer.status)
@@ -182,7 +192,7 @@ async def test_callers_wait_for_what_others_may_give_back(
 
 
 async def test_a_caller_that_is_cancelled_gives_back(call: Caller, trial: Api, rows: Seeder, worker: Worker) -> None:
-    for pause in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008):
+    for pause in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008):  # at another point of its way each time
         calling = asyncio.create_task(call(trial))
         await asyncio.sleep(pause)
         calling.cancel()

@@ -24,7 +24,7 @@ NEXT = b"GET /readyz HTTP/1.1\r\nhost: gateway\r\n\r\n"
 async def answers(client: Client) -> list[int]:
     """The statuses of all answers until the server closes. The client has finished sending by then."""
     client.writer.write_eof()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         said = await client.reader.read()
     statuses = []
     while said:
@@ -103,23 +103,41 @@ REFUSED = {
     "a control character in a value": b"GET /livez HTTP/1.1\r\nx: a\x01b\r\n\r\n",
 }
 
+BROKEN_CHUNKS = {name: sent.removeprefix(CHUNKED) for name, sent in REFUSED.items() if sent.startswith(CHUNKED)}
+BROKEN_HEADS = {name: sent for name, sent in REFUSED.items() if name not in BROKEN_CHUNKS}
+
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED.keys())
 async def test_what_can_be_read_in_two_ways_is_not_read(served: Served, sent: bytes) -> None:
     async with served.connected() as client:
         client.send(sent, NEXT)
 
-        assert await answers(client) in ([400], [405])  # 405: the head was fine, and nothing behind it was believed
+        assert await answers(client) == [400]
 
 
-@pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("sent", BROKEN_HEADS.values(), ids=BROKEN_HEADS.keys())
 async def test_nor_is_it_byte_by_byte(served: Served, sent: bytes) -> None:
     async with served.connected() as client:
-        for byte in sent + NEXT:
-            client.send(bytes([byte]))
-            await asyncio.sleep(0)
+        await send_bytes(client, sent + NEXT)
 
-        assert await answers(client) in ([400], [405])
+        assert await answers(client) == [400]
+
+
+@pytest.mark.parametrize("broken", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS.keys())
+async def test_nothing_is_believed_behind_a_good_head_that_was_answered(served: Served, broken: bytes) -> None:
+    async with served.connected() as client:
+        await send_bytes(client, CHUNKED)
+        assert (await client.answer()).status == 405
+        await send_bytes(client, broken + NEXT)
+
+        assert await answers(client) == []
+
+
+async def send_bytes(client: Client, sent: bytes) -> None:
+    """One by one, so that the server reads them so."""
+    for byte in sent:
+        client.send(bytes([byte]))
+        await asyncio.sleep(0)
 
 
 READ = {
@@ -165,7 +183,7 @@ async def test_a_body_behind_an_upgrade_that_is_not_made_is_read(
     async with served.connected() as client:
         for start in range(0, len(sent), size):
             client.send(sent[start : start + size])
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # so that the server reads it as pieces
 
         answer = await client.answer()
 

@@ -13,6 +13,7 @@ import msgspec
 from gateway.processes.channel import FIGURES, READY
 from gateway.processes.master import WorkerProcess
 from gateway.processes.metrics import WorkerFigures
+from tests.gateway.serving import until
 
 
 def figures(revision: int, n_apis: int = 0) -> WorkerFigures:
@@ -61,7 +62,7 @@ async def test_figures_that_came_too_late_are_not_the_next_answer() -> None:
         assert await worker.figures() is None
         assert await reader.readline() == FIGURES
         writer.write(line(figures(revision=1)))
-        await asyncio.sleep(0.1)
+        await until(lambda: not worker._figures.empty())
 
         asking = asyncio.create_task(worker.figures())
         assert await reader.readline() == FIGURES

@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import socket
-import time
 import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from contract.problems import PROBLEM_TYPES
 from contract.settings import read_settings
 from gateway.http.connections import TICK_S
 from gateway.http.parser import RequestParser
@@ -187,13 +187,12 @@ async def test_the_body_is_no_part_of_the_head(served: Served, api: Api) -> None
 async def test_headers_that_never_end_are_408(served: Served) -> None:
     async with served.connected() as client:
         client.send(b"GET /livez HTTP/1.1\r\nx: ")
-        for _ in range(30):
+        answering = asyncio.create_task(client.answer())
+        while not answering.done():
             client.send(b"y")
-            await asyncio.sleep(0.1)
-            if client.reader._buffer:  # type: ignore[attr-defined]  # answered
-                break
+            await asyncio.wait({answering}, timeout=0.1)
 
-        answer = await client.answer()
+        answer = await answering
 
         assert (answer.status, answer.code) == (408, "request_timeout")
         assert await client.is_closed()
@@ -319,22 +318,21 @@ async def test_expect_100_continue_is_refused_without_the_body(served: Served, a
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"[" * 100 + b"]" * 100, "malformed_body"),
-        (b'{"rows": ' + b"[" * 100 + b"]" * 100 + b"}", "malformed_body"),
+        (b"[" * 100 + b"]" * 100, "invalid_rows"),
+        (b'{"rows": ' + b"[" * 100 + b"]" * 100 + b"}", "invalid_rows"),
         (b"[" * 60_000, "malformed_body"),
         (b'{"rows": [{"mean_radius": \xff\xfe}]}', "malformed_body"),
         (b'{"rows": [{"mean_radius": "\xff"}]}', "malformed_body"),
-        (b'{"rows": [{"mean_radius": 1e999}]}', "malformed_body"),
+        (b'{"rows": [{"mean_radius": 1e999}]}', "invalid_rows"),
     ],
 )
-async def test_json_that_is_none(served: Served, api: Api, body: bytes, code: str) -> None:
+async def test_json_that_holds_no_rows(served: Served, api: Api, body: bytes, code: str) -> None:
     async with served.connected() as client:
         client.send(head(api, length=len(body)), body)
 
         answer = await client.answer()
 
-        assert answer.status in {400, 422}
-        assert answer.code in {code, "invalid_rows"}
+        assert (answer.status, answer.code) == (PROBLEM_TYPES[code].status, code)
 
 
 async def test_the_last_of_a_duplicate_key_counts(served: Served, api: Api) -> None:
@@ -342,7 +340,7 @@ async def test_the_last_of_a_duplicate_key_counts(served: Served, api: Api) -> N
     async with served.connected() as client:
         client.send(head(api, length=len(body)), body)
 
-        assert (await client.answer()).status in {200, 422}
+        assert (await client.answer()).status == 200
 
 
 # --- ways to speak HTTP ---
@@ -361,7 +359,7 @@ async def test_http_1_0_is_answered_and_closed(served: Served, api: Api) -> None
 async def test_http_1_0_gets_no_100_continue(served: Served, api: Api) -> None:
     async with served.connected() as client:
         client.send(head(api, "expect: 100-continue", version="1.0"))
-        await asyncio.sleep(0.1)
+        await until(lambda: served.worker.ledgers.requests_in_flight == 1)
         client.send(api.body)
 
         assert (await client.answer()).status == 200
@@ -432,7 +430,7 @@ async def test_a_pipeline_that_is_too_long_is_cut_off_behind_an_answer(served: S
         client.send(b"GET /livez HTTP/1.1\r\n\r\n" * 5000)
 
         answered = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await client.reader.readline():
                 answered += 1
 
@@ -457,14 +455,14 @@ async def test_idle_connections_make_room_for_new_ones(served: Served, api: Api)
 
 async def test_clients_that_do_not_get_to_the_point_make_room_first(worker: Worker, api: Api) -> None:
     """Slow headers on every connection shut nobody out; who is idle between requests stays."""
-    bounds = replace(QUICK, head_s=30.0, keep_alive_s=30.0, connections=32)
+    bounds = replace(QUICK, head_s=30.0, keep_alive_s=30.0, connections=32, prompt_s=0.1)
     async with serving(worker, bounds) as served, served.connected() as idle:
         idle.send(head(api), api.body)
         assert (await idle.answer()).status == 200
         crowd = [await served.client() for _ in range(bounds.connections - 1)]
         for one in crowd:
             one.send(b"GET /livez HTTP/1.1\r\nx: ")
-        await asyncio.sleep(bounds.prompt_s + 2 * TICK_S)
+        await asyncio.sleep(bounds.prompt_s + 2 * TICK_S)  # so long that nobody takes them for honest any more
 
         for _ in range(3):
             async with served.connected() as client:
@@ -542,20 +540,21 @@ async def test_when_all_connections_are_in_use_a_further_one_is_503(served: Serv
 
 @pytest.mark.own_worker
 async def test_many_wrong_keys_cost_the_database_nothing(served: Served, rows: Seeder, api: Api) -> None:
-    other_keys = [f"pak_{n:043d}".encode() for n in range(300)]
-    queries = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-    rows.sql("SELECT pg_stat_force_next_flush()")
-    before, started = rows.one(queries), time.monotonic()
+    """They are refused as usual while nobody can reach it."""
+    worker, other_keys = served.worker, [f"pak_{n:043d}".encode() for n in range(300)]
+    worker.database._find_url = lambda: "postgresql://127.0.0.1:1/nothing"
+    rows.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await until(lambda: worker.follower._obstacle)
     async with served.connected() as client:
         for key in other_keys:
             client.send(head(api).replace(api.key.encode(), key), api.body)
             assert (await client.answer()).code == "invalid_key"
-    rows.sql("SELECT pg_stat_force_next_flush()")
 
-    of_its_own = 20 * (time.monotonic() - started + 1)  # heartbeats and write-outs, whatever clients do
-    assert rows.one(queries) - before < of_its_own
-    await served.worker.ledgers.write_out(served.worker.database)
-    assert rows.counts(api.id) == (0, 300, 0)
+    worker.database._find_url = lambda: rows.url
+    await until(lambda: rows.counts(api.id) == (0, 300, 0))
 
 
 @pytest.mark.parametrize("forged", ["192.0.2.7", "127.0.0.1", "10.0.0.1, 192.0.2.7", "192.0.2.7, nonsense", ""])
@@ -662,7 +661,7 @@ async def test_a_large_answer_has_its_place_until_it_was_read(worker: Worker, ec
             client.send(many_rows(echo))
             await until(lambda: worker.table.get(echo.id).state.answers.get(200))  # type: ignore[union-attr]
 
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # in which an answer that is read would be gone
             assert batch._bodies == {echo.id: 1}
         await until(lambda: not batch._bodies)  # nothing is sent to a client that has left
 

@@ -212,12 +212,18 @@ async def test_unsupported_media_type(call: Caller, api: Api, headers: dict[str,
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"rows": 1}', b"\xff", b"null", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
 async def test_malformed_body(call: Caller, api: Api, body: bytes) -> None:
     answer = await call(api, body=body)
 
-    assert answer.status in {400, 422}
-    assert answer.code in {"malformed_body", "invalid_rows"}
+    assert (answer.status, answer.code) == (400, "malformed_body")
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"rows": 1}', b"null"])
+async def test_a_body_without_rows(call: Caller, api: Api, body: bytes) -> None:
+    answer = await call(api, body=body)
+
+    assert (answer.status, answer.code) == (422, "invalid_rows")
 
 
 async def test_invalid_rows_are_listed(call: Caller, api: Api) -> None:
@@ -474,8 +480,9 @@ async def test_too_many_requests_to_one_api_do_not_touch_another(rows: Seeder, w
     await loaded(worker, other)
     release = asyncio.Event()
     slow = Caller(worker, slow_body=release.wait)
+    before = worker.ledgers.requests_in_flight
     waiting = [asyncio.create_task(slow(api)) for _ in range(128)]
-    await asyncio.sleep(0.05)
+    await until(lambda: worker.ledgers.requests_in_flight == before + 128)
 
     refused = await Caller(worker)(api)
     untouched = await Caller(worker)(other)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httptools
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ROOMS = ("contract", "inference", "gateway", "runtime", "apimgmt", "console")
 LIBRARIES = {"uvicorn", "httptools"}
 

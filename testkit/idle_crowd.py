@@ -1,7 +1,7 @@
-"""Many connections that did one thing and then nothing: `python idle_crowd.py PORT NUMBER livez|nothing`.
+"""Many connections that did one thing and then nothing: `python -m testkit.idle_crowd PORT NUMBER livez|nothing`.
 
-A process of its own, because it needs more descriptors than a test run may have. Says how many of its connections
-were made, then keeps them until its standard input ends, and says how many of them are still open.
+A process of its own, because it needs more descriptors than a test run or a bench may have. Says how many of its
+connections were made, then keeps them until its standard input ends, and says how many of them are still open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def main(port: int, number: int, deed: str) -> None:
         one = socket.create_connection(("127.0.0.1", port), timeout=30)
         if deed == "livez":
             one.sendall(REQUEST)
-            assert one.recv(4096).startswith(b"HTTP/1.1 200")
+            if not one.recv(4096).startswith(b"HTTP/1.1 200"):
+                raise SystemExit("a connection was not answered")
         crowd.append(one)
     say(len(crowd))
     sys.stdin.read()

@@ -23,7 +23,7 @@ from gateway.usage.ledger_format.contents import Damaged, LedgerContents
 from gateway.usage.ledger_format.v1 import CELL_BYTES, CELLS, HEADER_BYTES
 from gateway.usage.orphan_file import take_orphan
 from gateway.usage.recovery import recover_orphans
-from tests.gateway.serving import Seeder
+from tests.gateway.serving import Seeder, until
 
 API, OTHER = "a" * 16, "b" * 16
 DAY = date(2026, 11, 23)
@@ -575,8 +575,8 @@ async def test_a_late_write_out_waits_for_a_fold_and_finds_the_ledger_closed(
                 await write_counts(late, name, "w" * 32, [CellCount(API, DAY, 100, 0, 0)])
 
         writing = asyncio.create_task(write_late())
-        await asyncio.sleep(0.1)
-        assert not writing.done()
+        for_a_lock = "datname = current_database() AND wait_event_type = 'Lock'"
+        await until(lambda: rows.one(f"SELECT count(*) FROM pg_stat_activity WHERE {for_a_lock}") == 1)  # noqa: S608
         await folding.execute("UPDATE apimgmt_requeststat SET ledger = 0")
         await folding.execute("UPDATE apimgmt_ledger SET state = 'folded'")
 

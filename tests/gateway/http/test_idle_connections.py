@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
 
+from contract.settings import PROJECT_DIR
 from gateway.http.limits import ConnectionLimits
 from testkit.client import calling
 from testkit.live_installation import worker_pids
@@ -26,9 +26,9 @@ CROWD = 10_000
 
 @contextmanager
 def idle_crowd(port: int, deed: str) -> Iterator[subprocess.Popen[str]]:
-    script = Path(__file__).with_name("idle_crowd.py")
     crowd = subprocess.Popen(
-        [sys.executable, str(script), str(port), str(CROWD), deed],
+        [sys.executable, "-m", "testkit.idle_crowd", str(port), str(CROWD), deed],
+        cwd=PROJECT_DIR,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
