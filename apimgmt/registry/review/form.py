@@ -22,6 +22,7 @@ from apimgmt.registry.review.outputs import (
     take_task,
     task_choice,
 )
+from apimgmt.registry.review.ticks import Tick, take_ticks, ticks_of
 from contract.meaning import SINGLE_ROLES
 from contract.model_spec import Task
 
@@ -36,6 +37,7 @@ class Correction:
     task: TaskChoice | None
     target: str
     can_rename_columns: bool
+    ticks: list[Tick]
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -47,6 +49,7 @@ class Correction:
         yield from (output.error for output in self.outputs)
         yield from (cell.error for output in self.outputs for cell in output.targets)
         yield from (one.error for one in self.classes)
+        yield from (tick.error for tick in self.ticks)
         yield self.task.error if self.task else ""
 
     @property
@@ -79,6 +82,7 @@ def correction_of(found: Found, posted: Mapping[str, str] | None = None) -> Corr
         task=task_choice(found),
         target=found.spec.target,
         can_rename_columns=found.spec.input == "matrix",
+        ticks=ticks_of(found),
     )
     if posted is not None:
         _take(correction, posted)
@@ -90,6 +94,7 @@ def _take(correction: Correction, posted: Mapping[str, str]) -> None:
     take_columns(correction.rows, posted, can_rename=correction.can_rename_columns)
     take_outputs(correction.outputs, posted)
     take_classes(correction.classes, posted)
+    take_ticks(correction.ticks, posted)
     if correction.task is not None:
         take_task(correction.task, posted)
 

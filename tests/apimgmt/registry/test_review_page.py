@@ -253,6 +253,67 @@ def test_many_classes_are_shown_and_not_edited(operator: Client, workspace: Work
     assert [one.name for one in meaning().classes] == names
 
 
+# --- what only the owner knows ----------------------------------------------------------------------------------------
+
+
+def test_labels_beside_other_probabilities_need_a_tick(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.mostly(), sample=text_file("rows.csv", makers.mostly_sample()))
+    page = operator.get(review)
+
+    unticked = operator.post(review, cells(page) | {"target": "class"})
+    saved = operator.post(review, cells(page) | {"confirm-agreement": "1"})
+
+    assert "clear rows the label is another class" in text(page)
+    assert unticked.status_code == 422
+    assert 'id="confirm-agreement-error"' in text(unticked)
+    assert cells(unticked)["target"] == "class"
+    assert saved.status_code == 303
+    assert "check_agreement" in {note.code for note in meaning().notes}
+
+
+def test_a_tick_is_no_word_on_roles_that_the_page_did_not_show(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.mostly(), sample=text_file("rows.csv", makers.mostly_sample()))
+    chosen = cells(operator.get(review)) | {"output-1-role": "scores", "confirm-agreement": "1", "try": "1"}
+    operator.post(review, chosen)
+    other = cells(operator.get(review))
+
+    again = operator.post(review, other | {"output-1-role": "probabilities", "confirm-agreement": "1"})
+
+    assert again.status_code == 422
+    assert "that showed something new" in text(again)
+    assert not ModelVersion.objects.exists()
+
+
+def test_proposed_names_stay_to_be_confirmed_after_a_trial(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("int"), sample=iris_sample(), target="kind")
+    operator.post(review, cells(operator.get(review)) | {"try": "1"})
+    page = operator.get(review)
+
+    unticked = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | {"confirm-names": "1"})
+
+    assert (unticked.status_code, saved.status_code) == (422, 303)
+
+
+def test_a_sample_that_the_answers_do_not_fit_needs_a_tick(operator: Client, workspace: Workspace) -> None:
+    sample = text_file("rows.csv", b"X,y\n1,4\n2,3\n3,2\n4,1\n")
+    review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
+    page = operator.get(review)
+
+    unticked = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | {"confirm-sample": "1"})
+
+    assert "target would fit it better than the model" in text(page)
+    assert 'id="confirm-sample-error"' in text(unticked)
+    assert saved.status_code == 303
+
+
+def test_what_is_certain_needs_no_tick(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("text"), sample=iris_sample(), target="kind")
+
+    assert 'name="confirm-' not in text(operator.get(review))
+
+
 # --- tried ------------------------------------------------------------------------------------------------------------
 
 
@@ -272,8 +333,11 @@ def test_names_in_the_sample_are_proposed_for_numbered_classes(operator: Client,
     review = review_of(operator, workspace, makers.iris("int"), sample=iris_sample(), target="kind")
     page = operator.get(review)
 
-    operator.post(review, cells(page))
+    unticked = operator.post(review, cells(page))
+    operator.post(review, cells(page) | {"confirm-names": "1"})
 
+    assert unticked.status_code == 422
+    assert 'aria-describedby="confirm-names-error"' in text(unticked)
     assert [cells(page)[f"class-{index}-name"] for index in range(3)] == IRIS_NAMES
     assert "The sample has other words for the classes in the column kind." in text(page)
     assert "of 150</strong> agree with the sample" in text(page)
