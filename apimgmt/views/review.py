@@ -20,6 +20,7 @@ from apimgmt.registry.drafts import Draft, Found
 from apimgmt.registry.meaning_sentences import note_sentence, question_text
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.registry.registration import Prepared
+from apimgmt.registry.review.asked_classes import classes_question
 from apimgmt.registry.review.classes import MOST_EDITABLE_CLASSES
 from apimgmt.registry.review.columns import MOST_EDITABLE_COLUMNS
 from apimgmt.registry.review.form import Correction, correction_of
@@ -31,6 +32,7 @@ from apimgmt.views.layout import Crumb, get_or_post, render_page, see_other, sig
 from apimgmt.views.registration import own_draft, permitted
 from apimgmt.views.tried import agreement_view, check_lines, tried_table
 from apimgmt.visibility import workspaces_visible_to
+from inference.meaning.classes import label_text
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def _with_findings(reviewed: Review, prepared: Prepared) -> Review:
     found = drafts.found_of(prepared)
     renamed = zip(reviewed.found.spec.columns, found.spec.columns, strict=True)
     columns = {f"column {new.name}": reviewed.found.sources.get(f"column {old.name}", "") for old, new in renamed}
+    if reviewed.found.findings.are_classes_unknown:
+        columns["classes"] = _("this page")
     found = msgspec.structs.replace(
         found,
         sources={**found.sources, **reviewed.found.sources, **columns},
@@ -178,13 +182,14 @@ def _page(request: HttpRequest, reviewed: Review, correction: Correction, *, sta
 
 
 def _meaning_context(found: Found, correction: Correction) -> dict[str, Any]:
-    asked = next((one for one in found.findings.questions if one.code == "classes"), None)
+    asked = classes_question(found)
     task = correction.task
     return {
         "task": TASK_WORDS[found.spec.task],
         "tasks": [(kind, TASK_WORDS[kind]) for kind in task.choices] if task else [],
         "outputs": [(output, _choices(output)) for output in correction.outputs],
         "classes_question": question_text(asked) if asked else "",
+        "labels_seen": [label_text(label) for label in asked.seen] if asked else [],
         "are_classes_editable": len(correction.classes) <= MOST_EDITABLE_CLASSES,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,24 @@ def test_a_threshold_in_the_graph_is_told_with_a_row(operator: Client, workspace
     assert "check_threshold" in {note.code for note in meaning().notes}
 
 
+def test_labels_of_an_outlier_detector_are_asked_for_their_task(operator: Client, workspace: Workspace) -> None:
+    graph = makers.unrelated(-1, 2, 2, width=1)
+    sample = text_file("rows.csv", b"a,b\n0,-3.5\n1,2.5\n0,4\n1,-1\n")
+    review = review_of(operator, workspace, graph, sample=sample)
+    page = operator.get(review)
+
+    unanswered = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | {"task": "anomaly"})
+
+    assert "Is this an anomaly detector" in text(page)
+    assert cells(page)["task"] == ""
+    assert unanswered.status_code == 422
+    assert 'id="task-error"' in text(unanswered)
+    assert saved.status_code == 303
+    assert ModelVersion.objects.get().task == "anomaly"
+    assert [one.label for one in meaning().classes] == [-1, 1]
+
+
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +250,63 @@ def test_the_graphs_labels_in_another_order_are_refused_with_the_mapping(
 
     assert page.status_code == 422
     assert "Write a mapping from label to name instead" in text(page)
+
+
+SCATTERED = b"pick,n0,n1,n2\n0,2,1,0\n1,3,1,2\n2,1,0,5\n0,0,2,4\n1,7,3,3\n2,9,8,1\n"
+
+
+def test_numbers_whose_labels_nobody_knows_are_asked_for_their_order(operator: Client, workspace: Workspace) -> None:
+    graph = makers.unrelated(3, 2, 3, width=3)
+    review = review_of(operator, workspace, graph, sample=text_file("rows.csv", SCATTERED))
+    page = operator.get(review)
+    answers = {"asked-0-label": "7", "asked-1-label": "3", "asked-2-label": "5", "asked-1-name": "three, “3”"}
+
+    unanswered = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | answers)
+
+    assert "which of its numbers belongs to which class" in text(page)
+    assert [cells(page)[f"asked-{index}-label"] for index in range(3)] == ["", "", ""]
+    assert (unanswered.status_code, text(unanswered).count("Which label is it?")) == (422, 3)
+    assert saved.status_code == 303, text(saved)
+    assert [(one.label, one.name) for one in meaning().classes] == [(7, "7"), (3, "three, “3”"), (5, "5")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (("7", "3", "3"), "This label is there twice."),
+        (("7", "3", "five"), "is no label of this model: its labels are of type int."),
+        (("7", "3", "4"), "The model answered with these labels, which are missing here: 5."),
+    ],
+)
+def test_labels_that_can_not_be_are_told_beside_them(
+    operator: Client, workspace: Workspace, answers: tuple[str, ...], words: str
+) -> None:
+    graph = makers.unrelated(3, 2, 3, width=3)
+    review = review_of(operator, workspace, graph, sample=text_file("rows.csv", SCATTERED))
+    typed = {f"asked-{index}-label": label for index, label in enumerate(answers)}
+
+    page = operator.post(review, cells(operator.get(review)) | typed)
+
+    assert page.status_code == 422
+    assert words in unescape(text(page))
+    assert cells(page)["asked-2-label"] == answers[2]
+    assert not ModelVersion.objects.exists()
+
+
+def test_a_label_alone_shows_those_that_came_and_takes_more(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.unrelated(0, 1, 2), sample=text_file("rows.csv", b"X\n0\n1\n0\n1\n"))
+    page = operator.get(review)
+    sent = cells(page)
+
+    tried = operator.post(review, sent | {"asked-2-label": "2", "asked-2-name": "never", "try": "1"})
+    shown = operator.get(review)
+    saved = operator.post(review, cells(shown))
+
+    assert [sent["asked-0-label"], sent["asked-1-label"], sent["asked-2-label"]] == ["0", "1", ""]
+    assert (tried.status_code, saved.status_code) == (303, 303)
+    assert "Labels and order from: this page" in text(shown)
+    assert [(one.label, one.name) for one in meaning().classes] == [("0", "0"), ("1", "1"), ("2", "never")]
 
 
 def test_many_classes_are_shown_and_not_edited(operator: Client, workspace: Workspace) -> None:
