@@ -114,6 +114,12 @@ def _public_description(api: PredictionAPI, argument: str, actor: Actor) -> Resu
     return Result({"has_public_description": changed.has_public_description}, [line])
 
 
+def _csv_charset(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    changed = services.describe_api(api.pk, csv_charset="" if argument == "none" else argument, actor=actor)
+    read = f"read as {changed.csv_charset}" if changed.csv_charset else "recognised or refused"
+    return Result({"csv_charset": changed.csv_charset}, [f"CSVs that are no UTF-8 and name no charset are {read}."])
+
+
 def _switch(argument: str) -> bool:
     if argument not in {"on", "off"}:
         raise Refused("Say on or off.")
@@ -146,6 +152,7 @@ ACTIONS: dict[str, CommandAction] = {
     "disallow": CommandAction(_disallow, "a network"),
     "hide-schema": CommandAction(_hide_schema, "on or off"),
     "public-description": CommandAction(_public_description, "on or off"),
+    "csv-charset": CommandAction(_csv_charset, "a charset, or none"),
     "key": CommandAction(_key),
     "roll-key": CommandAction(_roll_key),
 }
@@ -162,7 +169,8 @@ class Command(ActorCommand):
             "argument",
             nargs="?",
             default="",
-            help="allow, disallow: a network; update, start: a version; hide-schema, public-description: on or off",
+            help="allow, disallow: a network; update, start: a version; hide-schema, "
+            "public-description: on or off; csv-charset: a charset or none",
         )
         parser.add_argument(
             "--confirm", action="store_true", help="update: callers are ready for other classes, targets or answers"
