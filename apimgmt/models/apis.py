@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from apimgmt.models.registry import Model, ModelVersion
+from contract.charsets import DEFAULTS
 
 API_ID_ALPHABET = string.ascii_lowercase + string.digits
 API_ID_LENGTH = 16
@@ -86,6 +87,15 @@ class PredictionAPI(models.Model):
         default=False,
         db_default=False,
         help_text=_("Whoever has an allowed address may read the columns and the docs page without the key."),
+    )
+    csv_charset = models.CharField(
+        _("charset of CSVs"),
+        max_length=20,
+        choices=[(name, name) for name in DEFAULTS],
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Of a CSV that is no UTF-8 and whose request names no charset; empty: recognised."),
     )
     key_digest = models.BinaryField(_("key digest"), null=True, editable=False)
     key_encrypted = models.BinaryField(_("encrypted key"), null=True, editable=False)

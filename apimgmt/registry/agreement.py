@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from apimgmt.registry.meaning import Findings
 from contract.meaning import Meaning
 from inference.meaning.classes import label_text
 from inference.sandbox.inspection_messages import Agreement
+
+MOST_PROPOSED: Final = 200
+"""Of more classes nobody looks through the names."""
+
+
+def proposed_names(findings: Findings, meaning: Meaning | None) -> dict[str, str]:
+    """By label: what the sample calls the classes, where their owner has named none and the sample names all apart."""
+    agreement = findings.agreement
+    if agreement is None or meaning is None or findings.are_names_stated or len(meaning.classes) > MOST_PROPOSED:
+        return {}
+    names = [agreement.proposal.get(label_text(one.label), one.name) for one in meaning.classes]
+    is_news = any(label_text(one.label) != name for one, name in zip(meaning.classes, names, strict=True))
+    return agreement.proposal if is_news and len(set(names)) == len(names) else {}
 
 
 def words_of_sample(agreement: Agreement, meaning: Meaning) -> dict[str, str]:

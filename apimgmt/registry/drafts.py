@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from apimgmt.registry import model_store
+from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.meaning import Findings, SampleRows
 from apimgmt.registry.model_store import Staged
 from apimgmt.registry.registration import Prepared
@@ -22,7 +23,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the inspection found, and where each part came from. No time of a row while nobody knows the classes."""
+    """What the inspection found, and where each part came from. No time of a row while nobody knows the classes.
+
+    `proposed`: names of classes that nobody has stated, by label; they stay so once a trial has taken them.
+    """
 
     spec: ModelSpec
     signature: Signature
@@ -30,6 +34,7 @@ class Found(msgspec.Struct, frozen=True):
     findings: Findings
     owned: SampleRows
     row_us: float | None
+    proposed: dict[str, str] = {}
 
 
 def found_of(prepared: Prepared) -> Found:
@@ -41,6 +46,7 @@ def found_of(prepared: Prepared) -> Found:
         findings=prepared.findings,
         owned=prepared.owned,
         row_us=prepared.self_test.row_us if prepared.self_test else None,
+        proposed=proposed_names(prepared.findings, prepared.description.spec.meaning),
     )
 
 

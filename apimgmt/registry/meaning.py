@@ -28,7 +28,10 @@ MOST_COMPARED = 1000
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found out beside the description. With questions, the description can't be saved."""
+    """What was found out beside the description. With questions, the description can't be saved.
+
+    `are_names_stated`: the owner has said what callers see of the classes.
+    """
 
     questions: tuple[QuestionFound, ...] = ()
     checks: tuple[CheckFound, ...] = ()
@@ -37,6 +40,7 @@ class Findings:
     predictions: tuple[dict[str, Any], ...] = ()
     rows: tuple[dict[str, Cell], ...] = ()
     agreement: Agreement | None = None
+    are_names_stated: bool = False
 
     @property
     def are_classes_unknown(self) -> bool:
@@ -129,7 +133,13 @@ def with_meaning(description: Description, found: ModelStudied, metadata: Metada
     sources = dict(description.sources)
     sources["task"] = _("metadata file") if metadata.task else _("tried out")
     sources["classes"] = _("metadata file") if metadata.classes else _origin_words(found.class_origin)
-    findings = Findings(found.questions, found.checks, meaning.notes, found.n_rows)
+    findings = Findings(
+        questions=found.questions,
+        checks=found.checks,
+        notes=meaning.notes,
+        n_rows=found.n_rows,
+        are_names_stated=metadata.classes is not None,
+    )
     return replace(description, spec=spec, sources=sources), findings
 
 

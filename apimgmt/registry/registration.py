@@ -7,7 +7,7 @@ leaves nothing behind: no file, no row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,8 @@ from apimgmt.actors import Actor
 from apimgmt.errors import Refused
 from apimgmt.models import Model, ModelVersion, Workspace
 from apimgmt.registry import model_store
+from apimgmt.registry.agreement import proposed_names
+from apimgmt.registry.confirmables import refuse_unconfirmed
 from apimgmt.registry.file_kinds import check_kind
 from apimgmt.registry.meaning import (
     Findings,
@@ -34,8 +36,9 @@ from apimgmt.registry.metadata import DescriptionRefused, Metadata, parse_metada
 from apimgmt.registry.model_store import Staged
 from apimgmt.registry.spec_builder import Description, describe, with_nullable
 from apimgmt.roles import REGISTER
-from contract.meaning import meaning_to_json
+from contract.meaning import Meaning, meaning_to_json
 from contract.model_spec import ModelSpec, spec_to_json
+from inference.meaning.classes import label_text
 from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTest, SelfTestFailed
 from inference.sandbox.inspection_messages import ModelStudied
 from inference.signature import NotServable, Signature
@@ -81,11 +84,13 @@ def register_model(
     sample_csv: bytes | None = None,
     target: str | None = None,
     outputs: Sequence[str] = (),
+    confirmed: Collection[str] = (),
     actor: Actor,
 ) -> Registered:
     """Register a file in one step. Without `metadata` the `.json` beside the file counts, if there is one.
 
-    `outputs`: each ROLE=NAME, beside what the metadata says.
+    `outputs`: each ROLE=NAME, beside what the metadata says. `confirmed`: codes of `confirmables`; with "names" the
+    names that the sample has for the classes are taken.
 
     Raises a `Refused`: `NotAllowed`, `DescriptionRefused`, `FileTooLarge`.
     """
@@ -103,7 +108,17 @@ def register_model(
         if outputs:
             stated = with_outputs(stated or Metadata(), outputs)
         prepared = prepare(staged, path.name, metadata=stated, sample_csv=sample_csv, target=target)
-        return save(workspace, name, prepared, actor=actor)
+        names = proposed_names(prepared.findings, prepared.description.spec.meaning) if "names" in confirmed else {}
+        if names:
+            stated = replace(stated or Metadata(), classes=_all_named(prepared.description.spec.meaning, names))
+            prepared = prepare(staged, path.name, metadata=stated, sample_csv=sample_csv, target=target)
+        return save(workspace, name, prepared, confirmed=confirmed, actor=actor)
+
+
+def _all_named(meaning: Meaning | None, names: Mapping[str, str]) -> dict[str, str]:
+    """A class that the sample doesn't have keeps its name."""
+    classes = meaning.classes if meaning is not None else ()
+    return {label_text(one.label): names.get(label_text(one.label), one.name) for one in classes}
 
 
 def stage(chunks: Iterable[bytes]) -> Staged:
@@ -190,10 +205,13 @@ def _without_gaps(spec: ModelSpec) -> ModelSpec:
     return msgspec.structs.replace(spec, columns=columns)
 
 
-def save(workspace: Workspace, name: str, prepared: Prepared, *, actor: Actor) -> Registered:
-    """Keep the file and make the version: the next one of a known name. Raises `Refused`."""
+def save(
+    workspace: Workspace, name: str, prepared: Prepared, *, confirmed: Collection[str] = (), actor: Actor
+) -> Registered:
+    """Keep the file and make the version: the next one of a known name. `confirmed`: codes. Raises `Refused`."""
     actor.require(REGISTER)
     refuse_questions(prepared.findings)
+    refuse_unconfirmed(prepared.findings, prepared.description.spec.meaning, confirmed)
     name = checked_name(name)
     spec = prepared.description.spec
     with transaction.atomic():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Sum
 from django.utils import timezone
 
-from apimgmt.models import ApiType, PredictionAPI, RequestStat, TrialQuota
+from apimgmt.models import ApiType, GatewayWorker, PredictionAPI, RequestStat, TrialQuota
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,29 @@ def daily_counts(api: PredictionAPI, days: int = 30) -> list[DayTotals]:
     found = {row["day"]: DayTotals(row["day"], int(row["ok"]), int(row["client"]), int(row["server"])) for row in rows}
     return [
         found.get(day, DayTotals(day, 0, 0, 0)) for day in (first + timedelta(days=offset) for offset in range(days))
+    ]
+
+
+@dataclass(frozen=True)
+class UncountedWorker:
+    """A gateway worker that answers, and whose counts can't be written into the database. `since`: None if untold."""
+
+    name: str
+    is_of_another: bool
+    since: datetime | None
+
+
+def uncounted_workers() -> list[UncountedWorker]:
+    """Whose requests, or those of a worker that ended before it, the numbers still lack; the longest first."""
+    hindered = {GatewayWorker.Obstacle.COUNTS, GatewayWorker.Obstacle.RECOVERY}
+    found = GatewayWorker.objects.filter(gone_at=None, obstacle__in=hindered).order_by("obstacle_since", "id")
+    return [
+        UncountedWorker(
+            name=f"{worker.host}:{worker.port}/{worker.slot}",
+            is_of_another=worker.obstacle == GatewayWorker.Obstacle.RECOVERY,
+            since=worker.obstacle_since,
+        )
+        for worker in found
     ]
 
 

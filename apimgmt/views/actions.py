@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
@@ -194,21 +195,28 @@ def upgrade(subject: Subject) -> Action:
 
 @action_view
 def description(subject: Subject) -> Action:
-    """The two switches: columns in refusals, and who may read the description.
+    """Columns in refusals, who may read the description, and the charset of CSVs.
 
-    The form sends both, so the settings it was opened with come along: one that is out of date changes nothing.
+    The form sends all of them, so the settings it was opened with come along: one that is out of date changes nothing.
     """
     api, post = subject.api, subject.request.POST
-    present = {"hides_schema": api.hides_schema, "has_public_description": api.has_public_description}
-    seen = {name: name in post.get("seen_on", "").split() for name in present}
-    wanted = _ticked(post, present)
+    switches = {"hides_schema": api.hides_schema, "has_public_description": api.has_public_description}
+    present: dict[str, bool | str] = {**switches, "csv_charset": api.csv_charset}
+    seen: dict[str, bool | str] = {
+        **{name: name in post.get("seen_on", "").split() for name in switches},
+        "csv_charset": post.get("seen_charset", ""),
+    }
+    wanted = _chosen(post, present)
     return Action(
         "describe",
         Dialog(
-            title=_("Who may see the columns of %(name)s?") % {"name": subject.model.name},
+            title=_("Description and CSVs of %(name)s") % {"name": subject.model.name},
             paragraphs=[],
             button=_("Save"),
-            fields={"seen_on": " ".join(name for name, is_on in present.items() if is_on)},
+            fields={
+                "seen_on": " ".join(name for name, is_on in switches.items() if is_on),
+                "seen_charset": api.csv_charset,
+            },
             form=DescriptionForm(post if subject.is_post and seen == present else None, initial=present),
         ),
         perform=partial(services.describe_api, api.pk, actor=subject.actor, seen=seen, **wanted),
@@ -218,11 +226,11 @@ def description(subject: Subject) -> Action:
     )
 
 
-def _ticked(post: QueryDict, names: Iterable[str]) -> dict[str, bool]:
-    """A box is ticked or not: there is no wrong answer."""
+def _chosen(post: QueryDict, present: Mapping[str, bool | str]) -> dict[str, Any]:
+    """What the form says; as it is where that is no answer, which the dialog then tells."""
     form = DescriptionForm(post)
     form.is_valid()
-    return {name: form.cleaned_data[name] for name in names}
+    return {name: form.cleaned_data.get(name, value) for name, value in present.items()}
 
 
 @action_view

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from apimgmt.models import ApiType
-from apimgmt.views.labels import SWITCH_WORDS
+from apimgmt.views.labels import CSV_CHARSET_WORD, SWITCH_WORDS
+from contract.charsets import DEFAULTS
 
 _CLASSES: dict[type[forms.Widget], str] = {
     forms.Textarea: "textarea",
@@ -91,7 +92,7 @@ class WhitelistForm(StyledFields, forms.Form):
 
 
 class DescriptionForm(StyledFields, forms.Form):
-    """Who learns of the API's columns: callers from refusals, everybody from the description."""
+    """Who learns of the API's columns: callers from refusals, everybody from the description; and how CSVs are read."""
 
     hides_schema = forms.BooleanField(
         label=SWITCH_WORDS["hides_schema"],
@@ -105,6 +106,13 @@ class DescriptionForm(StyledFields, forms.Form):
             "The docs page and openapi.json, with all columns and an example row, need no key: "
             "only an address on the whitelist."
         ),
+    )
+    csv_charset = forms.ChoiceField(
+        label=CSV_CHARSET_WORD,
+        required=False,
+        choices=[("", _("Recognised: UTF-8, UTF-16, Japanese cp932")), *((name, name) for name in DEFAULTS)],
+        help_text=_("What a CSV is in that is no UTF-8, where its request names no charset."),
+        error_messages={"invalid_choice": _("The charset %(value)s is not known.")},
     )
 
 

@@ -18,7 +18,7 @@ from apimgmt.lifecycle.reports import receipt_sentence
 from apimgmt.lifecycle.stages import STAGES
 from apimgmt.models import ApiEvent, PredictionAPI, Receipt, Status
 from apimgmt.sentences import event_reason
-from apimgmt.views.labels import SWITCH_WORDS, event_word
+from apimgmt.views.labels import CSV_CHARSET_WORD, SWITCH_WORDS, event_word
 from apimgmt.views.layout import Crumb, found_model, model_crumbs, render_page, signed_in
 from apimgmt.views.models import head_context
 
@@ -88,7 +88,7 @@ def _detail(event: ApiEvent) -> str:
     detail = event.detail
     if networks := detail.get("added") or detail.get("networks"):
         return _networks(networks, detail.get("count", len(networks)))
-    if any(name in detail for name in SWITCH_WORDS):
+    if "csv_charset" in detail or any(name in detail for name in SWITCH_WORDS):
         return _switches(detail)
     if "removed" in detail:
         return str(detail["removed"])
@@ -108,6 +108,9 @@ def _networks(networks: list[str], count: int) -> str:
 
 
 def _switches(detail: dict[str, Any]) -> str:
-    return ", ".join(
+    words = [
         f"{word}: {_('on') if detail[name] else _('off')}" for name, word in SWITCH_WORDS.items() if name in detail
-    )
+    ]
+    if "csv_charset" in detail:
+        words.append(f"{CSV_CHARSET_WORD}: {detail['csv_charset'] or _('recognised')}")
+    return ", ".join(words)

@@ -117,6 +117,7 @@ SWITCH_WORDS = {
     "hides_schema": gettext_lazy("Hide the schema in errors"),
     "has_public_description": gettext_lazy("Public description"),
 }
+CSV_CHARSET_WORD = gettext_lazy("Charset of CSVs")
 
 
 def change_word(verb: str) -> str:

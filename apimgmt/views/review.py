@@ -20,16 +20,19 @@ from apimgmt.registry.drafts import Draft, Found
 from apimgmt.registry.meaning_sentences import note_sentence, question_text
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.registry.registration import Prepared
-from apimgmt.registry.review.classes import MOST_EDITABLE_CLASSES, proposed_names
+from apimgmt.registry.review.asked_classes import classes_question
+from apimgmt.registry.review.classes import MOST_EDITABLE_CLASSES
 from apimgmt.registry.review.columns import MOST_EDITABLE_COLUMNS
 from apimgmt.registry.review.form import Correction, correction_of
 from apimgmt.registry.review.outputs import OutputRow
+from apimgmt.registry.review.ticks import check_ticks, ticked_codes
 from apimgmt.registry.review.trial import has_news, tried_again
 from apimgmt.views.labels import ROLE_WORDS, TASK_WORDS, TYPE_WORDS
 from apimgmt.views.layout import Crumb, get_or_post, render_page, see_other, signed_in
 from apimgmt.views.registration import own_draft, permitted
 from apimgmt.views.tried import agreement_view, check_lines, tried_table
 from apimgmt.visibility import workspaces_visible_to
+from inference.meaning.classes import label_text
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,15 @@ def _tried_again(request: HttpRequest, reviewed: Review, actor: Actor) -> HttpRe
     """Try what the form says; save it if nobody has to look once more."""
     correction = correction_of(reviewed.found, request.POST)
     _check_name(correction, reviewed.draft.name)
+    if "try" not in request.POST and not correction.has_other_roles:
+        check_ticks(correction.ticks)
     prepared = tried_again(reviewed.draft, reviewed.found, correction)
     if prepared is None or correction.has_errors:
         return _page(request, reviewed, correction, status=422)
     if "try" in request.POST:
         _with_findings(reviewed, prepared)
         return see_other(request.path)
-    if prepared.findings.questions or has_news(prepared, reviewed.found):
+    if prepared.findings.questions or has_news(prepared, reviewed.found, correction):
         return _ask(request, _with_findings(reviewed, prepared))
     return _save(request, reviewed, correction, prepared, actor)
 
@@ -100,7 +105,13 @@ def _with_findings(reviewed: Review, prepared: Prepared) -> Review:
     found = drafts.found_of(prepared)
     renamed = zip(reviewed.found.spec.columns, found.spec.columns, strict=True)
     columns = {f"column {new.name}": reviewed.found.sources.get(f"column {old.name}", "") for old, new in renamed}
-    found = msgspec.structs.replace(found, sources={**found.sources, **reviewed.found.sources, **columns})
+    if reviewed.found.findings.are_classes_unknown:
+        columns["classes"] = _("this page")
+    found = msgspec.structs.replace(
+        found,
+        sources={**found.sources, **reviewed.found.sources, **columns},
+        proposed=reviewed.found.proposed or found.proposed,
+    )
     draft = msgspec.structs.replace(reviewed.draft, found=found)
     drafts.save_draft(draft)
     return Review(draft, found, reviewed.workspace)
@@ -113,8 +124,8 @@ def _ask(request: HttpRequest, reviewed: Review) -> HttpResponse:
         _("Nothing is saved yet: the model was tried with what you chose, and a question is left.")
         if reviewed.found.findings.questions
         else _(
-            "Nothing is saved yet: the model was tried with what you chose, and a check tells something new. "
-            "Save once more to accept it."
+            "Nothing is saved yet: the model was tried with what you chose, and that showed something new. "
+            "Save once more if it is right."
         )
     )
     return _page(request, reviewed, correction, status=422)
@@ -124,7 +135,13 @@ def _save(
     request: HttpRequest, reviewed: Review, correction: Correction, prepared: Prepared, actor: Actor
 ) -> HttpResponse:
     try:
-        registered = registration.save(reviewed.workspace, reviewed.draft.name, prepared, actor=actor)
+        registered = registration.save(
+            reviewed.workspace,
+            reviewed.draft.name,
+            prepared,
+            confirmed=ticked_codes(correction.ticks),
+            actor=actor,
+        )
     except Refused as error:
         correction.errors["form"] = str(error)
         return _page(request, reviewed, correction, status=422)
@@ -159,20 +176,20 @@ def _page(request: HttpRequest, reviewed: Review, correction: Correction, *, sta
     return render_page(
         request,
         "apimgmt/register_review.html",
-        context | _meaning_context(found, correction) | _tried_context(found),
+        context | _meaning_context(found, correction) | _tried_context(found, correction),
         status=status,
     )
 
 
 def _meaning_context(found: Found, correction: Correction) -> dict[str, Any]:
-    asked = next((one for one in found.findings.questions if one.code == "classes"), None)
+    asked = classes_question(found)
     task = correction.task
     return {
         "task": TASK_WORDS[found.spec.task],
         "tasks": [(kind, TASK_WORDS[kind]) for kind in task.choices] if task else [],
         "outputs": [(output, _choices(output)) for output in correction.outputs],
         "classes_question": question_text(asked) if asked else "",
-        "are_classes_proposed": bool(proposed_names(found)),
+        "labels_seen": [label_text(label) for label in asked.seen] if asked else [],
         "are_classes_editable": len(correction.classes) <= MOST_EDITABLE_CLASSES,
     }
 
@@ -181,11 +198,12 @@ def _choices(output: OutputRow) -> list[tuple[str, str]]:
     return [(role, str(ROLE_WORDS[role])) for role in output.choices]
 
 
-def _tried_context(found: Found) -> dict[str, Any]:
+def _tried_context(found: Found, correction: Correction) -> dict[str, Any]:
     outputs = {output.name for output in found.signature.outputs}
     return {
         "tried": tried_table(found),
         "checks": check_lines(found.findings.checks),
+        "ticks": {tick.code: tick for tick in correction.ticks},
         "notes": [note_sentence(note) for note in found.findings.notes if note.params.get("output") not in outputs],
         "agreement": agreement_view(found),
     }

@@ -112,11 +112,20 @@ class CheckLine:
 
     title: str
     broken: str
+    code: str = ""
+
+    @property
+    def is_agreement(self) -> bool:
+        return self.code == "agreement"
 
 
 def check_lines(checks: Sequence[CheckFound]) -> list[CheckLine]:
     """Each check once, although it may have looked at several outputs; what is told stands apart."""
-    told = [CheckLine(check_title(check), check_sentence(check)) for check in checks if check.outcome != "passed"]
+    told = [
+        CheckLine(check_title(check), check_sentence(check), check.code)
+        for check in checks
+        if check.outcome != "passed"
+    ]
     titles = dict.fromkeys(check_title(check) for check in checks if check.outcome == "passed")
     return [CheckLine(title, "") for title in titles if title not in {line.title for line in told}] + told
 

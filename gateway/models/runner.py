@@ -33,6 +33,7 @@ class Runner:
         path: str,
         headers: Mapping[bytes, bytes],
         hides_schema: bool = False,
+        csv_default: str = "",
         approve: Approve | None = None,
     ) -> Reply:
         """Decode, predict and encode elsewhere. Raises `Problem` and `ModelFailed`.
@@ -48,6 +49,7 @@ class Runner:
             needs_approval=approve is not None,
             max_body_bytes=self.batch.limits.max_body_bytes,
             hides_schema=hides_schema,
+            csv_default=csv_default,
         )
         if isinstance(body, Spool):
             return await self.batch.predict(model.api_id, request, body, approve)

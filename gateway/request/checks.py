@@ -57,7 +57,7 @@ class Checks:
         length = request.headers.get(b"content-length")
         if length is not None:
             self.check_size(int(length))  # 413 payload_too_large
-        request_format = formats.choose(request.below, request.headers)  # 415 unsupported_media_type
+        request_format = formats.choose(request.below, request.headers, route.csv_default)  # 415 unsupported_media_type
         check_crowd(route)  # 429 too_many_requests
         return request_format
 

@@ -100,5 +100,6 @@ class Predictions:
             path=request.below,
             headers=request.headers,
             hides_schema=request.route.hides_schema,
+            csv_default=request.route.csv_default,
             approve=partial(self._checks.reserve, request) if needs_reservation else None,
         )

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from contract.charsets import DEFAULTS
 from contract.slugs import slug
 from gateway.db.statements.routes import RouteRead, RouteRow
 from gateway.models.loaded_model import Demand, LoadedModel, Version
@@ -50,6 +51,8 @@ class _VersionRow(msgspec.Struct):
     format: str
     spec: msgspec.Raw
     meaning: msgspec.Raw = _NO_MEANING
+    csv_charset: str = ""
+    """Of the API, not of the version: it travels here because the view's columns are a contract."""
 
 
 class ApiState:
@@ -69,6 +72,7 @@ class Route:
     """How requests to one API are answered. `refusal`: the code every request gets, "" while operating.
 
     `name`: what a path may call the model instead of the API ID, "" for none.
+    `csv_default`: the charset of a CSV that is no UTF-8 and names none, "" where it is recognised.
     """
 
     api_id: str
@@ -85,6 +89,7 @@ class Route:
     name: str
     hides_schema: bool
     has_public_description: bool
+    csv_default: str
     state: ApiState
 
     @property
@@ -161,7 +166,8 @@ class RouteTable:
         return Demand(api_id, route.revision, route.state.models)
 
     def _route(self, row: RouteRow, old: Route | None) -> Route:
-        versions = _versions(row)
+        found = _version_rows(row)
+        versions = _versions(found)
         version = versions.get(row.version_id)
         number = str(version.number) if version else ""
         return Route(
@@ -179,6 +185,7 @@ class RouteTable:
             name=slug(row.model_name),
             hides_schema=row.hides_schema,
             has_public_description=row.has_public_description,
+            csv_default=_csv_default(found),
             state=self._state(row, old),
         )
 
@@ -203,13 +210,21 @@ def _whitelist(row: RouteRow, old: Route | None) -> Whitelist:
     return whitelist
 
 
-def _versions(row: RouteRow) -> dict[int, Version]:
-    """The versions named in the row. One that can't be read is left out, so it harms no other API."""
+def _version_rows(row: RouteRow) -> list[_VersionRow]:
+    """The versions named in the row. Where they can't be read there are none, so it harms no other API."""
     try:
-        found = msgspec.json.decode(row.versions or "[]", type=list[_VersionRow])
+        return msgspec.json.decode(row.versions or "[]", type=list[_VersionRow])
     except msgspec.DecodeError as error:
         _log.error("versions_unreadable", api_id=row.api_id, error=str(error))
-        return {}
+        return []
+
+
+def _csv_default(found: list[_VersionRow]) -> str:
+    """One that this gateway doesn't know is none."""
+    return next((item.csv_charset for item in found if item.csv_charset in DEFAULTS), "")
+
+
+def _versions(found: list[_VersionRow]) -> dict[int, Version]:
     return {
         item.version_id: Version(
             item.version_id, item.number, item.sha256, item.format, bytes(item.spec), bytes(item.meaning)

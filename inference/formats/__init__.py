@@ -17,7 +17,7 @@ The gateway goes through these steps, in this order:
 - `Reply.content_type` and the names and values of `Reply.headers` are bytes, ready for ASGI.
 - `endpoint.page` is set where the path is no prediction: `page.make(ApiInfo(...))` is its whole answer to GET.
 - `refusal(path, problem, ...)` is the body and content type of a refusal, in the shape that the path's clients read.
-- What is chosen depends only on `path` and the headers, so a batch process can choose again from the same two.
+- What is chosen depends only on path, headers and the API's charset for CSVs, so a batch process can choose again.
 
 For the console: `sample_body(spec)` and `sample_csv(spec)` are bodies with the sample row; `describe_columns(spec)`
 is what the specifications page and a description of the API say about each column; `FORMATS` is what they list.

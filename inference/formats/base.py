@@ -53,7 +53,10 @@ class Decoded(msgspec.Struct, gc=False):
 
 
 class RequestMeta(msgspec.Struct, frozen=True, gc=False):
-    """What path and headers say before the body is read. `model`, `version` and `verb` come from the path."""
+    """What path and headers say before the body is read. `model`, `version` and `verb` come from the path.
+
+    `csv_default`: what the API takes a CSV for that is no UTF-8 and names no charset; "" to recognise it.
+    """
 
     media: MediaType
     accept: str = ""
@@ -61,6 +64,7 @@ class RequestMeta(msgspec.Struct, frozen=True, gc=False):
     model: str = ""
     version: str = ""
     verb: str = ""
+    csv_default: str = ""
 
 
 class RequestFormat(Protocol):

@@ -33,12 +33,12 @@ class CsvParser:
         self._layout = layout
         self._names = ColumnNames(layout)
 
-    def table(self, body: bytes, charset: str | None) -> tuple[Table, CsvForm]:
-        """The rows and what was recognised; without a charset that is recognised too.
+    def table(self, body: bytes, charset: str | None, default: str = "") -> tuple[Table, CsvForm]:
+        """The rows and what was recognised; without a charset that is recognised too, or is the default.
 
         Raises `Problem("malformed_body" | "invalid_rows")`.
         """
-        text = read_csv(body, charset, self._names.names)
+        text = read_csv(body, charset, self._names.names, default)
         faults = Faults()
         header = self._header(text.header, faults)
         pieces = _Pieces(self._layout, header, has_decimal_comma=text.form.has_decimal_comma, faults=faults)

@@ -84,22 +84,26 @@ class CsvText:
         self.n_dropped = len(held)
 
 
-def read_csv(body: bytes, charset: str | None, names: Names) -> CsvText:
-    """`charset`: None where it is to be recognised. `names`: columns that the header probably has.
+def read_csv(body: bytes, charset: str | None, names: Names, default: str = "") -> CsvText:
+    """`charset`: None where it is to be recognised; `default`: what it is then, if it is no UTF-8; "" for none.
+
+    `names`: columns that the header probably has.
 
     Raises `Problem("malformed_body")`.
     """
     if not body.removeprefix(_BOM).strip():
         raise Problem("malformed_body", "The body is empty.")
-    charset = charset or recognised_charset(body)
+    charset = charset or recognised_charset(body, default)
     stated = _stated_separator(body, charset)
     if stated is not None:
         return CsvText(body, CsvForm(charset, stated, has_separator_line=True))
     return CsvText(body, CsvForm(charset, _separator(body, charset, names)))
 
 
-def recognised_charset(body: bytes) -> str:
-    """UTF-8 unless the bytes can't be; then what Excel writes on a Japanese Windows, where they look like it.
+def recognised_charset(body: bytes, default: str = "") -> str:
+    """UTF-8 unless the bytes can't be; then the default.
+
+    Without one it is what Excel writes on a Japanese Windows, where they look like it.
 
     Raises `Problem("malformed_body")` with the position where it is neither.
     """
@@ -110,6 +114,8 @@ def recognised_charset(body: bytes) -> str:
     try:
         body.decode()
     except UnicodeDecodeError as error:
+        if default:
+            return default
         if _is_cp932(body):
             return "cp932"
         words = (

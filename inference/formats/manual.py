@@ -101,15 +101,21 @@ def manual_members(body: bytes) -> bytes | None:
 
 
 class Manual:
-    """How it is read and answered. `decode` takes what `manual_members` found."""
+    """How it is read and answered. `decode` takes what `manual_members` found.
+
+    `csv_default`: the charset of a CSV that is no UTF-8; "" for none.
+    """
 
     name = "manual"
+
+    def __init__(self, csv_default: str = "") -> None:
+        self._csv_default = csv_default
 
     def decode(self, members: bytes, predictor: Predictor) -> Decoded:
         given = _given(members)
         body = _csv_body(given["pr"])
         parser = predictor.prepared(CsvParser)
-        table, form = parser.table(body, None)
+        table, form = parser.table(body, None, self._csv_default)
         request = ManualRequest(
             has_reasons=given["ar"],
             appends_inputs=given["ad"],

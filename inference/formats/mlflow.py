@@ -11,6 +11,7 @@ import msgspec
 from contract.model_spec import ModelSpec
 from contract.problems import Problem
 from inference.formats.base import Codec, Decoded, Page, Reply, RequestMeta
+from inference.formats.charsets import csv_charset
 from inference.formats.csv_parser import CsvParser
 from inference.formats.description.answers import plain_in_short, plain_schema
 from inference.formats.description.info import ApiInfo, FormatInfo
@@ -31,7 +32,7 @@ from inference.formats.description.schemas import (
 from inference.formats.description.snippets import ordered_sample
 from inference.formats.json_parser import JsonParser, listed, members, without_nan
 from inference.formats.media import check_json_charset
-from inference.formats.native_csv import csv_charset, sample_csv
+from inference.formats.native_csv import sample_csv
 from inference.formats.plain_answers import PlainAnswers
 from inference.formats.refusals import one_line
 from inference.formats.replies import JSON_TYPE
@@ -157,10 +158,11 @@ class MlflowJson(_Mlflow):
 class _MlflowCsvFormat(msgspec.Struct, frozen=True, gc=False):
     charset: str | None
     codec: MlflowCsv
+    default: str = ""
     name: str = "mlflow-csv"
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        return Decoded(*predictor.prepared(CsvParser).table(body, self.charset))
+        return Decoded(*predictor.prepared(CsvParser).table(body, self.charset, self.default))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         reply = self.codec.encode(prediction, decoded, predictor, model_version)
@@ -187,7 +189,7 @@ class MlflowCsv(_Mlflow):
         )
 
     def request_format(self, meta: RequestMeta) -> _MlflowCsvFormat:
-        return _MlflowCsvFormat(csv_charset(meta.media.charset), self)
+        return _MlflowCsvFormat(csv_charset(meta.media.charset), self, meta.csv_default)
 
 
 def mlflow_sample(spec: ModelSpec) -> bytes:

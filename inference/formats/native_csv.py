@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from contract.model_spec import Cell, ModelSpec
-from contract.problems import Problem
 from inference.formats.base import Codec, Decoded, Reply, RequestMeta
+from inference.formats.charsets import csv_charset
 from inference.formats.csv_parser import CsvParser
 from inference.formats.description.answers import csv_in_short
 from inference.formats.description.info import FormatInfo
@@ -16,47 +16,17 @@ from inference.formats.warned import with_warnings
 from inference.predictor import Predictor
 from inference.table import Prediction
 
-# A fixed list: Python's own codecs include some that are no charset, and some that take quadratic time.
-_CHARSETS = {
-    "utf-8": "utf-8",
-    "utf8": "utf-8",
-    "us-ascii": "utf-8",
-    "utf-16": "utf-16",
-    "iso-8859-1": "iso-8859-1",
-    "latin1": "iso-8859-1",
-    "iso-8859-15": "iso-8859-15",
-    "windows-1252": "windows-1252",
-    "cp1252": "windows-1252",
-    "windows-31j": "cp932",
-    "cp932": "cp932",
-    "shift-jis": "cp932",
-    "sjis": "cp932",
-    "x-sjis": "cp932",
-    "shift_jis": "cp932",  # what says Shift_JIS is mostly made by Windows, whose superset this is
-    "euc-jp": "euc-jp",
-}
-
-
-def csv_charset(name: str | None) -> str | None:
-    """The charset a CSV is said to be in; None where it is to be recognised. Raises `Problem`."""
-    if name is None:
-        return None
-    charset = _CHARSETS.get(name)
-    if charset is None:
-        known = ", ".join(dict.fromkeys(_CHARSETS.values()))
-        raise Problem("unsupported_media_type", f"The charset {name[:80]} is not supported; supported are {known}.")
-    return charset
-
 
 class NativeCsvFormat(msgspec.Struct, frozen=True, gc=False):
-    """One request's choice of charset and answer."""
+    """One request's choice of charset and answer. `default`: the charset of bytes that are no UTF-8; "" for none."""
 
     charset: str | None
     answers_json: bool
+    default: str = ""
     name: str = "native-csv"
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
-        return Decoded(*predictor.prepared(CsvParser).table(body, self.charset))
+        return Decoded(*predictor.prepared(CsvParser).table(body, self.charset, self.default))
 
     def encode(self, prediction: Prediction, decoded: Decoded, predictor: Predictor, model_version: str) -> Reply:
         headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
@@ -86,7 +56,7 @@ class NativeCsv(Codec):
 
     def request_format(self, meta: RequestMeta) -> NativeCsvFormat:
         wants_json = prefers(meta.accept, "application/json", over="text/csv")
-        return NativeCsvFormat(csv_charset(meta.media.charset), wants_json)
+        return NativeCsvFormat(csv_charset(meta.media.charset), wants_json, meta.csv_default)
 
     def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         request_format = NativeCsvFormat("utf-8", answers_json=False)

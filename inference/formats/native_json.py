@@ -46,11 +46,12 @@ class NativeJson(Codec):
     """Codec and request format in one: nothing in the headers changes how JSON is read or answered."""
 
     name = "native-json"
-    manual = Manual()
     tag = "native"
     summary = "Rows as JSON or CSV, and the manual's named inputs."
 
-    def __init__(self) -> None:
+    def __init__(self, csv_default: str = "") -> None:
+        """`csv_default`: as in `RequestMeta`, for the CSV within named inputs."""
+        self.manual = Manual(csv_default)
         self.formats = (
             FormatInfo(
                 "json",
@@ -103,7 +104,7 @@ class NativeJson(Codec):
 
     def request_format(self, meta: RequestMeta) -> RequestFormat:
         check_json_charset(meta.media)
-        return self
+        return NativeJson(meta.csv_default) if meta.csv_default else self
 
     def decode(self, body: bytes, predictor: Predictor) -> Decoded:
         parser = predictor.prepared(JsonParser)

@@ -97,19 +97,19 @@ def refusal(path: str, problem: Problem, request_id: str, types_url: str) -> tup
     return codec.problem(problem, request_id, types_url)
 
 
-def choose(path: str, headers: Mapping[bytes, bytes]) -> RequestFormat:
-    """The format a request is written in.
+def choose(path: str, headers: Mapping[bytes, bytes], csv_default: str = "") -> RequestFormat:
+    """The format a request is written in. `csv_default`: see `RequestMeta`.
 
     Raises `Problem("unknown_path" | "unsupported_media_type" | "malformed_body")`.
     """
     if b"content-encoding" in headers:
         check_encoding(headers[b"content-encoding"])
     get = headers.get
-    return _chosen(path, get(b"content-type", b""), get(b"accept", b""), get(_JSON_LENGTH, b""))
+    return _chosen(path, get(b"content-type", b""), get(b"accept", b""), get(_JSON_LENGTH, b""), csv_default)
 
 
 @lru_cache(maxsize=128)  # times 32 KB, the longest that headers may be
-def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> RequestFormat:
+def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes, csv_default: str) -> RequestFormat:
     endpoint = find(path)
     if endpoint is None or not endpoint.codecs:
         raise Problem("unknown_path")
@@ -124,6 +124,7 @@ def _chosen(path: str, media: bytes, accept: bytes, json_length: bytes) -> Reque
                 endpoint.model,
                 endpoint.version,
                 endpoint.verb,
+                csv_default,
             )
             return codec.request_format(meta)
     readable = [name for codec in endpoint.codecs for name in codec.media_types if name]

@@ -7,11 +7,12 @@ from typing import Final
 import msgspec
 
 from inference.formats.base import Decoded, Reply, RequestFormat
+from inference.formats.description.schemas import WARNINGS_HEADER
 from inference.predictor import Predictor
 from inference.row_warnings import RowWarning
 from inference.table import Prediction
 
-WARNINGS_HEADER: Final = b"x-prediction-warnings"
+_HEADER: Final = WARNINGS_HEADER.lower().encode()
 
 
 class _Hidden(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ def answered(
         return request_format.encode(prediction, decoded, predictor, model_version)
     decoded.hides_schema = hides_schema
     reply = request_format.encode(prediction, decoded, predictor, model_version)
-    reply.headers = (*reply.headers, (WARNINGS_HEADER, b"%d" % warnings.total))
+    reply.headers = (*reply.headers, (_HEADER, b"%d" % warnings.total))
     reply.warned = tuple((column, code, count) for (column, code), count in warnings.counts.items())
     return reply
 

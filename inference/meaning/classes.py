@@ -30,12 +30,13 @@ class ClassesRefused(Exception):
 class ClassesUnknown(Exception):
     """The graph does not say which number belongs to which class, and the rows tried did not show it: ask the owner.
 
-    `seen`: labels that came, in ascending order.
+    `seen`: labels that came, in ascending order. `n_classes`: None where only the labels could tell.
     """
 
-    def __init__(self, seen: Sequence[Label]) -> None:
+    def __init__(self, seen: Sequence[Label], n_classes: int | None) -> None:
         super().__init__("classes_unknown")
         self.seen = tuple(seen)
+        self.n_classes = n_classes
 
 
 Origin = Literal["graph", "learnt", "position", "stated"]
@@ -79,7 +80,7 @@ def labels_in_order(
         return Labels(tuple(seen), "learnt")
     if isinstance(stated, Mapping):
         return _by_mapping(stated, seen, n_classes)
-    raise ClassesUnknown(seen)
+    raise ClassesUnknown(seen, n_classes)
 
 
 def _rank(label: Label) -> tuple[bool, Label]:
@@ -116,7 +117,7 @@ def _is_position(labels: Sequence[Label], width: int) -> bool:
 def _by_mapping(stated: Mapping[str, str], seen: Sequence[Label], n_classes: int | None) -> Labels:
     """Where only the owner knows: his labels, if what came is among them. Positions, or the order that he wrote."""
     kind = type(seen[0]) if seen else str
-    values = tuple(_as(key, kind) for key in stated)
+    values = tuple(typed_label(key, kind) for key in stated)
     if n_classes not in {None, len(values)}:
         raise ClassesRefused("classes_count", stated=len(values), count=n_classes)
     if any(label not in values for label in seen):
@@ -127,8 +128,8 @@ def _by_mapping(stated: Mapping[str, str], seen: Sequence[Label], n_classes: int
     return Labels(values, "stated")
 
 
-def _as(key: str, kind: type) -> Label:
-    """A mapping's key as a label of the graph's type. Raises `ClassesRefused`."""
+def typed_label(key: str, kind: type) -> Label:
+    """A mapping's key as a label of the graph's type: bool, int or str. Raises `ClassesRefused`."""
     if kind is bool and key in {"true", "false"}:
         return key == "true"
     if kind is int and (key.lstrip("-").isdecimal() and key.isascii() and str(int(key)) == key):

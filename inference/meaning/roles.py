@@ -45,6 +45,7 @@ class Question:
     choices: tuple[Role, ...] = ()
     tasks: tuple[Task, ...] = ()
     seen: tuple[Label, ...] = ()
+    n_classes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ def _study_classes(decision: Decision, tried: Tried, stated: StatedMeaning, grap
     try:
         labels = _labels(label, numbers, listed, stated)
     except ClassesUnknown as unknown:
-        return _Classes(questions=(Question("classes", label_name or numbers_name or "", seen=unknown.seen),))
+        output = numbers_name or label_name or ""
+        return _Classes(questions=(Question("classes", output, seen=unknown.seen, n_classes=unknown.n_classes),))
     pairs = pair_names(labels, stated.classes)
     checks = _class_checks(labels, label, numbers if probabilities_name else None)
     return _Classes(pairs, labels.origin, checks=tuple(checks))

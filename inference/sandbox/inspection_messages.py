@@ -71,6 +71,7 @@ class QuestionFound(msgspec.Struct, frozen=True):
     choices: tuple[Role, ...] = ()
     tasks: tuple[Task, ...] = ()
     seen: tuple[Label, ...] = ()
+    n_classes: int | None = None
 
 
 class CheckFound(msgspec.Struct, frozen=True):

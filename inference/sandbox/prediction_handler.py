@@ -42,7 +42,7 @@ class PredictionHandler(Handler):
     @handles(Predict)
     def predict(self, request: Predict) -> Replied:
         predictor = self._predictor(request.model)
-        request_format = formats.choose(request.path, request.headers)
+        request_format = formats.choose(request.path, request.headers, request.csv_default)
         body = request.body if request.body is not None else self._spooled_body()
         if encoding := request.headers.get(b"content-encoding"):
             body = formats.inflated(body, encoding, request.max_body_bytes)

@@ -59,3 +59,4 @@ class Predict(Request[Replied], frozen=True):
     needs_approval: bool
     max_body_bytes: int
     hides_schema: bool = False
+    csv_default: str = ""

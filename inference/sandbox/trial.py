@@ -55,7 +55,9 @@ class Trial:
             task=found.task,
             meaning=found.meaning,
             class_origin=found.class_origin,
-            questions=tuple(QuestionFound(q.code, q.output, q.choices, q.tasks, q.seen) for q in found.questions),
+            questions=tuple(
+                QuestionFound(q.code, q.output, q.choices, q.tasks, q.seen, q.n_classes) for q in found.questions
+            ),
             checks=tuple(
                 CheckFound(c.code, c.outcome, None if c.row is None else found.tried.rows[c.row], c.params)
                 for c in found.checks

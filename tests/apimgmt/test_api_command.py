@@ -9,9 +9,10 @@ import re
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from msgspec.structs import replace
 
 from apimgmt.models import ApiType, Build, PredictionAPI, Status
-from tests.factories import load, make_api, make_model, make_version, make_worker
+from tests.factories import SPEC, load, make_api, make_model, make_version, make_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -72,6 +73,34 @@ def test_a_wrong_argument_is_refused_in_a_sentence(api, words, refusal):
 
     with pytest.raises(CommandError, match=f"^{re.escape(refusal)}$"):
         run("api", action, api.pk, argument)
+
+
+def test_an_update_that_callers_would_notice_is_told_and_needs_a_flag(api):
+    make_version(api.model, replace(SPEC, classes=("no", "perhaps")))
+
+    with pytest.raises(CommandError) as refusal:
+        run("api", "update", api.pk, "2")
+    assert not Build.objects.exists()
+    told = run("api", "update", api.pk, "2", "--confirm")
+
+    changes = ["These classes go: yes.", "These classes come: perhaps."]
+    asked = "Nothing was changed. If callers are ready for it, add --confirm."
+    assert str(refusal.value) == " ".join([*changes, asked])
+    assert told.splitlines()[:2] == changes
+    assert Build.objects.get(api=api).version.number == 2
+
+
+def test_a_locked_api_asks_for_the_flag_too_and_others_take_none(api):
+    PredictionAPI.objects.filter(pk=api.pk).update(is_locked=True)
+    make_version(api.model)
+
+    with pytest.raises(CommandError, match=r"locked.*add --confirm\.$"):
+        run("api", "update", api.pk, "2")
+    with pytest.raises(CommandError, match=r"^stop takes no --confirm\.$"):
+        run("api", "stop", api.pk, "--confirm")
+    run("api", "update", api.pk, "2", "--confirm")
+
+    assert Build.objects.get(api=api).version.number == 2
 
 
 def test_without_json_status_is_told_in_sentences(api):

@@ -87,3 +87,32 @@ def test_the_command_turns_them_on_and_off():
     assert routed(api)[1:] == (False, True)
     with pytest.raises(CommandError, match="on or off"):
         call_command("api", "hide-schema", api.pk, "maybe")
+
+
+def routed_charset(api: PredictionAPI) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT versions FROM gateway_route_v2 WHERE api_id = %s", [api.pk])
+        (versions,) = cursor.fetchone()
+    return json.loads(versions)[0]["csv_charset"] if isinstance(versions, str) else versions[0]["csv_charset"]
+
+
+def test_the_charset_of_csvs_is_told_to_gateways():
+    api = make_api()
+    before = PredictionAPI.objects.get(pk=api.pk).revision
+
+    services.describe_api(api.pk, csv_charset="windows-1252", actor=actor_for(make_user("operator")))
+
+    assert routed_charset(api) == "windows-1252"
+    assert PredictionAPI.objects.get(pk=api.pk).revision == before + 1
+
+
+def test_the_command_takes_a_charset_or_none():
+    api = make_api()
+
+    call_command("api", "csv-charset", api.pk, "cp932", stdout=io.StringIO())
+    assert routed_charset(api) == "cp932"
+    call_command("api", "csv-charset", api.pk, "none", stdout=io.StringIO())
+
+    assert routed_charset(api) == ""
+    with pytest.raises(CommandError, match=r"The charset klingon is not known\. Known are: iso-8859-1, "):
+        call_command("api", "csv-charset", api.pk, "klingon")

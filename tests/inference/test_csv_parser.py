@@ -381,3 +381,31 @@ def test_ten_thousand_columns_are_read(load: Load) -> None:
 
     assert decode(predictor, f"{header},a\n{line},7\n").n_rows == 1
     assert refusal(predictor, f"{header}\n{line}\n").errors[0].column == "a"
+
+
+LATIN = "name,n\nM\u00fcller,1\n".encode("latin-1")
+
+
+@pytest.fixture
+def named(load: Load) -> Predictor:
+    return load((spec_of({"name": "string", "n": "float"}, {}), made.summing({"name": "string", "n": "float"})))
+
+
+def texts(predictor: Predictor, body: bytes, content_type: str, default: str) -> list[str]:
+    decoded = choose("predict", headers(content_type), default).decode(body, predictor)
+    return columns_of(decoded.table)[0]
+
+
+def test_the_apis_charset_is_that_of_bytes_that_are_no_utf_8(named: Predictor) -> None:
+    assert texts(named, LATIN, "text/csv", "windows-1252") == ["M\u00fcller"]
+    assert texts(named, LATIN, "text/csv; charset=iso-8859-15", "cp932") == ["M\u00fcller"]
+    assert texts(named, LATIN.decode("latin-1").encode(), "text/csv", "windows-1252") == ["M\u00fcller"]
+    assert texts(named, LATIN.decode("latin-1").encode("utf-16"), "text/csv", "windows-1252") == ["M\u00fcller"]
+    assert texts(named, "name,n\n\u6771\u4eac,1\n".encode("cp932"), "text/csv", "") == ["\u6771\u4eac"]
+
+
+def test_bytes_that_are_not_even_in_the_apis_charset_are_refused(named: Predictor) -> None:
+    with pytest.raises(Problem) as caught:
+        texts(named, b"name,n\n\xff\xff,1\n", "text/csv", "euc-jp")
+
+    assert caught.value.kind.code == "malformed_body"

@@ -18,6 +18,7 @@ from apimgmt.lifecycle.events import record, record_change
 from apimgmt.lifecycle.transitions import allowed_api, ask_if_locked
 from apimgmt.models import PredictionAPI
 from apimgmt.roles import OPERATE
+from contract.charsets import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,35 @@ def describe_api(
     *,
     hides_schema: bool | None = None,
     has_public_description: bool | None = None,
-    seen: Mapping[str, bool] | None = None,
+    csv_charset: str | None = None,
+    seen: Mapping[str, bool | str] | None = None,
     actor: Actor,
 ) -> PredictionAPI:
     """Change who learns of the columns: callers from refusals, everybody from the description. None: as it is.
+
+    `csv_charset`: one of `DEFAULTS` for CSVs that are no UTF-8, or "" to recognise it. Raises `Refused` for another.
 
     `seen`: the settings that somebody saw who decided so. Raises `Refused` where they are others by now.
     """
     api = allowed_api(api_id, "describe", actor=actor)
     if any(value != getattr(api, name) for name, value in (seen or {}).items()):
         raise Refused(_("These settings were changed after this window was opened. Nothing was saved."))
-    wanted = {"hides_schema": hides_schema, "has_public_description": has_public_description}
+    if csv_charset and csv_charset not in DEFAULTS:
+        raise Refused(_("The charset %(name)s is not known. Known are: %(known)s.") % _charset_words(csv_charset))
+    wanted: dict[str, bool | str | None] = {
+        "hides_schema": hides_schema,
+        "has_public_description": has_public_description,
+        "csv_charset": csv_charset,
+    }
     changes = {name: value for name, value in wanted.items() if value is not None and value != getattr(api, name)}
     if changes:
         transitions.write(api, "describe", actor, detail=dict(changes), **changes)
         enqueue_on_commit(RECONCILE, api_id)
     return api
+
+
+def _charset_words(name: str) -> dict[str, str]:
+    return {"name": name[:80], "known": ", ".join(DEFAULTS)}
 
 
 @transaction.atomic

@@ -9,11 +9,12 @@ from typing import Any
 
 from apimgmt.access.whitelist import networks_in
 from apimgmt.actors import Actor
-from apimgmt.errors import Refused
+from apimgmt.errors import NeedsConfirmation, Refused
 from apimgmt.lifecycle import services
 from apimgmt.lifecycle.reconciling import latest_build_id
 from apimgmt.management.base import ActorCommand, visible_api, wait_until_confirmed
 from apimgmt.management.status import status_document, status_lines
+from apimgmt.meaning_changes import version_changes
 from apimgmt.models import PredictionAPI
 
 
@@ -32,9 +33,13 @@ class CommandAction:
     run: Callable[[PredictionAPI, str, Actor], Result]
     argument: str = ""
     is_argument_optional: bool = False
+    run_confirmed: Callable[[PredictionAPI, str, Actor], Result] | None = None
+    """With `--confirm`, where the action may ask for it."""
 
-    def check(self, name: str, argument: str) -> None:
-        """Raises `Refused` for a missing or superfluous argument."""
+    def check(self, name: str, argument: str, *, is_confirmed: bool) -> None:
+        """Raises `Refused` for a missing or superfluous argument or confirmation."""
+        if is_confirmed and self.run_confirmed is None:
+            raise Refused(f"{name} takes no --confirm.")
         if argument and not self.argument:
             raise Refused(f"{name} takes no argument.")
         if self.argument and not argument and not self.is_argument_optional:
@@ -59,8 +64,19 @@ def _start(api: PredictionAPI, argument: str, actor: Actor) -> Result:
 
 
 def _update(api: PredictionAPI, argument: str, actor: Actor) -> Result:
-    services.update_api(api.pk, _version(argument), actor=actor, confirmed=True)
+    try:
+        services.update_api(api.pk, _version(argument), actor=actor)
+    except NeedsConfirmation as error:
+        raise Refused(f"{error} Nothing was changed. If callers are ready for it, add --confirm.") from None
     return Result()
+
+
+def _update_confirmed(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    number = _version(argument)
+    version = api.model.versions.filter(number=number).first()
+    changes = version_changes(api.version, version) if version is not None else []
+    services.update_api(api.pk, number, actor=actor, confirmed=True)
+    return Result({"changes": changes}, changes)
 
 
 def _version(argument: str) -> int:
@@ -98,6 +114,12 @@ def _public_description(api: PredictionAPI, argument: str, actor: Actor) -> Resu
     return Result({"has_public_description": changed.has_public_description}, [line])
 
 
+def _csv_charset(api: PredictionAPI, argument: str, actor: Actor) -> Result:
+    changed = services.describe_api(api.pk, csv_charset="" if argument == "none" else argument, actor=actor)
+    read = f"read as {changed.csv_charset}" if changed.csv_charset else "recognised or refused"
+    return Result({"csv_charset": changed.csv_charset}, [f"CSVs that are no UTF-8 and name no charset are {read}."])
+
+
 def _switch(argument: str) -> bool:
     if argument not in {"on", "off"}:
         raise Refused("Say on or off.")
@@ -125,11 +147,12 @@ ACTIONS: dict[str, CommandAction] = {
     "lock": _plain(services.lock_api),
     "unlock": _plain(services.unlock_api),
     "upgrade": _plain(services.upgrade_api),
-    "update": CommandAction(_update, "the number of a version"),
+    "update": CommandAction(_update, "the number of a version", run_confirmed=_update_confirmed),
     "allow": CommandAction(_allow, "a network"),
     "disallow": CommandAction(_disallow, "a network"),
     "hide-schema": CommandAction(_hide_schema, "on or off"),
     "public-description": CommandAction(_public_description, "on or off"),
+    "csv-charset": CommandAction(_csv_charset, "a charset, or none"),
     "key": CommandAction(_key),
     "roll-key": CommandAction(_roll_key),
 }
@@ -146,17 +169,22 @@ class Command(ActorCommand):
             "argument",
             nargs="?",
             default="",
-            help="allow, disallow: a network; update, start: a version; hide-schema, public-description: on or off",
+            help="allow, disallow: a network; update, start: a version; hide-schema, "
+            "public-description: on or off; csv-charset: a charset or none",
+        )
+        parser.add_argument(
+            "--confirm", action="store_true", help="update: callers are ready for other classes, targets or answers"
         )
         parser.add_argument("--wait", action="store_true", help="return once confirmed; if it is not, fail and say why")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
         name, argument = options["action"], options["argument"]
         action = ACTIONS[name]
-        action.check(name, argument)
+        action.check(name, argument, is_confirmed=options["confirm"])
         api = visible_api(actor, options["api_id"])
         before = latest_build_id(api.pk)
-        result = action.run(api, argument, actor)
+        run = action.run_confirmed if options["confirm"] and action.run_confirmed else action.run
+        result = run(api, argument, actor)
         try:
             if options["wait"]:
                 wait_until_confirmed(api.pk, after_build_id=before)

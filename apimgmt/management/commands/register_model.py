@@ -11,6 +11,7 @@ from apimgmt.actors import Actor
 from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand
 from apimgmt.models import Workspace
+from apimgmt.registry.confirmables import CODES
 from apimgmt.registry.registration import register_model
 from apimgmt.registry.review.as_text import review_lines, told_lines
 from apimgmt.visibility import workspaces_visible_to
@@ -39,6 +40,13 @@ class Command(ActorCommand):
             metavar="ROLE=NAME",
             help="what an output of the file is: value, label, probabilities, scores or ignored; can be repeated",
         )
+        parser.add_argument(
+            "--confirm",
+            action="append",
+            default=[],
+            choices=CODES,
+            help="say that what a refusal asks of you is right; can be repeated",
+        )
         parser.add_argument("--workspace", metavar="W", help="the workspace's name; default: the only one, or Demo")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
@@ -50,6 +58,7 @@ class Command(ActorCommand):
             sample_csv=content_of(options["sample"]),
             target=options["target"],
             outputs=options["outputs"],
+            confirmed=options["confirm"],
             actor=actor,
         )
         version = registered.version

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
+from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.drafts import Found
 from inference.meaning.classes import label_text
 
@@ -33,7 +34,7 @@ def class_rows(found: Found) -> list[ClassRow]:
         return []
     classes = found.spec.meaning.classes
     are_few = len(classes) <= MOST_EDITABLE_CLASSES
-    proposed = proposed_names(found)
+    proposed = proposed_names(found.findings, found.spec.meaning)
     return [
         ClassRow(
             key=f"class-{index}",
@@ -44,17 +45,6 @@ def class_rows(found: Found) -> list[ClassRow]:
         )
         for index, one in enumerate(classes)
     ]
-
-
-def proposed_names(found: Found) -> dict[str, str]:
-    """By label: what the sample calls the classes, where their owner has named none and the sample names all apart."""
-    agreement, meaning = found.findings.agreement, found.spec.meaning
-    if agreement is None or meaning is None or len(meaning.classes) > MOST_EDITABLE_CLASSES:
-        return {}
-    if any(one.name != label_text(one.label) for one in meaning.classes):
-        return {}
-    names = [agreement.proposal.get(label_text(one.label), one.name) for one in meaning.classes]
-    return agreement.proposal if len(set(names)) == len(names) else {}
 
 
 def take_classes(rows: Sequence[ClassRow], posted: Mapping[str, str]) -> None:

@@ -10,6 +10,13 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from
+from apimgmt.registry.review.asked_classes import (
+    AskedClass,
+    asked_classes,
+    check_asked,
+    stated_classes,
+    take_asked,
+)
 from apimgmt.registry.review.classes import ClassRow, check_classes, class_rows, take_classes
 from apimgmt.registry.review.columns import Row, column_rows, columns_document, take_columns, with_learnt_ranges
 from apimgmt.registry.review.outputs import (
@@ -22,6 +29,7 @@ from apimgmt.registry.review.outputs import (
     take_task,
     task_choice,
 )
+from apimgmt.registry.review.ticks import Tick, take_ticks, ticks_of
 from contract.meaning import SINGLE_ROLES
 from contract.model_spec import Task
 
@@ -33,9 +41,11 @@ class Correction:
     rows: list[Row]
     outputs: list[OutputRow]
     classes: list[ClassRow]
+    asked: list[AskedClass]
     task: TaskChoice | None
     target: str
     can_rename_columns: bool
+    ticks: list[Tick]
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -47,6 +57,8 @@ class Correction:
         yield from (output.error for output in self.outputs)
         yield from (cell.error for output in self.outputs for cell in output.targets)
         yield from (one.error for one in self.classes)
+        yield from (error for one in self.asked for error in (one.label_error, one.name_error))
+        yield from (tick.error for tick in self.ticks)
         yield self.task.error if self.task else ""
 
     @property
@@ -76,9 +88,11 @@ def correction_of(found: Found, posted: Mapping[str, str] | None = None) -> Corr
         rows=column_rows(found),
         outputs=output_rows(found),
         classes=class_rows(found),
+        asked=asked_classes(found),
         task=task_choice(found),
         target=found.spec.target,
         can_rename_columns=found.spec.input == "matrix",
+        ticks=ticks_of(found),
     )
     if posted is not None:
         _take(correction, posted)
@@ -90,6 +104,8 @@ def _take(correction: Correction, posted: Mapping[str, str]) -> None:
     take_columns(correction.rows, posted, can_rename=correction.can_rename_columns)
     take_outputs(correction.outputs, posted)
     take_classes(correction.classes, posted)
+    take_asked(correction.asked, posted)
+    take_ticks(correction.ticks, posted)
     if correction.task is not None:
         take_task(correction.task, posted)
 
@@ -98,6 +114,8 @@ def metadata_of(correction: Correction, found: Found) -> Metadata | None:
     """The corrected form as metadata; None after writing what is wrong beside its fields."""
     columns, sample = columns_document(correction.rows)
     check_classes(correction.classes)
+    if _states_classes(correction) and (fault := check_asked(correction.asked, found)):
+        correction.errors["classes"] = fault
     if fault := check_outputs(correction.outputs):
         correction.errors["outputs"] = fault
     if correction.task is not None and correction.task.chosen is None and not _predicts_numbers(correction):
@@ -118,6 +136,8 @@ def metadata_of(correction: Correction, found: Found) -> Metadata | None:
         document["task"] = task
     if _keeps_classes(correction):
         document["classes"] = {one.label: one.name for one in correction.classes}
+    elif _states_classes(correction):
+        document["classes"] = stated_classes(correction.asked)
     if spec.score is not None:
         document["score"] = {"name": spec.score.name, "value": spec.score.value}
         if spec.score.rows is not None:
@@ -143,6 +163,11 @@ def _task(correction: Correction, found: Found) -> Task | None:
         return correction.task.chosen
     is_known = not correction.has_other_roles and not found.findings.are_classes_unknown
     return found.spec.task if is_known else None
+
+
+def _states_classes(correction: Correction) -> bool:
+    """Whether the question of the classes has to be answered: other roles may have made it void."""
+    return bool(correction.asked) and (not correction.has_other_roles or bool(stated_classes(correction.asked)))
 
 
 def _keeps_classes(correction: Correction) -> bool:

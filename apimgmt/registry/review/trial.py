@@ -7,11 +7,13 @@ from dataclasses import replace
 import msgspec
 
 from apimgmt.registry import registration
+from apimgmt.registry.confirmables import confirmables_of
 from apimgmt.registry.drafts import Draft, Found
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.registry.registration import Prepared
 from apimgmt.registry.review.columns import owned_rows
 from apimgmt.registry.review.form import Correction, metadata_of
+from apimgmt.registry.review.ticks import ticked_codes
 from contract.meaning import Meaning, Note
 from inference.sandbox.inspection_messages import CheckFound
 
@@ -51,9 +53,15 @@ def _kept(notes: tuple[Note, ...], before: Meaning, after: Meaning) -> tuple[Not
     return tuple(note for note in notes if note.params.get("output") in unchanged)
 
 
-def has_news(prepared: Prepared, found: Found) -> bool:
-    """Whether the trial tells something that the page has not shown: its owner has to see it before it is saved."""
-    return bool(_told(prepared.findings.checks) - _told(found.findings.checks))
+def has_news(prepared: Prepared, found: Found, correction: Correction) -> bool:
+    """Whether the trial tells something that the page has not shown: its owner has to see it before it is saved.
+
+    What was ticked was said of the roles that the page showed, not of others.
+    """
+    told = _told(prepared.findings.checks) - _told(found.findings.checks)
+    to_confirm = confirmables_of(prepared.findings, prepared.description.spec.meaning)
+    ticked = set() if correction.has_other_roles else ticked_codes(correction.ticks)
+    return bool(told) or any(one.code not in ticked for one in to_confirm)
 
 
 def _told(checks: tuple[CheckFound, ...]) -> set[str]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from apimgmt.models import PredictionAPI
 from apimgmt.stats import charts, counts
-from apimgmt.stats.counts import DayTotals
+from apimgmt.stats.counts import DayTotals, UncountedWorker
 from apimgmt.views.input_warnings import WarningLine, warnings_of_today
 
 RANGES = (7, 30, 90)
@@ -65,6 +65,11 @@ class RequestsPanel:
     @cached_property
     def input_warnings(self) -> list[WarningLine]:
         return warnings_of_today(self._api)
+
+    @cached_property
+    def uncounted(self) -> list[UncountedWorker]:
+        """Where the numbers lack requests that were answered."""
+        return counts.uncounted_workers()
 
     @property
     def figure(self) -> dict[str, Any]:

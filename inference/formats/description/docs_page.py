@@ -16,6 +16,7 @@ from inference.answers import answer_shape
 from inference.formats.description.answers import sample_json
 from inference.formats.description.columns import ColumnNote, describe_columns
 from inference.formats.description.info import ApiInfo, FormatInfo
+from inference.formats.description.schemas import WARNINGS_HEADER
 from inference.formats.description.snippets import Snippet, ordered_sample, snippets
 
 _KINDS: Final = {"float": "number", "int": "whole number", "string": "text", "bool": "true or false"}
@@ -207,7 +208,10 @@ def _answer(spec: ModelSpec) -> str:
         "answer",
         "Answer",
         f"<p>{words} One prediction a row, in the order of the rows. The numbers here are made up.</p>"
-        f"{_code('answer-json', sample_json(spec), 'the answer')}",
+        f"{_code('answer-json', sample_json(spec), 'the answer')}"
+        f"<p>The header <code>{WARNINGS_HEADER}</code> says how many values the model was not made for: unknown "
+        "categories, numbers out of range or too long. With JSON rows <code>warnings</code> lists them. "
+        "Neither is there where there is nothing to tell.</p>",
     )
 
 

@@ -15,6 +15,14 @@ ANY: Final[Schema] = {}
 ROW: Final[Schema] = {"$ref": "#/components/schemas/Row"}
 """One row as an object, which the document itself describes."""
 
+WARNINGS_HEADER: Final = "X-Prediction-Warnings"
+"""Beside a prediction in any format, where there is something to warn of."""
+_WARNED: Final[Schema] = {
+    WARNINGS_HEADER: {
+        "description": "How many values the model was not made for. Missing where there are none.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 _ALL_STATUSES = tuple(sorted({kind.status for kind in PROBLEM_TYPES.values()}))
 _PAGE_STATUSES = (401, 403, 404, 405, 500, 503)
 _OPEN_STATUSES = (403, 404, 405, 500, 503)
@@ -49,7 +57,7 @@ def answer(words: str, *, examples: dict[str, object] | None = None, **by_media:
 
 def operation(tag: str, summary: str, request: Schema, status_200: Schema, error: str) -> Schema:
     """A prediction. `error`: the schema of its refusals."""
-    answers = _answers(status_200, error, _ALL_STATUSES)
+    answers = _answers(status_200 | {"headers": _WARNED}, error, _ALL_STATUSES)
     return {"post": {"tags": [tag], "summary": summary, "requestBody": request, "responses": answers}}
 
 

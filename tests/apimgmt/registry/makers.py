@@ -203,3 +203,66 @@ def not_finite() -> bytes:
     nodes = [helper.make_node("Log", ["z"], ["y"]), helper.make_node("Sub", ["x", "one"], ["z"])][::-1]
     ports = [("x", TensorProto.FLOAT, ["n", 1])]
     return drawn(nodes, ports, [("y", TensorProto.FLOAT, ["n", 1])], tensors={"one": np.array(1, np.float32)})
+
+
+def mostly() -> bytes:
+    """Three classes whose label is another than the most probable one in few rows, as Platt's scaling has it.
+
+    Of four numbers three become the probabilities; where the fourth is beyond 9, the label is the next class.
+    """
+    nodes = [
+        helper.make_node("Slice", ["x", "zero", "three", "axis"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["p"]),
+        helper.make_node("ArgMax", ["p"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Slice", ["x", "three", "four", "axis"], ["fourth"]),
+        helper.make_node("Reshape", ["fourth", "flat"], ["fourth_flat"]),
+        helper.make_node("Greater", ["fourth_flat", "nine"], ["is_odd"]),
+        helper.make_node("Cast", ["is_odd"], ["shift"], to=TensorProto.INT64),
+        helper.make_node("Add", ["best", "shift"], ["shifted"]),
+        helper.make_node("Mod", ["shifted", "three"], ["label"]),
+    ]
+    whole = {"zero": 0, "three": 3, "four": 4, "axis": 1, "flat": -1}
+    return drawn(
+        nodes,
+        [("x", TensorProto.FLOAT, ["n", 4])],
+        [("label", TensorProto.INT64, ["n"]), ("p", TensorProto.FLOAT, ["n", 3])],
+        tensors={name: np.array([value], np.int64) for name, value in whole.items()}
+        | {"nine": np.array([9], np.float32)},
+    )
+
+
+def mostly_sample(*, n_odd: int = 4) -> bytes:
+    """Rows for it: so many of sixty in which the label is the next class."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(scale=4, size=(60, 3)).round(2).tolist()
+    lines = [",".join(map(str, [*row, 10 if index < n_odd else index % 9])) for index, row in enumerate(rows)]
+    return "\n".join(["a,b,c,d", *lines]).encode()
+
+
+def unrelated(start: int, step: int, n_labels: int, *, width: int = 0) -> bytes:
+    """The first column counts the label up from `start`, and the graph has no list of them.
+
+    The other columns, doubled, stand beside it and tell nothing of it; without any the label is a text.
+    """
+    whole = {"zero": [0], "one": [1], "end": [width + 1], "axis": [1], "flat": [-1], "count": [n_labels]}
+    nodes = [
+        helper.make_node("Slice", ["X", "zero", "one", "axis"], ["pick"]),
+        helper.make_node("Reshape", ["pick", "flat"], ["pick_flat"]),
+        helper.make_node("Cast", ["pick_flat"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Mod", ["whole", "count"], ["index"]),
+        helper.make_node("Mul", ["index", "step"], ["steps"]),
+        helper.make_node("Add", ["steps", "start"], ["added"]),
+        helper.make_node("Cast", ["added"], ["label"], to=TensorProto.INT64 if width else TensorProto.STRING),
+    ]
+    outputs: list[tuple[str, int, list[Any]]] = [("label", TensorProto.INT64 if width else TensorProto.STRING, ["n"])]
+    if width:
+        nodes.append(helper.make_node("Slice", ["X", "one", "end", "axis"], ["rest"]))
+        nodes.append(helper.make_node("Add", ["rest", "rest"], ["numbers"]))
+        outputs.append(("numbers", TensorProto.FLOAT, ["n", width]))
+    tensors = whole | {"step": [step], "start": [start]}
+    return drawn(
+        nodes,
+        [("X", TensorProto.FLOAT, ["n", width + 1])],
+        outputs,
+        tensors={name: np.array(value, np.int64) for name, value in tensors.items()},
+    )

@@ -167,8 +167,40 @@ def test_a_labelled_sample_is_compared(store: Path, workspace: Workspace, tmp_pa
     (tmp_path / "iris.csv").write_text(f"sl,sw,pl,pw,kind\n{rows}")
 
     line = run(tmp_path / "line.onnx", "--name", "L", "--sample", tmp_path / "rows.csv", "--target", "y")
-    iris = run(tmp_path / "iris.onnx", "--name", "I", "--sample", tmp_path / "iris.csv", "--target", "kind")
+    named = [tmp_path / "iris.onnx", "--name", "I", "--sample", tmp_path / "iris.csv", "--target", "kind"]
+    with pytest.raises(CommandError) as refusal:
+        run(*named)
+    iris = run(*named, "--confirm", "names")
 
     assert "mean error 0.25 on 4 rows of the sample." in line
+    assert "0 → setosa, 1 → versicolor, 2 → virginica" in str(refusal.value)
+    assert "    --confirm names    (These names stand beside the right labels)" in str(refusal.value).splitlines()
     assert "3 of 3 agree with the sample." in iris
-    assert "0 → setosa, 1 → versicolor, 2 → virginica" in iris
+    assert "  0 → setosa\n  1 → versicolor\n  2 → virginica" in iris
+
+
+def test_names_that_are_stated_are_not_asked_for(store: Path, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "iris.onnx").write_bytes(makers.iris("int"))
+    (tmp_path / "iris.json").write_text('{"classes": {"0": "0", "1": "1", "2": "2"}}')
+    rows = "5.1,3.5,1.4,0.2,setosa\n7,3.2,4.7,1.4,versicolor\n6.3,3.3,6,2.5,virginica\n"
+    (tmp_path / "iris.csv").write_text(f"sl,sw,pl,pw,kind\n{rows}")
+
+    run(tmp_path / "iris.onnx", "--name", "I", "--sample", tmp_path / "iris.csv", "--target", "kind")
+
+    assert ModelVersion.objects.get().spec["classes"] == ["0", "1", "2"]
+
+
+def test_what_only_the_owner_knows_is_refused_until_confirmed(
+    store: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "m.onnx").write_bytes(makers.mostly())
+    (tmp_path / "rows.csv").write_bytes(makers.mostly_sample())
+    command = [tmp_path / "m.onnx", "--name", "M", "--sample", tmp_path / "rows.csv"]
+
+    with pytest.raises(CommandError) as refusal:
+        run(*command)
+    assert "--confirm agreement" in str(refusal.value)
+    assert not ModelVersion.objects.exists()
+    run(*command, "--confirm", "agreement")
+
+    assert ModelVersion.objects.get().meaning["notes"][0]["code"] == "check_agreement"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,24 @@ def test_a_threshold_in_the_graph_is_told_with_a_row(operator: Client, workspace
     assert "check_threshold" in {note.code for note in meaning().notes}
 
 
+def test_labels_of_an_outlier_detector_are_asked_for_their_task(operator: Client, workspace: Workspace) -> None:
+    graph = makers.unrelated(-1, 2, 2, width=1)
+    sample = text_file("rows.csv", b"a,b\n0,-3.5\n1,2.5\n0,4\n1,-1\n")
+    review = review_of(operator, workspace, graph, sample=sample)
+    page = operator.get(review)
+
+    unanswered = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | {"task": "anomaly"})
+
+    assert "Is this an anomaly detector" in text(page)
+    assert cells(page)["task"] == ""
+    assert unanswered.status_code == 422
+    assert 'id="task-error"' in text(unanswered)
+    assert saved.status_code == 303
+    assert ModelVersion.objects.get().task == "anomaly"
+    assert [one.label for one in meaning().classes] == [-1, 1]
+
+
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +252,63 @@ def test_the_graphs_labels_in_another_order_are_refused_with_the_mapping(
     assert "Write a mapping from label to name instead" in text(page)
 
 
+SCATTERED = b"pick,n0,n1,n2\n0,2,1,0\n1,3,1,2\n2,1,0,5\n0,0,2,4\n1,7,3,3\n2,9,8,1\n"
+
+
+def test_numbers_whose_labels_nobody_knows_are_asked_for_their_order(operator: Client, workspace: Workspace) -> None:
+    graph = makers.unrelated(3, 2, 3, width=3)
+    review = review_of(operator, workspace, graph, sample=text_file("rows.csv", SCATTERED))
+    page = operator.get(review)
+    answers = {"asked-0-label": "7", "asked-1-label": "3", "asked-2-label": "5", "asked-1-name": "three, “3”"}
+
+    unanswered = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | answers)
+
+    assert "which of its numbers belongs to which class" in text(page)
+    assert [cells(page)[f"asked-{index}-label"] for index in range(3)] == ["", "", ""]
+    assert (unanswered.status_code, text(unanswered).count("Which label is it?")) == (422, 3)
+    assert saved.status_code == 303, text(saved)
+    assert [(one.label, one.name) for one in meaning().classes] == [(7, "7"), (3, "three, “3”"), (5, "5")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (("7", "3", "3"), "This label is there twice."),
+        (("7", "3", "five"), "is no label of this model: its labels are of type int."),
+        (("7", "3", "4"), "The model answered with these labels, which are missing here: 5."),
+    ],
+)
+def test_labels_that_can_not_be_are_told_beside_them(
+    operator: Client, workspace: Workspace, answers: tuple[str, ...], words: str
+) -> None:
+    graph = makers.unrelated(3, 2, 3, width=3)
+    review = review_of(operator, workspace, graph, sample=text_file("rows.csv", SCATTERED))
+    typed = {f"asked-{index}-label": label for index, label in enumerate(answers)}
+
+    page = operator.post(review, cells(operator.get(review)) | typed)
+
+    assert page.status_code == 422
+    assert words in unescape(text(page))
+    assert cells(page)["asked-2-label"] == answers[2]
+    assert not ModelVersion.objects.exists()
+
+
+def test_a_label_alone_shows_those_that_came_and_takes_more(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.unrelated(0, 1, 2), sample=text_file("rows.csv", b"X\n0\n1\n0\n1\n"))
+    page = operator.get(review)
+    sent = cells(page)
+
+    tried = operator.post(review, sent | {"asked-2-label": "2", "asked-2-name": "never", "try": "1"})
+    shown = operator.get(review)
+    saved = operator.post(review, cells(shown))
+
+    assert [sent["asked-0-label"], sent["asked-1-label"], sent["asked-2-label"]] == ["0", "1", ""]
+    assert (tried.status_code, saved.status_code) == (303, 303)
+    assert "Labels and order from: this page" in text(shown)
+    assert [(one.label, one.name) for one in meaning().classes] == [("0", "0"), ("1", "1"), ("2", "never")]
+
+
 def test_many_classes_are_shown_and_not_edited(operator: Client, workspace: Workspace) -> None:
     names = [f"class {index}" for index in range(201)]
     weights = np.random.default_rng(0).normal(size=(4, 201)).astype(np.float32)
@@ -251,6 +327,67 @@ def test_many_classes_are_shown_and_not_edited(operator: Client, workspace: Work
     assert "class-0-name" not in cells(page)
     assert saved.status_code == 303
     assert [one.name for one in meaning().classes] == names
+
+
+# --- what only the owner knows ----------------------------------------------------------------------------------------
+
+
+def test_labels_beside_other_probabilities_need_a_tick(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.mostly(), sample=text_file("rows.csv", makers.mostly_sample()))
+    page = operator.get(review)
+
+    unticked = operator.post(review, cells(page) | {"target": "class"})
+    saved = operator.post(review, cells(page) | {"confirm-agreement": "1"})
+
+    assert "clear rows the label is another class" in text(page)
+    assert unticked.status_code == 422
+    assert 'id="confirm-agreement-error"' in text(unticked)
+    assert cells(unticked)["target"] == "class"
+    assert saved.status_code == 303
+    assert "check_agreement" in {note.code for note in meaning().notes}
+
+
+def test_a_tick_is_no_word_on_roles_that_the_page_did_not_show(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.mostly(), sample=text_file("rows.csv", makers.mostly_sample()))
+    chosen = cells(operator.get(review)) | {"output-1-role": "scores", "confirm-agreement": "1", "try": "1"}
+    operator.post(review, chosen)
+    other = cells(operator.get(review))
+
+    again = operator.post(review, other | {"output-1-role": "probabilities", "confirm-agreement": "1"})
+
+    assert again.status_code == 422
+    assert "that showed something new" in text(again)
+    assert not ModelVersion.objects.exists()
+
+
+def test_proposed_names_stay_to_be_confirmed_after_a_trial(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("int"), sample=iris_sample(), target="kind")
+    operator.post(review, cells(operator.get(review)) | {"try": "1"})
+    page = operator.get(review)
+
+    unticked = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | {"confirm-names": "1"})
+
+    assert (unticked.status_code, saved.status_code) == (422, 303)
+
+
+def test_a_sample_that_the_answers_do_not_fit_needs_a_tick(operator: Client, workspace: Workspace) -> None:
+    sample = text_file("rows.csv", b"X,y\n1,4\n2,3\n3,2\n4,1\n")
+    review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
+    page = operator.get(review)
+
+    unticked = operator.post(review, cells(page))
+    saved = operator.post(review, cells(page) | {"confirm-sample": "1"})
+
+    assert "target would fit it better than the model" in text(page)
+    assert 'id="confirm-sample-error"' in text(unticked)
+    assert saved.status_code == 303
+
+
+def test_what_is_certain_needs_no_tick(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("text"), sample=iris_sample(), target="kind")
+
+    assert 'name="confirm-' not in text(operator.get(review))
 
 
 # --- tried ------------------------------------------------------------------------------------------------------------
@@ -272,8 +409,11 @@ def test_names_in_the_sample_are_proposed_for_numbered_classes(operator: Client,
     review = review_of(operator, workspace, makers.iris("int"), sample=iris_sample(), target="kind")
     page = operator.get(review)
 
-    operator.post(review, cells(page))
+    unticked = operator.post(review, cells(page))
+    operator.post(review, cells(page) | {"confirm-names": "1"})
 
+    assert unticked.status_code == 422
+    assert 'aria-describedby="confirm-names-error"' in text(unticked)
     assert [cells(page)[f"class-{index}-name"] for index in range(3)] == IRIS_NAMES
     assert "The sample has other words for the classes in the column kind." in text(page)
     assert "of 150</strong> agree with the sample" in text(page)

@@ -354,6 +354,27 @@ def test_a_description_dialog_that_is_out_of_date_opens_nothing_again(operator, 
     assert "Description settings saved; " in again.content.decode()
 
 
+def test_the_charset_of_csvs_is_chosen_and_shown(operator, api):
+    address = url("api-description", api.model)
+
+    reply = operator.post(address, {"csv_charset": "windows-1252"}, follow=True)
+
+    assert now(api).csv_charset == "windows-1252"
+    assert "CSVs that are no UTF-8 are read as windows-1252." in reply.content.decode()
+    assert '<option value="windows-1252" selected>' in operator.get(address).content.decode()
+    history = operator.get(url("api-history", api.model)).content.decode()
+    assert "Charset of CSVs: windows-1252" in history
+
+
+def test_a_charset_that_is_not_known_is_told_beside_its_field(operator, api):
+    reply = operator.post(url("api-description", api.model), {"csv_charset": "klingon", "hides_schema": "on"})
+
+    page = reply.content.decode()
+    assert reply.status_code == 422
+    assert '<ul class="errorlist" id="id_csv_charset_error"><li>The charset klingon is not known.</li></ul>' in page
+    assert (now(api).csv_charset, now(api).hides_schema) == ("", False)
+
+
 def test_description_settings_that_change_nothing_are_no_event(operator, api):
     reply = operator.post(url("api-description", api.model), follow=True)
 

@@ -88,6 +88,14 @@ async def test_the_examples_in_openapi_are_answered(call: Caller, api: Api) -> N
             assert answer.headers["content-type"].partition(";")[0] in item["post"]["responses"]["200"]["content"]
 
 
+async def test_each_prediction_in_openapi_tells_of_the_header_with_warnings(call: Caller, api: Api) -> None:
+    told = await document(call, api)
+
+    posts = [path["post"] for path in told["paths"].values() if "post" in path]
+    assert len(posts) > 4
+    assert all("X-Prediction-Warnings" in post["responses"]["200"]["headers"] for post in posts)
+
+
 async def test_the_page_lists_every_format(call: Caller, api: Api) -> None:
     answer = await call(f"/apis/{api.id}/docs", method="GET", headers={"x-api-key": api.key})
 
