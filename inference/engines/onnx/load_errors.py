@@ -62,8 +62,8 @@ _KNOWN: Final = (
     ),
     _known(
         r"Could not find an implementation for (?P<operator>\w+)\((?P<version>\d+)\)",
-        "ONNX Runtime can't run the operator {operator} (version {version}) on a CPU with the types that the model gives "
-        "it. Export the model in float32.",
+        "ONNX Runtime can't run the operator {operator} (version {version}) on a CPU with the types that it is "
+        "given. Export the model in float32.",
     ),
     _known(
         r"Failed to construct locale with name:(?P<locale>[\w.@-]+?):",
