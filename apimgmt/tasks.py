@@ -6,12 +6,16 @@ queue and a worker of their own, so that however many of them run, stopping and 
 
 from __future__ import annotations
 
+import time
+
 from celery import shared_task
 
 from apimgmt.lifecycle import builds, enqueue, reconciling
+from apimgmt.registry import freezing
 from apimgmt.stats import folding
 
 RECONCILE_WAIT_S = 2.0
+FREEZE_FOR_S = 45.0
 
 
 @shared_task(name=enqueue.RUN_BUILD)
@@ -44,3 +48,13 @@ def fold_ledgers() -> None:
     while folding.fold_closed_ledgers():
         continue
     folding.forget_the_gone()
+
+
+@shared_task(expires=60)
+def freeze_meanings() -> None:
+    """Write down what versions mean that were stored before meanings were: for a while, then the next task goes on."""
+    end = time.monotonic() + FREEZE_FOR_S
+    for version in freezing.pending():
+        freezing.freeze(version)
+        if time.monotonic() > end:
+            return

@@ -206,11 +206,15 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 # Each queue has a worker of its own (console/workers.py): builds take minutes, nothing else does.
 CELERY_TASK_DEFAULT_QUEUE = "quick"
-CELERY_TASK_ROUTES = {"apimgmt.tasks.run_build": {"queue": "builds"}}
+CELERY_TASK_ROUTES = {
+    "apimgmt.tasks.run_build": {"queue": "builds"},
+    "apimgmt.tasks.freeze_meanings": {"queue": "builds"},
+}
 # What beat sends, and how often (seconds). A message that is not taken in time is dropped: the next one is on its way.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "apimgmt.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},
     "fold-ledgers": {"task": "apimgmt.tasks.fold_ledgers", "schedule": 60.0, "options": {"expires": 60}},
+    "freeze-meanings": {"task": "apimgmt.tasks.freeze_meanings", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_TASK_PUBLISH_RETRY = False  # what could not be queued is found again in the database (tasks.sweep)
 

@@ -18,6 +18,10 @@ SINGLE_ROLES: frozenset[Role] = frozenset({"label", "probabilities", "scores"})
 """Roles that at most one output may have."""
 
 
+OPEN_NOTES: frozenset[str] = frozenset({"open_question", "open_refusal", "open_check", "open_other", "frozen_by_label"})
+"""Notes of a version of an earlier release that its owner should look at: today's rules would ask, refuse or differ."""
+
+
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Something that the owner is told. The sentence is made where it is shown, from the code and its parameters."""
 

@@ -34,7 +34,8 @@ class Model(models.Model):
 class ModelVersion(models.Model):
     """One artefact of a model. The bytes lie in the model store under their sha256.
 
-    `spec` and `meaning` are a ModelSpec in two parts: a version stored before meanings were has none.
+    `spec` and `meaning` are a ModelSpec in two parts: a version stored before meanings were has none until the old
+    rules' choice is frozen (`registry.freezing`), or `freeze_fault`, a message that says why it can't be.
     """
 
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="versions", verbose_name=_("model"))
@@ -45,6 +46,8 @@ class ModelVersion(models.Model):
     task = models.CharField(_("task"), max_length=10)
     spec = models.JSONField(_("description"))
     meaning = models.JSONField(_("meaning of outputs and classes"), null=True, editable=False)
+    freeze_fault = models.JSONField(_("why its meaning is not known"), null=True, editable=False)
+    freeze_tried_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("registered"), default=timezone.now, editable=False)
     created_by = models.CharField(_("registered by"), max_length=200, editable=False)
 

@@ -9,7 +9,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from contract.meaning import Note
+from apimgmt.sentences import Message, sentence
+from contract.meaning import OPEN_NOTES, Meaning, Note
 from inference.sandbox.inspection_messages import CheckFound, QuestionFound
 
 _LONGEST_ROW = 160
@@ -172,6 +173,12 @@ _NOTES = {
     "score_not_probability": gettext_lazy(
         "The number of %(output)s is no probability of the second class. It is shown as a score."
     ),
+    "frozen": gettext_lazy("Registered before outputs had roles: it answers as it always has."),
+    "frozen_by_label": gettext_lazy(
+        "Until now the class of a row could depend on the rows beside it. It goes by the label that %(output)s gives."
+    ),
+    "open_failed": gettext_lazy("The model could not compute a row that was tried: %(words)s"),
+    "open_other": gettext_lazy("A model registered today would be read otherwise: %(outputs)s."),
 }
 
 _CHECKS = {
@@ -210,7 +217,22 @@ def note_sentence(note: Note) -> str:
     """What the owner is told, also of a stored version."""
     if note.code.startswith("check_"):
         return _broken(note.code.removeprefix("check_"), note.params)
+    if note.code.startswith("open_"):
+        return _open_sentence(note.code.removeprefix("open_"), note.params)
     return str(_NOTES[note.code]) % note.params
+
+
+def _open_sentence(kind: str, params: Mapping[str, Any]) -> str:
+    """What a registration would ask or refuse today of a version that was stored before."""
+    if kind == "question":
+        return question_text(QuestionFound(params["code"], params["output"], seen=tuple(params["seen"])))
+    if kind == "refusal":
+        return refusal_sentence(Note(params["code"], params["params"]))
+    if kind == "other":
+        return str(_NOTES["open_other"]) % {"outputs": _names(params["outputs"])}
+    if params["code"] == "failed":
+        return str(_NOTES["open_failed"]) % params
+    return _broken(params["code"], params["params"])
 
 
 def check_title(check: CheckFound) -> str:
@@ -230,3 +252,10 @@ def _broken(code: str, params: Mapping[str, Any]) -> str:
     if "numbers" in words:
         words["numbers"] = _names(f"{number:.4g}" for number in words["numbers"])
     return str(_BROKEN[code]) % words
+
+
+def open_sentences(meaning: Meaning | None, fault: Message | None) -> list[str]:
+    """Why a version's meaning is not certain."""
+    if meaning is None:
+        return [sentence(fault)] if fault else []
+    return [note_sentence(note) for note in meaning.notes if note.code in OPEN_NOTES]

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from apimgmt.calling import examples
 from apimgmt.lifecycle.selectors import current_api
 from apimgmt.models import Model, ModelVersion, PredictionAPI
+from apimgmt.registry import freezing
 from apimgmt.roles import REGISTER
 from apimgmt.views.columns import column_rows
 from apimgmt.views.labels import STATUS_TONES, TASK_WORDS
@@ -72,6 +73,7 @@ def model_list(request: HttpRequest) -> HttpResponse:
             "shows_workspace": chosen is None and len(workspaces) > 1,
             "has_workspace": bool(workspaces),
             "may_register": request.user.has_perm(REGISTER),
+            "has_open_meanings": freezing.has_open(ModelVersion.objects.filter(model__in=models)),
         },
     )
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contract.meaning import ClassLabel, Label, Meaning, Note, Output, Role
+from contract.meaning import ClassLabel, Label, Meaning, Output, Role
 from contract.model_spec import Cell, ModelSpec, Task
 from inference.engines import ModelFailed
 from inference.meaning.checks import (
@@ -87,21 +87,21 @@ def study(
 
     Raises `RolesRefused`, `ClassesRefused`, and `ModelFailed` where a row of the owner's can't be computed.
     """
-    tried = _try_alone(run, make_probes(spec, sample_rows))
+    tried = try_alone(run, make_probes(spec, sample_rows))
     stated_roles = Stated(stated.task, stated.roles, len(stated.classes) if stated.classes else None)
     decision = decide_roles(tried.outputs, _inputs(spec, tried.rows), stated_roles, graph_labels=graph_labels)
     classes = _study_classes(decision, tried, stated, graph_labels or {})
-    batch_checks = _batch_checks(run, tried, decision.roles)
+    checks = batch_checks(run, tried, decision.roles)
     return Studied(
         task=_task(decision, len(classes.pairs), stated.task),
         meaning=Meaning(
             outputs=_with_targets(decision.roles, tried, stated.targets or (spec.target,)),
             classes=classes.pairs,
-            is_row_wise=any(check.outcome == "told" for check in batch_checks),
+            is_row_wise=any(check.outcome == "told" for check in checks),
             notes=decision.notes,
         ),
         questions=(*decision.questions, *classes.questions),
-        checks=(*_finite_checks(tried, decision.roles), *classes.checks, *batch_checks),
+        checks=(*_finite_checks(tried, decision.roles), *classes.checks, *checks),
         tried=tried,
         class_origin=classes.origin,
     )
@@ -123,7 +123,7 @@ def _task(decision: Decision, n_classes: int, stated: Task | None) -> Task:
 # --- trying -----------------------------------------------------------------------------------------------------------
 
 
-def _try_alone(run: Run, probes: Probes) -> Tried:
+def try_alone(run: Run, probes: Probes) -> Tried:
     """Each row alone: what it means can't depend on its company. Raises `ModelFailed` for a row of the owner's."""
     answers: list[Mapping[str, Any]] = []
     rows: list[Row] = []
@@ -263,7 +263,7 @@ def _class_checks(labels: Labels, label: Observed | None, probabilities: Observe
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
-def _batch_checks(run: Run, tried: Tried, roles: Sequence[Output]) -> list[Check]:
+def batch_checks(run: Run, tried: Tried, roles: Sequence[Output]) -> list[Check]:
     """The rows again, in batches of each size, held against the same rows alone; the worst finding of each kind."""
     worst: dict[str, Check] = {}
     served = [one for one in roles if one.role != "ignored"]
@@ -343,10 +343,3 @@ def _as_it_came(one: Output, came: Observed, names: Iterator[str]) -> Output:
 
 def _own_names(widths: Mapping[str, int]) -> list[str]:
     return [name if width == 1 else f"{name}_{position}" for name, width in widths.items() for position in range(width)]
-
-
-def told(checks: Sequence[Check]) -> tuple[Note, ...]:
-    """What the owner has to confirm, as it is stored with the version."""
-    return tuple(
-        Note(f"check_{check.code}", {**check.params, "row": check.row}) for check in checks if check.outcome == "told"
-    )

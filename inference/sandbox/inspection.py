@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from contract.meaning import Meaning
 from contract.model_spec import Cell, ModelSpec
 from contract.problems import Problem
 from inference.sandbox.blocking_child import BlockingChild
@@ -25,6 +26,7 @@ from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, Wor
 from inference.sandbox.confinement import Confinement, memory_for
 from inference.sandbox.inspection_messages import (
     CheckDescription,
+    FreezeMeaning,
     ModelStudied,
     ProbeNullable,
     ReadSignature,
@@ -103,6 +105,10 @@ class InspectionChild:
             return self._request(path, request(str(path)), "registration")
         except InspectionRefused as error:
             raise SelfTestFailed(str(error), error.log_tail) from None
+
+    def freeze(self, path: Path, spec: ModelSpec, signature: Signature) -> Meaning:
+        """What the rules by name pick of a file that is described without a meaning. Raises `InspectionRefused`."""
+        return self._request(path, FreezeMeaning(str(path), spec, signature), "registration").meaning
 
     def try_rows(
         self, path: Path, spec: ModelSpec, rows: Sequence[dict[str, Cell]], targets: Sequence[str], *, shown: int

@@ -10,6 +10,8 @@ from inference.sandbox.handler import Handler, handles
 from inference.sandbox.inspection_messages import (
     CheckDescription,
     DescriptionFits,
+    FreezeMeaning,
+    MeaningFrozen,
     ModelStudied,
     NullableColumns,
     ProbeNullable,
@@ -69,6 +71,10 @@ class RegistrationHandler(InspectionHandler):
     @handles(StudyModel)
     def study_model(self, request: StudyModel) -> ModelStudied:
         return Trial(Path(request.path), request.spec).study(request)
+
+    @handles(FreezeMeaning)
+    def freeze_meaning(self, request: FreezeMeaning) -> MeaningFrozen:
+        return MeaningFrozen(Trial(Path(request.path), request.spec).frozen(request.signature))
 
     @staticmethod
     def import_libraries() -> None:

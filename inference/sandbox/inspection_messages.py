@@ -116,6 +116,20 @@ class StudyModel(Request[ModelStudied], frozen=True, kw_only=True):
     rows: tuple[dict[str, Cell], ...] = ()
 
 
+class MeaningFrozen(Response, frozen=True):
+    """What the rules by name have always picked."""
+
+    meaning: Meaning
+
+
+class FreezeMeaning(Request[MeaningFrozen], frozen=True):
+    """Write down what a version without a meaning means. `signature`: the file's."""
+
+    path: str
+    spec: ModelSpec
+    signature: Signature
+
+
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """The model's answers held against the target of a labelled sample of `rows` rows.
 

@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from contract.meaning import Meaning
 from contract.model_spec import DEFAULT_FORMAT, Cell, ModelSpec
 from inference.engines import ModelFailed, ModelLoadError, engine_for
 from inference.meaning.classes import ClassesRefused
+from inference.meaning.frozen import frozen_meaning
 from inference.meaning.probes import Row
 from inference.meaning.roles import RolesRefused
 from inference.meaning.study import StatedMeaning, study
 from inference.sandbox.inspection_messages import CheckFound, ModelStudied, QuestionFound, StudyModel
+from inference.signature import Signature
 from inference.table import Layout, LayoutError, Table, Type
 
 
 class Trial:
-    """Of the spec, only columns and layout count."""
+    """Of the spec, only columns and layout count, but for `frozen`."""
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
         """Raises `ModelLoadError`."""
@@ -38,6 +41,10 @@ class Trial:
         columns = list(zip(self.spec.columns, self._session.dtypes, strict=True))
         cells = [[_cell(row.get(column.name), dtype) for column, dtype in columns] for row in rows]
         return self._layout.table_from_rows([tuple(row[i] for i in self._layout.field_order) for row in cells])
+
+    def frozen(self, signature: Signature) -> Meaning:
+        """What the rules by name pick. Raises `NotServable`, `ModelFailed`."""
+        return frozen_meaning(self.run, self.spec, signature.outputs, signature.labels)
 
     def study(self, request: StudyModel) -> ModelStudied:
         """Raises `ModelFailed` where one of the owner's rows can't be computed."""

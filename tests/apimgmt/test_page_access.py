@@ -15,12 +15,19 @@ from tests.factories import make_api, make_model, make_user, make_version, make_
 pytestmark = pytest.mark.django_db
 
 PUBLIC = {"home", "login", "logout"}
-WITHOUT_MODEL = {"model-list", "inference-docs", "model-register", "model-register-review", "model-register-script"}
+WITHOUT_MODEL = {
+    "model-list",
+    "model-meanings",
+    "inference-docs",
+    "model-register",
+    "model-register-review",
+    "model-register-script",
+}
 NAMES = sorted(pattern.name for pattern in urlpatterns if isinstance(pattern, URLPattern) and pattern.name)
 OF_A_MODEL = [name for name in NAMES if name not in PUBLIC | WITHOUT_MODEL]
 DEEDS = [name for name in OF_A_MODEL if name.startswith("api-") and name not in {"api-status", "api-history"}]
 READ_ONLY = {"model-detail", "model-versions", "model-api", "api-status", "api-history"}
-POST_ONLY = {"api-send-row"}
+POST_ONLY = {"api-send-row", "version-settle"}
 
 
 def url_of(name: str, model_id: int = 1) -> str:

@@ -1,0 +1,68 @@
+"""A stored file, reviewed again: for a version of an earlier release whose meaning is not certain."""
+
+from __future__ import annotations
+
+from apimgmt.errors import Refused
+from apimgmt.models import ModelVersion
+from apimgmt.registry import drafts, model_store, registration
+from apimgmt.registry.drafts import Draft
+from apimgmt.registry.metadata import DescriptionRefused, Metadata, StatedColumn
+from contract.model_spec import Column, ModelSpec
+from inference.meaning.classes import label_text
+
+
+def review_again(version: ModelVersion, user_id: int) -> Draft:
+    """A draft of the same file, described as it is stored, its outputs and classes tried anew. It is not saved yet.
+
+    Raises `DescriptionRefused`.
+    """
+    try:
+        staged = registration.stage(model_store.chunks_of(model_store.path_of(version.sha256)))
+    except (OSError, Refused) as error:
+        raise DescriptionRefused("file", [str(error)]) from None
+    with registration.discarded_on_refusal(staged):
+        spec = version.described()
+        filename = f"{version.model.name}.onnx"
+        try:
+            prepared = registration.prepare(staged, filename, metadata=_stated(spec, with_meaning=True))
+        except DescriptionRefused:  # what it says of its classes may be what is wrong: the review asks instead
+            prepared = registration.prepare(staged, filename, metadata=_stated(spec, with_meaning=False))
+    return Draft(
+        token=staged.token,
+        sha256=staged.sha256,
+        size_bytes=staged.size_bytes,
+        filename=filename,
+        user_id=user_id,
+        workspace_id=version.model.workspace_id,
+        name=version.model.name,
+        found=drafts.found_of(prepared),
+    )
+
+
+def _stated(spec: ModelSpec, *, with_meaning: bool) -> Metadata:
+    """What a stored description says. Which output is what, it never says: that is to be found out."""
+    pairs = spec.meaning.classes if spec.meaning is not None and with_meaning else ()
+    return Metadata(
+        task=spec.task if with_meaning else None,
+        target=spec.target,
+        classes={label_text(one.label): one.name for one in pairs} or None,
+        columns=tuple(_stated_column(column) for column in spec.columns),
+        input=spec.input,
+        sample=spec.sample,
+        score=spec.score,
+        description=spec.description,
+    )
+
+
+def _stated_column(column: Column) -> StatedColumn:
+    return StatedColumn(
+        name=column.name,
+        type=column.type,
+        categories=column.categories,
+        min=column.min,
+        max=column.max,
+        baseline=column.baseline,
+        nullable=column.nullable,
+        unit=column.unit,
+        is_range_known=column.is_range_known,
+    )
