@@ -76,7 +76,7 @@ def study_request(path: str, spec: ModelSpec, signature: Signature, metadata: Me
     return StudyModel(
         path=path,
         spec=spec,
-        task=metadata.task,
+        task=metadata.task or ("regression" if targets else None),  # who names targets says that numbers are predicted
         roles=roles,
         class_list=classes if isinstance(classes, tuple) else (),
         class_names=classes if isinstance(classes, dict) else {},

@@ -70,7 +70,9 @@ def by_manual(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:
 
 def by_open_inference(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:
     document = _json(send, "v2/models/m/infer", {"inputs": _tensors(spec, rows)})
-    return _from_tensors(spec, {one["name"]: np.array(one["data"]).reshape(one["shape"]) for one in document["outputs"]})
+    return _from_tensors(
+        spec, {one["name"]: np.array(one["data"]).reshape(one["shape"]) for one in document["outputs"]}
+    )
 
 
 def by_binary_tensors(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:

@@ -68,7 +68,7 @@ def names_lie() -> Entry:
     )
 
 
-def binary(told: str, *, threshold: float = 0.5, **rest: Any) -> Entry:
+def binary(told: str, *, threshold: float = 0.5, is_bool: bool = False, **rest: Any) -> Entry:
     """A label, and the probability of the second class as [n, 1]."""
     w = weights(1)
     p = 1 / (1 + np.exp(-(numbers() @ w)))
@@ -77,17 +77,18 @@ def binary(told: str, *, threshold: float = 0.5, **rest: Any) -> Entry:
         node("Sigmoid", ["m"], ["p"]),
         node("Greater", ["p", "t"], ["is_second"]),
         node("Squeeze", ["is_second", "axis"], ["flat"]),
-        node("Cast", ["flat"], ["label"], to=INT64),
+        node("Cast", ["flat"], ["label"], to=TensorProto.BOOL if is_bool else INT64),
     ]
     tensors = {"w": w, "t": np.array(threshold, np.float32), "axis": np.array([1])}
-    outputs = [("label", INT64, ["n"]), ("p", FLOAT, ["n", 1])]
+    outputs = [("label", TensorProto.BOOL if is_bool else INT64, ["n"]), ("p", FLOAT, ["n", 1])]
+    names = ["false", "true"] if is_bool else ["0", "1"]
     labels = (p > threshold).astype(int).reshape(-1)[:N_SHOWN]
     both = wide(np.column_stack([1 - p, p]))
     return of(
         told,
         drawn(nodes, MATRIX, outputs, tensors),
-        labels=[str(one) for one in labels],
-        classes=["0", "1"],
+        labels=[names[one] for one in labels],
+        classes=names,
         probabilities=both,
         **rest,
     )
@@ -101,6 +102,11 @@ def second_probability() -> Entry:
 @model
 def own_threshold() -> Entry:
     return binary("a threshold of 0.3 in the graph", threshold=0.3)
+
+
+@model
+def bool_label() -> Entry:
+    return binary("a label of true and false beside the probability of true", is_bool=True)
 
 
 @model
@@ -157,8 +163,7 @@ def passed_through() -> Entry:
     outputs = [("label", STRING, ["n", 1]), ("a_again", FLOAT, ["n", 1]), ("y", FLOAT, ["n", 1])]
     rows = numbers(2)
     shown = [
-        {"a": float(a), "b": float(b), "kind": ["new", "old"][index % 2]}
-        for index, (a, b) in enumerate(rows[:N_SHOWN])
+        {"a": float(a), "b": float(b), "kind": ["new", "old"][index % 2]} for index, (a, b) in enumerate(rows[:N_SHOWN])
     ]
     return Entry(
         "drawn by hand: inputs passed through beside the prediction",
@@ -315,7 +320,7 @@ def sequence_out() -> Entry:
     nodes = [node("SplitToSequence", ["x"], ["parts"], axis=0)]
     kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, None))
     content = drawn(nodes, MATRIX, [helper.make_value_info("parts", kind)])
-    return of("a sequence of tensors comes out", content, refused={"field": "file"})
+    return of("a sequence of tensors comes out", content, refused={"field": "outputs", "code": "no_served_output"})
 
 
 @model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import skl2onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -111,9 +112,7 @@ def logistic_753() -> Entry:
 
 @model
 def logistic_753_zipmap() -> Entry:
-    return classifier(
-        linear_model.LogisticRegression(), [7, 3, 5], "the same with ZipMap", options={"zipmap": True}
-    )
+    return classifier(linear_model.LogisticRegression(), [7, 3, 5], "the same with ZipMap", options={"zipmap": True})
 
 
 @model
@@ -141,7 +140,9 @@ def logistic_na() -> Entry:
 
 @model
 def logistic_bool() -> Entry:
-    return classifier(linear_model.LogisticRegression(), [False, True], "labels false and true")
+    """The converter makes them 0 and 1; a mapping gives them their names back."""
+    metadata = matrix_metadata(NAMES, classes={"0": "false", "1": "true"})
+    return classifier(linear_model.LogisticRegression(), [False, True], "labels false and true", metadata=metadata)
 
 
 @model
@@ -185,7 +186,9 @@ def svc_platt() -> Entry:
 
 @model
 def perceptron() -> Entry:
-    return classifier(linear_model.Perceptron(random_state=SEED), [0, 1, 2], "no probabilities", gives="scores", options={})
+    return classifier(
+        linear_model.Perceptron(random_state=SEED), [0, 1, 2], "no probabilities", gives="scores", options={}
+    )
 
 
 @model
@@ -266,7 +269,9 @@ def calibrated() -> Entry:
 @model
 def voting() -> Entry:
     parts = [("l", linear_model.LogisticRegression()), ("n", naive_bayes.GaussianNB())]
-    return classifier(ensemble.VotingClassifier(parts, voting="soft", flatten_transform=False), [0, 1, 2], "two models vote softly")
+    return classifier(
+        ensemble.VotingClassifier(parts, voting="soft", flatten_transform=False), [0, 1, 2], "two models vote softly"
+    )
 
 
 @model
@@ -320,12 +325,18 @@ def anomaly(estimator: Any, told: str, *, task: str | None = "anomaly", n_rows: 
 
 @model
 def isolation_forest() -> Entry:
-    return anomaly(ensemble.IsolationForest(n_estimators=8, max_samples=32, random_state=SEED), "labels -1 and 1, one score")
+    return anomaly(
+        ensemble.IsolationForest(n_estimators=8, max_samples=32, random_state=SEED), "labels -1 and 1, one score"
+    )
 
 
 @model
 def isolation_forest_unsaid() -> Entry:
-    entry = anomaly(ensemble.IsolationForest(n_estimators=8, max_samples=32, random_state=SEED), "nobody says that it is one", task=None)
+    entry = anomaly(
+        ensemble.IsolationForest(n_estimators=8, max_samples=32, random_state=SEED),
+        "nobody says that it is one",
+        task=None,
+    )
     entry.labels = entry.scores = None
     entry.refused = {"field": "outputs", "code": "anomaly"}
     return entry
@@ -368,7 +379,9 @@ def linear() -> Entry:
 @model
 def linear_three() -> Entry:
     targets = ("height", "weight", "幅")
-    return regressor(linear_model.LinearRegression(), "three targets", targets=targets, outputs={"value": list(targets)})
+    return regressor(
+        linear_model.LinearRegression(), "three targets", targets=targets, outputs={"value": list(targets)}
+    )
 
 
 @model
@@ -380,13 +393,18 @@ def linear_three_unsaid() -> Entry:
 
 @model
 def pls() -> Entry:
-    return regressor(cross_decomposition.PLSRegression(2), "two targets", targets=("p", "q"), outputs={"value": ["p", "q"]})
+    return regressor(
+        cross_decomposition.PLSRegression(2), "two targets", targets=("p", "q"), outputs={"value": ["p", "q"]}
+    )
 
 
 @model
 def mlp_two() -> Entry:
     estimator = neural_network.MLPRegressor(hidden_layer_sizes=(5,), max_iter=400, random_state=SEED)
-    return regressor(estimator, "two targets", targets=("p", "q"), outputs={"value": ["p", "q"]})
+    told = "two targets, which its converter writes into one column of twice as many lines"
+    entry = regressor(estimator, told, targets=("p", "q"), outputs={"value": ["p", "q"]})
+    entry.values, entry.refused = None, {"field": "outputs", "code": "no_served_output"}
+    return entry
 
 
 @model
@@ -520,6 +538,17 @@ def imputed() -> Entry:
     return from_table(fitted.fit(frame, frame_labels(frame)), frame, "missing numbers are filled in")
 
 
+def renamed(content: bytes, names: list[str]) -> bytes:
+    """With the columns' own names for its inputs, which the converter has made into identifiers."""
+    graph = onnx.load_from_string(content)
+    new = {port.name: name for port, name in zip(graph.graph.input, names, strict=True)}
+    for port in graph.graph.input:
+        port.name = new[port.name]
+    for node in graph.graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+    return bytes(graph.SerializeToString())
+
+
 @model
 def odd_names() -> Entry:
     """Names with a blank, a dot, a percent sign, a leading digit, a composed and a decomposed letter."""
@@ -527,7 +556,9 @@ def odd_names() -> Entry:
     rows = numbers(len(names))
     frame = pd.DataFrame(rows, columns=names).astype(float)
     fitted = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.Ridge()).fit(frame, rows.sum(axis=1))
-    return from_table(fitted, frame, "column names of every kind")
+    entry = from_table(fitted, frame, "column names of every kind")
+    entry.content = renamed(entry.content, names)
+    return entry
 
 
 @model
@@ -543,7 +574,7 @@ def text_and_numbers() -> Entry:
     aims = np.where(frame["review"].str.count("good|great|fine") + frame["stars"] / 2 > 3.4, "keep", "return")
     steps = compose.ColumnTransformer(
         [
-            ("text", feature_extraction.text.TfidfVectorizer(), "review"),
+            ("text", feature_extraction.text.TfidfVectorizer(lowercase=False), "review"),
             ("numbers", preprocessing.StandardScaler(), ["stars"]),
         ]
     )
@@ -558,7 +589,9 @@ def text_alone() -> Entry:
     words_ = ["good", "bad", "fine", "awful", "great", "poor"]
     lines = np.array([" ".join(random.choice(words_, 4)) for _ in range(160)], dtype=object)
     aims = [2 if "good" in line else 1 if "bad" in line else 0 for line in lines]
-    fitted = pipeline.make_pipeline(feature_extraction.text.CountVectorizer(), naive_bayes.MultinomialNB()).fit(lines, aims)
+    fitted = pipeline.make_pipeline(
+        feature_extraction.text.CountVectorizer(lowercase=False), naive_bayes.MultinomialNB()
+    ).fit(lines, aims)
     return Entry(
         made="scikit-learn Pipeline: word counts of one text, without a ColumnTransformer",
         content=converted(fitted, [("line", StringTensorType([None, 1]))], zipmap=False),

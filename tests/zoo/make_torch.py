@@ -96,7 +96,9 @@ def torch_regression() -> Entry:
 
 @model
 def torch_regression_flat() -> Entry:
-    entry, found = entry_of(network(torch.nn.Flatten(0), width=1), "one number [n] under the name probabilities", "probabilities")
+    entry, found = entry_of(
+        network(torch.nn.Flatten(0), width=1), "one number [n] under the name probabilities", "probabilities"
+    )
     entry.values = {"prediction": flat(found)}
     return entry
 
@@ -131,5 +133,3 @@ def torch_embedding() -> Entry:
         metadata={"columns": columns},
         values={"prediction": flat(found)},
     )
-
-

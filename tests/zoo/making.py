@@ -59,7 +59,9 @@ def model(function: Callable[[], Entry]) -> Callable[[], Entry]:
 
 def write(name: str, entry: Entry) -> int:
     """Both files of an entry; the size of the larger one."""
-    (MODELS / f"{name}.onnx").write_bytes(entry.content)
+    graph = onnx.load_from_string(entry.content)
+    graph.graph.name = name  # converters draw one at random
+    (MODELS / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
     kept = {key: value for key, value in vars(entry).items() if key != "content" and value not in (None, {}, False)}
     text = json.dumps(kept, ensure_ascii=False, indent=1, default=_plain)
     (MODELS / f"{name}.json").write_text(_compact(text) + "\n", encoding="utf-8")
@@ -101,7 +103,9 @@ def numbers(n_columns: int = 4, n_rows: int = 240) -> np.ndarray:
 def labelled(rows: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
     """One of the labels for each row, mostly by its numbers; each label comes often."""
     random_ = np.random.default_rng(SEED + 1)
-    scores = rows @ random_.normal(size=(rows.shape[1], len(labels))) + random_.normal(size=(len(rows), len(labels))) / 2
+    scores = (
+        rows @ random_.normal(size=(rows.shape[1], len(labels))) + random_.normal(size=(len(rows), len(labels))) / 2
+    )
     chosen = scores.argmax(axis=1)
     kind = object if isinstance(labels[0], str) else None
     return np.array([labels[index] for index in chosen], dtype=kind)
@@ -141,7 +145,9 @@ def drawn(
     domains: Sequence[tuple[str, int]] = (),
 ) -> bytes:
     """A graph by hand. `outputs`: (name, type, shape), or a value info."""
-    ports = [one if isinstance(one, onnx.ValueInfoProto) else onnx.helper.make_tensor_value_info(*one) for one in outputs]
+    ports = [
+        one if isinstance(one, onnx.ValueInfoProto) else onnx.helper.make_tensor_value_info(*one) for one in outputs
+    ]
     graph = onnx.helper.make_graph(
         nodes,
         "drawn",
