@@ -159,8 +159,7 @@ def logistic_raw() -> Entry:
 
 @model
 def linear_svc() -> Entry:
-    entry = classifier(svm.LinearSVC(), ["x", "y", "z"], "three classes, margins", gives="scores", options={})
-    return entry
+    return classifier(svm.LinearSVC(), ["x", "y", "z"], "three classes, margins", gives="scores", options={})
 
 
 @model

@@ -1,4 +1,4 @@
-"""Models of real libraries: registered, and asked in every format, alone and in batches; or refused for their reason."""
+"""Models of real libraries: asked in every format, alone and in batches; or refused for their stated reason."""
 
 from __future__ import annotations
 
