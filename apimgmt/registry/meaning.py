@@ -80,7 +80,7 @@ def study_request(path: str, spec: ModelSpec, signature: Signature, metadata: Me
     return StudyModel(
         path=path,
         spec=spec,
-        task=metadata.task,
+        task=metadata.task or ("regression" if targets else None),  # who names targets says that numbers are predicted
         roles=roles,
         class_list=classes if isinstance(classes, tuple) else (),
         class_names=classes if isinstance(classes, dict) else {},
@@ -115,9 +115,11 @@ def with_meaning(description: Description, found: ModelStudied, metadata: Metada
     """The description with task, classes and meaning. Raises `DescriptionRefused`."""
     if found.refusal is not None:
         about = found.refusal.params.get("output", "")
-        raise DescriptionRefused(_field_of(found.refusal), [refusal_sentence(found.refusal)], about=about)
+        raise DescriptionRefused(
+            _field_of(found.refusal), [refusal_sentence(found.refusal)], about=about, code=found.refusal.code
+        )
     if refused := [check for check in found.checks if check.outcome == "refused"]:
-        raise DescriptionRefused("outputs", [check_sentence(check) for check in refused])
+        raise DescriptionRefused("outputs", [check_sentence(check) for check in refused], code=refused[0].code)
     meaning = found.meaning or Meaning(outputs=())
     told = tuple(
         Note(f"check_{check.code}", {**check.params, "row": check.row})
@@ -156,4 +158,5 @@ def _field_of(refusal: Note) -> str:
 def refuse_questions(findings: Findings) -> None:
     """For who can't be asked: the sentence, and the lines that would settle it. Raises `DescriptionRefused`."""
     if findings.questions:
-        raise DescriptionRefused("outputs", [question_sentence(question) for question in findings.questions])
+        asked = [question_sentence(question) for question in findings.questions]
+        raise DescriptionRefused("outputs", asked, code=findings.questions[0].code)

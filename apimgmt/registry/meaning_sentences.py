@@ -50,6 +50,18 @@ _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         gettext_lazy("outputs: a model predicts either numbers or a class, not both. Set %(outputs)s to ignored."),
         outputs=_names,
     ),
+    "scores_beside_probabilities": _formatted(
+        gettext_lazy(
+            "outputs: either probabilities or scores can be served, not both. Set %(output)s or %(probabilities)s to "
+            "ignored."
+        )
+    ),
+    "score_without_label": _formatted(
+        gettext_lazy(
+            "outputs: %(output)s gives one score a row, which tells no class without a label. Export the model with "
+            "its label beside it, or with the probability of the second class."
+        )
+    ),
     "multilabel": _formatted(
         gettext_lazy(
             "This is a multilabel model: it gives several independent labels a row (%(outputs)s), and one API answers "

@@ -25,12 +25,13 @@ COLUMN_TYPES: tuple[ColumnType, ...] = ("float", "int", "string", "bool")
 class DescriptionRefused(Refused):
     """The file, the metadata or the sample can't be used. `field` says which one, `faults` all that is wrong.
 
-    `about`: the output that is at fault, where it is one.
+    `about`: the output that is at fault, where it is one. `code`: of what was found by trying the model, the reason as
+    `registry.meaning_sentences` knows it.
     """
 
     status = 422
 
-    def __init__(self, field: str, faults: list[str], *, about: str = "") -> None:
+    def __init__(self, field: str, faults: list[str], *, about: str = "", code: str = "") -> None:
         shown = faults[:MOST_FAULTS]
         if len(faults) > MOST_FAULTS:
             shown.append(_("… and %d more.") % (len(faults) - MOST_FAULTS))
@@ -38,6 +39,7 @@ class DescriptionRefused(Refused):
         self.field = field
         self.faults = shown
         self.about = about
+        self.code = code
 
 
 @dataclass(frozen=True)

@@ -194,14 +194,17 @@ class _Deciding:
             return
         wide = [one for one in self._open if one.kind in LABEL_KINDS and not one.is_one_a_row]
         found = [one for one in self._open if one.kind in LABEL_KINDS and one.is_one_a_row]
-        floats = [one for one in self._open if one.kind in {"float", "maps"}]
+        is_beside = any(
+            one.kind in {"float", "maps"} and self.roles.get(one.name) in {None, "probabilities", "scores"}
+            for one in self._outputs
+        )
         if not found and wide and self._are_flags(wide):
             raise RolesRefused("multilabel", outputs=[one.name for one in wide])
         if not found:
             return
         if len(found) > 1:
             self._choose_among(found)
-        elif not floats:
+        elif not is_beside:
             self._choose_lone(found[0])
         elif self._has_many_values(found[0]):
             self._ask("many_values", found[0], "ignored", "label", "value")
@@ -321,6 +324,13 @@ class _Deciding:
             raise RolesRefused("no_served_output", outputs=[one.name for one in self._outputs])
         if "value" in served and served & SINGLE_ROLES:
             raise RolesRefused("value_beside_class", outputs=[n for n, role in self.roles.items() if role == "value"])
+        scores = self._with_role("scores")
+        if scores is None or self.questions:
+            return
+        if (probabilities := self._with_role("probabilities")) is not None:
+            raise RolesRefused("scores_beside_probabilities", output=scores.name, probabilities=probabilities.name)
+        if scores.is_one_a_row and "label" not in served:
+            raise RolesRefused("score_without_label", output=scores.name)
 
 
 def _wide_choices(one: Observed) -> tuple[Role, ...]:
@@ -343,6 +353,8 @@ def _repeats(came: Array, column: Array) -> bool:
             return False
         return len(set(came.tolist())) > 1 and bool((came == column).all())
     given = column.astype(np.float64)
+    if came.dtype.kind in "biu" and not np.isfinite(given).all():
+        return False  # a type that has no such value
     if len(np.unique(given[~np.isnan(given)])) < 2:
         return False
     return bool(np.array_equal(given.astype(came.dtype), came, equal_nan=came.dtype.kind == "f"))

@@ -130,7 +130,6 @@ def test_two_readings_are_asked(raw: Any, code: str, proposal: str) -> None:
         (Stated(task="regression"), P, "value"),
         (Stated(task="regression"), PROBABILITIES, "value"),
         (Stated(task="binary"), P, "probabilities"),
-        (Stated(task="binary"), 3 * X, "scores"),
         (Stated(task="multiclass"), LABEL, "label"),
         (Stated(n_classes=2), PROBABILITIES, "probabilities"),
         (Stated(roles={"y": "scores"}), PROBABILITIES, "scores"),
@@ -141,6 +140,29 @@ def test_what_the_owner_states_settles_it(stated: Stated, raw: Any, role: str) -
     found = decided(stated, y=raw)
 
     assert roles(found) == {"y": role}
+    assert not found.questions
+
+
+def test_one_score_without_a_label_is_refused() -> None:
+    with pytest.raises(RolesRefused) as refusal:
+        decided(Stated(task="binary"), y=3 * X)
+
+    assert refusal.value.note.code == "score_without_label"
+
+
+def test_probabilities_and_scores_are_not_both_served() -> None:
+    stated = Stated(roles={"p": "probabilities", "m": "scores"})
+
+    with pytest.raises(RolesRefused) as refusal:
+        decided(stated, label=LABEL, p=PROBABILITIES, m=np.column_stack([-X, X]))
+
+    assert refusal.value.note.code == "scores_beside_probabilities"
+
+
+def test_whole_numbers_beside_stated_probabilities_are_the_label() -> None:
+    found = decided(Stated(roles={"p": "probabilities"}), label=LABEL, p=PROBABILITIES)
+
+    assert roles(found) == {"label": "label", "p": "probabilities"}
     assert not found.questions
 
 
