@@ -40,7 +40,7 @@ class OpenVersion:
 def pending() -> QuerySet[ModelVersion]:
     """What is still to be frozen, oldest first; what failed lately waits."""
     is_due = Q(freeze_tried_at=None) | Q(freeze_tried_at__lt=timezone.now() - RETRY_AFTER)
-    return ModelVersion.objects.filter(is_due, meaning=None).order_by("pk")
+    return ModelVersion.objects.filter(is_due, meaning__isnull=True).order_by("pk")
 
 
 def freeze(version: ModelVersion) -> Meaning | None:
@@ -54,12 +54,14 @@ def freeze(version: ModelVersion) -> Meaning | None:
     except InspectionRefused as refusal:
         logger.warning("freeze_failed version=%s sha256=%s error=%s", version.pk, version.sha256, refusal)
         fault = message("quoted", text=str(refusal))
-        ModelVersion.objects.filter(pk=version.pk, meaning=None).update(
+        ModelVersion.objects.filter(pk=version.pk, meaning__isnull=True).update(
             freeze_fault=fault, freeze_tried_at=timezone.now()
         )
         return None
     # Whoever else has done it meanwhile has found the same: a meaning never changes once it is there.
-    ModelVersion.objects.filter(pk=version.pk, meaning=None).update(meaning=meaning_to_json(meaning), freeze_fault=None)
+    ModelVersion.objects.filter(pk=version.pk, meaning__isnull=True).update(
+        meaning=meaning_to_json(meaning), freeze_fault=None
+    )
     return meaning
 
 
@@ -89,7 +91,7 @@ def _is_open() -> Q:
 
 
 def _is_uncertain() -> Q:
-    condition = Q(freeze_fault__isnull=False, meaning=None)
+    condition = Q(freeze_fault__isnull=False, meaning__isnull=True)
     for code in sorted(OPEN_NOTES):
         condition |= Q(meaning__notes__contains=[{"code": code}])
     return condition

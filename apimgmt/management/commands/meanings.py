@@ -24,7 +24,7 @@ class Command(ActorCommand):
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
         actor.require(REGISTER)
         if options["again"]:
-            ModelVersion.objects.filter(meaning=None).update(freeze_tried_at=None)
+            ModelVersion.objects.filter(meaning__isnull=True).update(freeze_tried_at=None)
         n_frozen = sum(freezing.freeze(version) is not None for version in freezing.pending())
         visible = ModelVersion.objects.all()
         if actor.user is not None:
