@@ -332,9 +332,6 @@ def unused_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             claim.bind(f"\0predictionapi-unused-port-{port}")  # an abstract name: gone with the process, no file left
             probe.bind((LOOPBACK, port))
-            _claimed_ports.append(claim)
+            claim.detach()  # open as long as the process lives
             return port
         claim.close()
-
-
-_claimed_ports: list[socket.socket] = []

@@ -27,6 +27,10 @@ TICKS: Final = {
 """By code: what the owner says with the tick."""
 
 
+FEWEST_ROWS: Final = 10
+"""Of a labelled sample: fewer say nothing about a model."""
+
+
 @dataclass(frozen=True)
 class Confirmable:
     """`told`: what was found, in a sentence."""
@@ -62,6 +66,8 @@ def _proposal(names: dict[str, str]) -> str:
 
 def misfit_sentence(agreement: Agreement, meaning: Meaning | None) -> str:
     """Where a constant answer would fit the labelled sample better than the model does; else ""."""
+    if agreement.rows < FEWEST_ROWS:
+        return ""
     if agreement.agreeing is None:
         is_worse = agreement.r2 is not None and agreement.r2 < 0
         return _("The mean of the sample's target would fit it better than the model's answers.") if is_worse else ""

@@ -371,9 +371,13 @@ def test_proposed_names_stay_to_be_confirmed_after_a_trial(operator: Client, wor
     assert (unticked.status_code, saved.status_code) == (422, 303)
 
 
+def falling(rows: int) -> Any:
+    """A labelled sample that falls where the model rises."""
+    return text_file("rows.csv", ("X,y\n" + "".join(f"{x},{rows - x}\n" for x in range(rows))).encode())
+
+
 def test_a_sample_that_the_answers_do_not_fit_needs_a_tick(operator: Client, workspace: Workspace) -> None:
-    sample = text_file("rows.csv", b"X,y\n1,4\n2,3\n3,2\n4,1\n")
-    review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
+    review = review_of(operator, workspace, makers.line(), sample=falling(10), target="y")
     page = operator.get(review)
 
     unticked = operator.post(review, cells(page))
@@ -382,6 +386,12 @@ def test_a_sample_that_the_answers_do_not_fit_needs_a_tick(operator: Client, wor
     assert "target would fit it better than the model" in text(page)
     assert 'id="confirm-sample-error"' in text(unticked)
     assert saved.status_code == 303
+
+
+def test_a_handful_of_rows_says_nothing_about_a_model(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.line(), sample=falling(9), target="y")
+
+    assert operator.post(review, cells(operator.get(review))).status_code == 303
 
 
 def test_what_is_certain_needs_no_tick(operator: Client, workspace: Workspace) -> None:
