@@ -97,7 +97,7 @@ def _refused(kind: FileKind, filename: str) -> FileRefused:
     lines = tuple(
         line.replace("{file}", _as_argument(filename)).replace("{name}", inside_quotes) for line in kind.lines
     )
-    return FileRefused(str(kind.words), lines=lines, advice=str(kind.advice))
+    return FileRefused(" ".join(filter(None, [str(kind.words), str(kind.advice)])), lines=lines)
 
 
 def is_pickle(head: bytes) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+from django.utils.translation import gettext as _
+
 from apimgmt.errors import Refused
 from apimgmt.models import ModelVersion
 from apimgmt.registry import drafts, model_store, registration
-from apimgmt.registry.drafts import Draft
+from apimgmt.registry.drafts import Draft, Found
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, StatedColumn
 from contract.model_spec import Column, ModelSpec
 from inference.meaning.classes import label_text
@@ -35,8 +38,15 @@ def review_again(version: ModelVersion, user_id: int) -> Draft:
         user_id=user_id,
         workspace_id=version.model.workspace_id,
         name=version.model.name,
-        found=drafts.found_of(prepared),
+        found=_from_version(drafts.found_of(prepared)),
     )
+
+
+def _from_version(found: Found) -> Found:
+    """What a metadata file would have said was said when the version was registered."""
+    before, now = _("metadata file"), _("stored version")
+    sources = {what: now if origin == before else origin for what, origin in found.sources.items()}
+    return msgspec.structs.replace(found, sources=sources)
 
 
 def _stated(spec: ModelSpec, *, with_meaning: bool) -> Metadata:

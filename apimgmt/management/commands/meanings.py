@@ -46,7 +46,7 @@ class Command(ActorCommand):
             lines.append(f"{one.version} (model {one.version.model_id}):")
             lines += [f"    {sentence}" for sentence in open_sentences(one.meaning, one.fault)]
         lines.append(
-            "Settle each on its model's page, Versions: that makes the next version of the same file."
+            "Settle them in the console, on the page Meaning not certain: that makes the next version of the same file."
             if unsure
             else "Every version's meaning is certain."
         )
