@@ -492,6 +492,11 @@ def cell(value: Any, kind: str) -> Any:
     return round(value) if kind == "int" else float(value)
 
 
+def middle(numbers: pd.Series, kind: str) -> Any:
+    """The median, without the noise of binary fractions: 1.865, not 1.8650000000000002."""
+    return cell(float(f"{numbers.median():.12g}"), kind)
+
+
 def describe_column(
     values: pd.Series, *, nullable: bool | None = None, categories: Sequence[str] | None = None
 ) -> dict[str, Any]:
@@ -510,7 +515,7 @@ def describe_column(
         column["baseline"] = cell(present.mode().iloc[0], kind) if len(present) else None
     elif len(present := present[np.isfinite(present)]):
         column |= {"min": cell(present.min(), kind), "max": cell(present.max(), kind)}
-        column["baseline"] = cell(present.median(), kind)
+        column["baseline"] = middle(present, kind)
     if values.isna().any() if nullable is None else nullable:
         column["nullable"] = True
     return column

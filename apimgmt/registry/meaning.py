@@ -6,7 +6,7 @@ answer: the finished description, the questions that are left, or a refusal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from inference.signature import Signature
 
 MOST_COMPARED = 1000
 """Rows of a labelled sample that are held against their target; of more, a spread of so many."""
+MOST_SHOWN = 20
+"""Rows whose answers the owner sees before saving."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,26 @@ class SampleRows(msgspec.Struct, frozen=True):
 
 
 def sample_rows(learnt: Learnt | None) -> SampleRows:
-    """A spread of the sample's rows, from the first to the last."""
+    """A spread of the sample's rows; those that are shown come first, and are a spread of all, too.
+
+    Files are often sorted by what is predicted: their first twenty rows would have one class.
+    """
     if learnt is None:
         return SampleRows()
-    step = max(1, -(-len(learnt.rows) // MOST_COMPARED))
-    return SampleRows(learnt.rows[::step], learnt.targets[::step])
+    order = _spread(range(len(learnt.rows)), MOST_COMPARED)
+    first = _spread(order, MOST_SHOWN)
+    shown = set(first)
+    order = [*first, *(index for index in order if index not in shown)]
+    targets = tuple(learnt.targets[index] for index in order) if learnt.targets else ()
+    return SampleRows(tuple(learnt.rows[index] for index in order), targets)
+
+
+def _spread(indexes: Sequence[int], most: int) -> list[int]:
+    """At most so many, evenly from the first to the last."""
+    if len(indexes) <= most:
+        return list(indexes)
+    last = len(indexes) - 1
+    return [indexes[round(position * last / (most - 1))] for position in range(most)]
 
 
 def study_request(path: str, spec: ModelSpec, signature: Signature, metadata: Metadata, rows: SampleRows) -> StudyModel:

@@ -25,6 +25,7 @@ from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.confirmables import refuse_unconfirmed
 from apimgmt.registry.file_kinds import check_kind
 from apimgmt.registry.meaning import (
+    MOST_SHOWN,
     Findings,
     SampleRows,
     refuse_questions,
@@ -46,8 +47,6 @@ from inference.signature import NotServable, Signature
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
-MOST_SHOWN = 20
-"""Rows whose answers the owner sees before saving."""
 
 
 @dataclass(frozen=True)

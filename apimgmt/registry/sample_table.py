@@ -87,7 +87,9 @@ class _Seen:
                 self._check_marks()
             numbers = [value for value in values if isinstance(value, int | float)]
             middle = median(numbers)
-            baseline: Cell = round(middle) if kind == "int" else float(middle)
+            baseline: Cell = (
+                round(middle) if kind == "int" else float(f"{middle:.12g}")
+            )  # 1.865, not 1.8650000000000002
             is_known = len(numbers) >= RANGE_ROWS
             low, high = min(numbers), max(numbers)
             return StatedColumn(self.name, kind, None, low, high, baseline, nullable, is_range_known=is_known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apimgmt.registry.meaning import MOST_SHOWN, sample_rows
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.registry.sample_table import Known, Learnt, learn_columns
 from tests.apimgmt.registry import makers
@@ -29,6 +30,10 @@ def test_types_ranges_and_baselines_are_learnt() -> None:
     assert (town.type, town.categories, town.baseline) == ("string", ("Oslo", "Rome"), "Oslo")
     assert (member.type, member.baseline) == ("bool", True)
     assert learnt.sample == {"age": 30, "income": 1.5, "town": "Oslo", "member": True}
+
+
+def test_a_baseline_has_no_noise_of_binary_fractions() -> None:
+    assert learn("x\n0.1\n0.2\n").columns[0].baseline == 0.15
 
 
 def test_the_target_is_left_out() -> None:
@@ -143,3 +148,14 @@ def test_a_word_for_no_value_may_be_a_category_of_the_graph() -> None:
 @pytest.mark.parametrize(("n_rows", "is_known"), [(199, False), (200, True)])
 def test_a_range_is_known_from_two_hundred_values_on(n_rows: int, is_known: bool) -> None:
     assert learn("v\n" + "1\n" * n_rows + "NA\n" * 50).columns[0].is_range_known is is_known
+
+
+def test_the_rows_that_are_shown_are_a_spread_of_a_sorted_file() -> None:
+    content = "x,y\n" + "".join(f"{number},{'abc'[number // 50]}\n" for number in range(150))
+
+    rows = sample_rows(learn(content, target="y"))
+
+    assert len(rows.rows) == len({row["x"] for row in rows.rows}) == 150
+    assert [row["x"] for row in rows.rows[:MOST_SHOWN]][:: MOST_SHOWN - 1] == [0, 149]
+    assert {target: rows.targets[:MOST_SHOWN].count(target) for target in "abc"} == {"a": 7, "b": 6, "c": 7}
+    assert all(target == "abc"[row["x"] // 50] for row, target in zip(rows.rows, rows.targets, strict=True))
