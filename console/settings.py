@@ -206,10 +206,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 # Each queue has a worker of its own (console/workers.py): builds take minutes, nothing else does.
 CELERY_TASK_DEFAULT_QUEUE = "quick"
-CELERY_TASK_ROUTES = {
-    "apimgmt.tasks.run_build": {"queue": "builds"},
-    "apimgmt.tasks.freeze_meanings": {"queue": "builds"},
-}
+CELERY_TASK_ROUTES = {"apimgmt.tasks.run_build": {"queue": "builds"}}
 # What beat sends, and how often (seconds). A message that is not taken in time is dropped: the next one is on its way.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "apimgmt.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},

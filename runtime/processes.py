@@ -46,6 +46,13 @@ def working_directory(pid: int) -> Path | None:
         return None
 
 
+def working_in(folder: Path) -> list[int]:
+    """The living processes that work in this folder, as far as this user may see them; none where there is no /proc."""
+    if not _HAS_PROC:
+        return []
+    return [pid for pid in _all_pids() if working_directory(pid) == folder and is_alive(pid)]
+
+
 def group_members(group: int) -> list[int]:
     """The living processes of a process group."""
     if _HAS_PROC:

@@ -129,7 +129,13 @@ class EmbeddedServer:
             if not processes.wait_until(lambda: not processes.is_alive(pid), _STOP_TIMEOUT_S):
                 processes.signal_all([pid], signal.SIGKILL)
                 processes.wait_until(lambda: not processes.is_alive(pid), 5)
+        self._await_orphans()
         self.pid_file().unlink(missing_ok=True)
+
+    def _await_orphans(self) -> None:
+        """After a `kill -9` of the server its children live for a moment, and hold its shared memory and files."""
+        folder = self.data_dir().resolve()
+        processes.wait_until(lambda: not processes.working_in(folder), _STOP_TIMEOUT_S)
 
     def _launch(self) -> None:
         with _opened_log(self.log_path) as log:

@@ -152,7 +152,7 @@ def api_addresses(model: Subject, wanted: str) -> dict[str, int]:
     return {
         _filled(pattern, model): status_of(str(pattern.name), wanted)
         for pattern in kept
-        if pattern.name not in {"api-status", "api-send-row"}
+        if pattern.name not in {"api-status", "api-send-row", "version-settle"}
     }
 
 

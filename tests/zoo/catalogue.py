@@ -37,6 +37,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refused: Refusal | None = None
     tolerance: float = 1e-4
     is_row_wise: bool = False
+    confirmed: list[str] = []
+    """What only its owner can say, and does."""
 
     @property
     def sample_csv(self) -> bytes:

@@ -180,6 +180,7 @@ def svc_platt() -> Entry:
         labels=texts(fitted.predict(rows)),
         classes=["0", "1", "2"],
         probabilities=wide(fitted.predict_proba(rows)),
+        confirmed=["agreement"],
     )
 
 

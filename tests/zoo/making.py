@@ -30,6 +30,7 @@ class Entry:
     `classes`: names in the order of the numbers. `probabilities`, `scores`: a line a row; `values`: by target.
     `refused`: why it can't be served, in place of answers: the field at fault and the code, or words of the sentence.
     `options`: what else `register_model` is told. `tolerance`: of numbers, where the file is not exact in float32.
+    `confirmed`: what only its owner can say, and does.
     """
 
     made: str
@@ -47,6 +48,7 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
     tolerance: float | None = None
     is_row_wise: bool = False
+    confirmed: list[str] | None = None
 
 
 MAKERS: dict[str, Callable[[], Entry]] = {}

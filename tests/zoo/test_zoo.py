@@ -63,6 +63,7 @@ def registered(workspace: Workspace, name: str) -> ModelVersion:
         catalogue.path_of(name),
         metadata=entry.metadata_json or b"{}",
         sample_csv=entry.sample_csv,
+        confirmed=entry.confirmed,
         actor=shell_actor(None),
     ).version
 
