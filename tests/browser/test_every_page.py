@@ -14,11 +14,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern
 from playwright.sync_api import Page, TimeoutError, expect
+from sklearn.datasets import load_iris
 
 from apimgmt.lifecycle.builds import BUILD_LOCK_CLASS
 from apimgmt.lifecycle.stages import waiting_stages
 from apimgmt.models import Build, BuildKind, Outcome, Status, Target
 from apimgmt.urls import urlpatterns
+from tests.apimgmt.registry import makers
 from tests.browser.conftest import DIALOG, Subject, state
 from tests.factories import make_api
 from tests.live.conftest import LiveApi, command
@@ -106,6 +108,15 @@ def in_state(console: Stack, make_model: Callable[..., Subject], launch: Callabl
             return Subject(api.model_id, name, f"{console.console_url}/models/{api.model_id}/api/")
 
         yield put
+
+
+def iris_csv() -> str:
+    """All rows, labelled by name."""
+    data = load_iris()
+    lines = [
+        ",".join(map(str, [*row, data.target_names[kind]])) for row, kind in zip(data.data, data.target, strict=True)
+    ]
+    return "\n".join(["sepal length,sepal width,petal length,petal width,kind", *lines])
 
 
 # ── What is looked at ──────────────────────────────────────────────────────────────────────────────────────
@@ -214,6 +225,7 @@ def test_the_dialogs(in_state, open_page):
         ("/models/", "operator"),
         ("/models/?workspace=all", "viewer"),
         ("/models/register/", "operator"),
+        ("/models/meanings/", "operator"),
         ("/docs/inference-api/", "operator"),
     ],
 )
@@ -221,6 +233,26 @@ def test_the_other_pages(address, user, open_page):
     page = open_page(address, user)
 
     assert barriers(page) + overflows(page) == []
+
+
+def test_the_review_of_a_labelled_sample(open_page, tmp_path):
+    """Numbers beside names: the confusion table, the names that the sample proposes, and their tick."""
+    (tmp_path / "iris.onnx").write_bytes(makers.iris("int"))
+    (tmp_path / "iris.csv").write_text(iris_csv())
+    page = open_page("/models/register/")
+    page.get_by_label("Name").fill("Iris under review")
+    page.get_by_label("Model file").set_input_files(tmp_path / "iris.onnx")
+    page.get_by_label("Sample CSV").set_input_files(tmp_path / "iris.csv")
+    page.get_by_label("Target column").fill("kind")
+    page.get_by_role("button", name="Look at the model").click()
+
+    expect(page.get_by_role("heading", name="Classes")).to_be_visible()
+    expect(page.get_by_text("agree with the sample")).to_be_visible()
+    faults = barriers(page) + overflows(page)
+
+    page.get_by_role("button", name="Save", exact=True).click()  # without the tick
+    expect(page.locator("#confirm-names-error")).to_be_visible()
+    assert faults + barriers(page) + overflows(page) == []
 
 
 def test_overview_versions_and_history_hinder_nobody(in_state, open_page):

@@ -17,10 +17,11 @@ Row = dict[str, Any]
 
 
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`code`: as `DescriptionRefused` has it; "" where the file itself is what can't be served."""
+    """`code`: as `DescriptionRefused` has it; "" where it is the file itself: `words` of the sentence then."""
 
     field: str
     code: str = ""
+    words: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

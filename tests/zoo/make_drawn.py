@@ -312,7 +312,11 @@ def three_dimensions() -> Entry:
 def custom_operator() -> Entry:
     nodes = [helper.make_node("Wish", ["x"], ["y"], domain="com.example")]
     content = drawn(nodes, MATRIX, [("y", FLOAT, ["n", 1])], domains=[("com.example", 1)])
-    return of("an operator of somebody's own", content, refused={"field": "file"})
+    return of(
+        "an operator of somebody's own",
+        content,
+        refused={"field": "file", "words": "custom operator Wish of com.example"},
+    )
 
 
 @model
@@ -327,7 +331,7 @@ def sequence_out() -> Entry:
 def image_in() -> Entry:
     nodes = [node("GlobalAveragePool", ["image"], ["mean"]), node("Flatten", ["mean"], ["y"])]
     content = drawn(nodes, [("image", FLOAT, ["n", 3, 8, 8])], [("y", FLOAT, ["n", 3])])
-    entry = of("an image goes in", content, refused={"field": "file"})
+    entry = of("an image goes in", content, refused={"field": "file", "words": "the input image has 4 dimensions"})
     entry.metadata = None
     return entry
 
@@ -336,7 +340,7 @@ def image_in() -> Entry:
 def one_row_only() -> Entry:
     nodes = [node("ReduceSum", ["x", "axis"], ["y"], keepdims=1)]
     content = drawn(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 1])], {"axis": np.array([1])})
-    return of("a batch fixed to one row", content, refused={"field": "file"})
+    return of("a batch fixed to one row", content, refused={"field": "file", "words": "takes exactly 1 row at a time"})
 
 
 @model

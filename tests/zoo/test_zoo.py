@@ -20,6 +20,7 @@ from tests.inference.client import send as send_in_process
 from tests.zoo import catalogue
 from tests.zoo.asking import Send
 from tests.zoo.comparing import check
+from tests.zoo.overview import README, readme
 
 __all__ = ["store", "workspace"]
 
@@ -89,6 +90,22 @@ def test_it_answers_as_its_library(workspace: Workspace, store: Path, name: str)
     check(entry, spec, in_process(version), n_rows=ROWS_IN_SHORT)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", catalogue.SERVED)
+def test_it_answers_as_its_library_with_every_row_and_a_confined_child(
+    workspace: Workspace, store: Path, name: str
+) -> None:
+    entry = catalogue.entry(name)
+    version = registered(workspace, name)
+
+    check(entry, version.described(), in_process(version), n_rows=len(entry.rows))
+
+
+def test_the_overview_is_true() -> None:
+    """`python -m tests.zoo.overview` writes it anew."""
+    assert README.read_text(encoding="utf-8") == readme()
+
+
 @pytest.mark.parametrize("name", catalogue.REFUSED)
 def test_it_is_refused_for_its_reason(workspace: Workspace, store: Path, name: str) -> None:
     refusal = catalogue.entry(name).refused
@@ -98,4 +115,6 @@ def test_it_is_refused_for_its_reason(workspace: Workspace, store: Path, name: s
         registered(workspace, name)
 
     assert (caught.value.field, caught.value.code) == (refusal.field, refusal.code), str(caught.value)
+    assert bool(refusal.code) != bool(refusal.words)
+    assert refusal.words in str(caught.value)
     assert not ModelVersion.objects.exists()
