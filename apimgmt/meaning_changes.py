@@ -44,8 +44,10 @@ def _class_changes(old: ModelSpec, new: ModelSpec) -> list[str]:
 
 
 def _renamed_labels(old: Meaning | None, new: Meaning | None) -> list[str]:
-    """Where the same label of the model has another of the same names."""
-    if old is None or new is None or {one.name for one in old.classes} != {one.name for one in new.classes}:
+    """Where the same label has another of the same names. Without a label output there are positions only."""
+    if old is None or new is None or not (old.output("label") and new.output("label")):
+        return []
+    if {one.name for one in old.classes} != {one.name for one in new.classes}:
         return []
     before = {label_text(one.label): one.name for one in old.classes}
     renamed = [
@@ -61,8 +63,11 @@ def _targets(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _roles(meaning: Meaning) -> list[str]:
-    """The kinds of answer, without how many numbers there are: those are the targets."""
+    """The kinds of answer, without how many numbers there are: those are the targets. Where numbers tell the class, it
+    makes no difference to callers whether the graph gives its label, too."""
     roles = {output.role: output.is_single for output in meaning.outputs if output.role != "ignored"}
+    if len(roles) > 1:
+        roles.pop("label", None)
     return sorted(_("one score") if is_single else role for role, is_single in roles.items())
 
 

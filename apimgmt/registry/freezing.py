@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from apimgmt.models import ModelVersion, PredictionAPI
 from apimgmt.registry import model_store
+from apimgmt.registry.model_store import FileDamaged
 from apimgmt.sentences import Message, message
 from contract.meaning import OPEN_NOTES, Meaning, meaning_from_json, meaning_to_json
 from contract.model_spec import ModelSpec
@@ -25,7 +26,7 @@ from inference.sandbox.inspection import InspectionChild, InspectionRefused
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER: Final = timedelta(days=1)
-"""A file that can't be read now may be back tomorrow; a model that can't be tried stays so."""
+"""What failed is tried again after a day: the file may be back, the machine less busy."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,40 @@ def pending() -> QuerySet[ModelVersion]:
 
 
 def freeze(version: ModelVersion) -> Meaning | None:
-    """Find out what the old rules pick and store it. None where that is not possible: the reason is stored instead."""
-    spec = version.described()
-    path = model_store.path_of(version.sha256)
+    """Find out what the old rules pick and store it. None where that is not possible: the reason is stored instead.
+
+    Whatever goes wrong with one version, the next ones have their turn.
+    """
     try:
-        with InspectionChild() as child:
-            meaning = child.freeze(path, spec, child.read(path))
-            child.check(path, _with(spec, meaning))
+        meaning = _found(version)
     except InspectionRefused as refusal:
         logger.warning("freeze_failed version=%s sha256=%s error=%s", version.pk, version.sha256, refusal)
         fault = message("quoted", text=str(refusal))
-        ModelVersion.objects.filter(pk=version.pk, meaning__isnull=True).update(
-            freeze_fault=fault, freeze_tried_at=timezone.now()
-        )
-        return None
-    # Whoever else has done it meanwhile has found the same: a meaning never changes once it is there.
-    ModelVersion.objects.filter(pk=version.pk, meaning__isnull=True).update(
-        meaning=meaning_to_json(meaning), freeze_fault=None
-    )
+    except FileDamaged as damage:
+        logger.warning("freeze_failed version=%s sha256=%s error=%s", version.pk, version.sha256, damage)
+        fault = damage.message
+    except Exception:
+        logger.exception("freeze_failed version=%s sha256=%s", version.pk, version.sha256)
+        fault = message("unexpected")
+    else:
+        # Whoever else has done it meanwhile has found the same: a meaning never changes once it is there.
+        _unfrozen(version).update(meaning=meaning_to_json(meaning), freeze_fault=None)
+        return meaning
+    _unfrozen(version).update(freeze_fault=fault, freeze_tried_at=timezone.now())
+    return None
+
+
+def _found(version: ModelVersion) -> Meaning:
+    spec, path = version.described(), model_store.path_of(version.sha256)
+    model_store.verify(version.sha256)  # what is stored of another file could never be mended
+    with InspectionChild() as child:
+        meaning = child.freeze(path, spec, child.read(path))
+        child.check(path, _with(spec, meaning))
     return meaning
+
+
+def _unfrozen(version: ModelVersion) -> QuerySet[ModelVersion]:
+    return ModelVersion.objects.filter(pk=version.pk, meaning__isnull=True)
 
 
 def _with(spec: ModelSpec, meaning: Meaning) -> ModelSpec:

@@ -10,8 +10,9 @@ from apimgmt.models import ModelVersion
 from apimgmt.registry import drafts, model_store, registration
 from apimgmt.registry.drafts import Draft, Found
 from apimgmt.registry.metadata import DescriptionRefused, Metadata, StatedColumn
+from apimgmt.registry.model_store import FileDamaged
 from contract.model_spec import Column, ModelSpec
-from inference.meaning.classes import label_text
+from inference.meaning.classes import names_as_stated
 
 
 def review_again(version: ModelVersion, user_id: int) -> Draft:
@@ -20,8 +21,9 @@ def review_again(version: ModelVersion, user_id: int) -> Draft:
     Raises `DescriptionRefused`.
     """
     try:
+        model_store.verify(version.sha256)
         staged = registration.stage(model_store.chunks_of(model_store.path_of(version.sha256)))
-    except (OSError, Refused) as error:
+    except (FileDamaged, OSError, Refused) as error:
         raise DescriptionRefused("file", [str(error)]) from None
     with registration.discarded_on_refusal(staged):
         spec = version.described()
@@ -51,11 +53,11 @@ def _from_version(found: Found) -> Found:
 
 def _stated(spec: ModelSpec, *, with_meaning: bool) -> Metadata:
     """What a stored description says. Which output is what, it never says: that is to be found out."""
-    pairs = spec.meaning.classes if spec.meaning is not None and with_meaning else ()
+    classes = names_as_stated(spec.meaning) if spec.meaning is not None and with_meaning else None
     return Metadata(
         task=spec.task if with_meaning else None,
         target=spec.target,
-        classes={label_text(one.label): one.name for one in pairs} or None,
+        classes=classes or None,
         columns=tuple(_stated_column(column) for column in spec.columns),
         input=spec.input,
         sample=spec.sample,

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apimgmt.models import ModelVersion
 from apimgmt.registry import drafts, freezing, settling
-from apimgmt.registry.freezing import OpenVersion
 from apimgmt.registry.meaning_sentences import open_sentences
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.roles import REGISTER
@@ -23,21 +22,16 @@ from apimgmt.visibility import Person, models_visible_to
 
 @dataclass(frozen=True)
 class OpenRow:
-    """One version of the list. `can_settle`: its file can be tried, so it can be reviewed."""
+    """One version of the list, and why it is there."""
 
     version: ModelVersion
     reasons: list[str]
-    can_settle: bool
 
 
 def open_rows(user: Person) -> list[OpenRow]:
     """The versions that the person may see."""
     versions = ModelVersion.objects.filter(model__in=models_visible_to(user))
-    return [_row(one) for one in freezing.open_versions(versions)]
-
-
-def _row(one: OpenVersion) -> OpenRow:
-    return OpenRow(one.version, open_sentences(one.meaning, one.fault), can_settle=one.fault is None)
+    return [OpenRow(one.version, open_sentences(one.meaning, one.fault)) for one in freezing.open_versions(versions)]
 
 
 @signed_in

@@ -122,6 +122,7 @@ def model_versions(request: HttpRequest, model_id: int) -> HttpResponse:
         "tab": "versions",
         "crumbs": model_crumbs(model, Crumb(_("Versions"))),
         "rows": [_version_row(version, served) for version in model.versions.all()],
+        "has_open_meanings": freezing.has_open(model.versions.all()),
     }
     return render_page(request, "apimgmt/model_versions.html", context | head)
 

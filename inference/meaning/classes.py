@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from contract.meaning import ClassLabel, Label, Note
+from contract.meaning import ClassLabel, Label, Meaning, Note
 from inference.meaning.checks import CLEAR_LEAD
 from inference.table import Array
 
@@ -137,6 +137,15 @@ def typed_label(key: str, kind: type) -> Label:
     if kind is str:
         return key
     raise ClassesRefused("classes_label_type", label=key, expected={bool: "bool", int: "int"}[kind])
+
+
+def names_as_stated(meaning: Meaning) -> dict[str, str] | tuple[str, ...]:
+    """How a metadata file would say the names: by label; by position where no output gives a label."""
+    names = tuple(one.name for one in meaning.classes)
+    is_by_position = [one.label for one in meaning.classes] == list(range(len(names)))
+    if meaning.output("label") is None and is_by_position:
+        return names
+    return {label_text(one.label): one.name for one in meaning.classes}
 
 
 def pair_names(labels: Labels, stated: Names | None) -> tuple[ClassLabel, ...]:

@@ -14,13 +14,14 @@ from contract.meaning import ClassLabel, Label, Meaning, Note, Output, Role
 from contract.model_spec import ModelSpec, is_plain_integer
 from inference.engines import ModelFailed
 from inference.meaning.checks import Check
-from inference.meaning.classes import ClassesRefused, label_text
+from inference.meaning.classes import ClassesRefused, ClassesUnknown, labels_in_order, names_as_stated
 from inference.meaning.observed import labels_of
 from inference.meaning.probes import make_probes
 from inference.meaning.roles import GraphLabels, RolesRefused
 from inference.meaning.study import Run, StatedMeaning, Studied, Tried, batch_checks, study, try_alone
 from inference.outputs import OutputRoles, roles_for
 from inference.signature import NotServable, Port
+from inference.table import Array
 
 
 @dataclass(frozen=True)
@@ -90,23 +91,33 @@ def _keys_in_order(keys: Sequence[Label], names: Sequence[str]) -> Sequence[Labe
 
 def _by_number(label: str, numbers: str, spec: ModelSpec, tried: Tried, graph_labels: GraphLabels) -> _Classes:
     """The old rule read a whole number as the name of a class, and where one batch had a number that is none, took the
-    most probable class for all of its rows. By label now: by its place in the graph's list, if the names are no labels.
+    most probable class for all of its rows. By label now: by its place in the order of the probabilities, which is what
+    whole batches went by; where nothing tells that order, by the number, as a row alone did.
     """
     observed = tried.output(label)
+    labels = labels_of(observed)
     listed = graph_labels.get(label) or graph_labels.get(numbers) or ()
-    seen = set(labels_of(observed)) | set(listed)
+    seen = set(labels) | set(listed)
     known = {int(name) for name in spec.classes if is_plain_integer(name)}
-    if len(known) == len(spec.classes) and seen <= known:
-        is_bool = observed.kind == "bool"
-        return _Classes(
-            _paired([bool(number) if is_bool else number for number in map(int, spec.classes)], spec.classes), True
-        )
-    if not seen & known:  # no row was ever read by its label
+    are_numbers = len(known) == len(spec.classes)
+    if not are_numbers or not seen & known:  # no row was ever read by its label
         return _by_position(spec)
-    note = Note("frozen_by_label", {"output": label})
-    if len(listed) == len(spec.classes):
-        return _Classes(_paired(listed, spec.classes), True, (note,))
-    return _by_position(spec, note)
+    by_number = [bool(int(name)) if observed.kind == "bool" else int(name) for name in spec.classes]
+    if seen <= known:
+        return _Classes(_paired(by_number, spec.classes), has_label=True)
+    order = _order(listed, labels, tried.output(numbers).values, len(spec.classes))
+    return _Classes(_paired(order or by_number, spec.classes), True, (Note("frozen_by_label", {"output": label}),))
+
+
+def _order(listed: Sequence[Label], labels: Sequence[Label], numbers: Array, n_classes: int) -> Sequence[Label] | None:
+    """The labels in the order of the probabilities: the graph's own list, or as the rows tried show it."""
+    if len(listed) == n_classes:
+        return listed
+    try:
+        learnt = labels_in_order(None, labels, numbers, n_classes=n_classes).values
+    except ClassesUnknown:
+        return None
+    return learnt if len(learnt) == n_classes else None
 
 
 # --- what today's rules would say -------------------------------------------------------------------------------------
@@ -114,8 +125,7 @@ def _by_number(label: str, numbers: str, spec: ModelSpec, tried: Tried, graph_la
 
 def _open(run: Run, spec: ModelSpec, frozen: Meaning, graph_labels: GraphLabels) -> tuple[Note, ...]:
     """What is not certain, then what is merely told."""
-    names = {label_text(one.label): one.name for one in frozen.classes}
-    stated = StatedMeaning(task=spec.task, classes=names or None, targets=(spec.target,) if not names else ())
+    stated = _stated(spec, frozen)
     try:
         found = study(run, spec, stated, graph_labels=graph_labels)
     except (RolesRefused, ClassesRefused) as refusal:
@@ -137,6 +147,13 @@ def _open(run: Run, spec: ModelSpec, frozen: Meaning, graph_labels: GraphLabels)
     return (*notes, *(_told(found.tried, one) for one in found.checks if one.outcome == "told"))
 
 
+def _stated(spec: ModelSpec, frozen: Meaning) -> StatedMeaning:
+    """What an owner must have said. That it is a regression, an earlier release may have guessed: it is asked again."""
+    if not frozen.classes:
+        return StatedMeaning(targets=(spec.target,))
+    return StatedMeaning(task=spec.task, classes=names_as_stated(frozen))
+
+
 def _is_same(found: Studied, frozen: Meaning) -> bool:
     """Whether today's rules answer alike. A label that says the most probable class, as here, adds nothing."""
     disagrees = any(check.code in {"agreement", "threshold"} and check.outcome != "passed" for check in found.checks)
@@ -145,7 +162,15 @@ def _is_same(found: Studied, frozen: Meaning) -> bool:
         [(one.name, one.role) for one in meaning.outputs if one.role not in left_out]
         for meaning in (found.meaning, frozen)
     )
-    return now == then and found.meaning.classes == frozen.classes
+    if now != then or len(found.meaning.targets) != len(frozen.targets):
+        return False
+    return found.meaning.classes == frozen.classes or (
+        frozen.output("label") is None and _names(found.meaning) == _names(frozen)
+    )
+
+
+def _names(meaning: Meaning) -> list[str]:
+    return [one.name for one in meaning.classes]
 
 
 def _told(tried: Tried, check: Check) -> Note:

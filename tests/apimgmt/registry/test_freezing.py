@@ -17,8 +17,9 @@ from django.test import Client
 from django.urls import reverse
 
 from apimgmt import tasks
+from apimgmt.meaning_changes import meaning_changes
 from apimgmt.models import ModelVersion, PredictionAPI, Workspace
-from apimgmt.registry import freezing
+from apimgmt.registry import freezing, settling
 from contract.meaning import meaning_from_json
 from contract.model_store import stored_path
 from inference.sandbox.inspection import InspectionChild
@@ -114,11 +115,22 @@ def test_a_file_that_is_gone_is_told_and_not_tried_for_ever(put: Any, store: Pat
     assert not freezing.pending().exists()
     said = commanded()
     assert f"{version} (model {version.model_id}):" in said
-    assert "The file can't be read" in said
+    assert "is not in the model store" in said
 
     stored_path(store, version.sha256).write_bytes(diabetes()[1])
     assert "1 version(s) was written down" in commanded("--again")
     assert "Every version's meaning is certain" in commanded()
+
+
+def test_one_that_can_not_even_be_decoded_is_in_nobodys_way(put: Any) -> None:
+    broken, good = put(diabetes()), put(wine(**RED_WHITE))
+    ModelVersion.objects.filter(pk=broken.pk).update(spec={"task": "dance"})
+
+    tasks.freeze_meanings()
+
+    good.refresh_from_db()
+    assert good.meaning is not None
+    assert not freezing.pending().exists()
 
 
 def test_what_depended_on_the_batch_is_listed_with_its_reason(put: Any) -> None:
@@ -130,6 +142,33 @@ def test_what_depended_on_the_batch_is_listed_with_its_reason(put: Any) -> None:
     [listed] = document["not_certain"]
     assert (listed["model_id"], listed["version"]) == (version.model_id, 1)
     assert "could depend on the rows beside it" in listed["why"][0]
+
+
+def test_another_file_in_its_place_is_never_written_down(put: Any, store: Path) -> None:
+    version = put(diabetes())
+    stored_path(store, version.sha256).write_bytes(wine(**RED_WHITE)[1])
+
+    assert "is not the one that was registered" in commanded()
+
+    version.refresh_from_db()
+    assert version.meaning is None
+
+
+def test_settling_tells_no_change_where_callers_see_none(put: Any) -> None:
+    """A label beside probabilities: the old rules did not look at it, a review does."""
+    version = put(wine(zipmap=False, first_label=1, names=("red", "white", "rose")))
+    tasks.freeze_meanings()
+    version.refresh_from_db()
+    old = version.described()
+
+    draft = settling.review_again(version, user_id=1)
+
+    assert draft.found is not None
+    assert old.meaning is not None
+    assert old.meaning.output("label") is None
+    assert draft.found.spec.meaning is not None
+    assert draft.found.spec.meaning.output("label") is not None
+    assert meaning_changes(old, draft.found.spec) == []
 
 
 def test_an_old_version_that_nobody_serves_is_history(put: Any) -> None:
@@ -149,7 +188,8 @@ def test_settling_on_the_page_makes_the_next_version_of_the_same_file(put: Any, 
     tasks.freeze_meanings()
     operator = signed_in("operator", workspace)
 
-    assert reverse("model-meanings") in operator.get(reverse("model-list")).content.decode()
+    for address in (reverse("model-list"), reverse("model-versions", args=[version.model_id])):
+        assert reverse("model-meanings") in operator.get(address).content.decode()
     page = operator.get(reverse("model-meanings")).content.decode()
     assert "could depend on the rows beside it" in page
     reply = operator.post(reverse("version-settle", args=[version.model_id]), {"version": "1"})

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from contract.meaning import OPEN_NOTES, ClassLabel, Meaning
+from contract.meaning import OPEN_NOTES, Meaning
 from contract.model_spec import DEFAULT_FORMAT, ModelSpec
 from inference.engines import engine_for
 from inference.formats import ApiInfo, find
 from inference.predictor import Predictor
 from inference.sandbox.trial import Trial
 from inference.signature import NotServable
+from testkit.graphs import graph, node
 from tests.conftest import Load
 from tests.inference.client import answer, manual, send
 from tests.meant_models import choosing
@@ -118,12 +119,38 @@ def test_a_class_that_depended_on_the_batch_goes_by_its_label(load: Load, tmp_pa
     assert together == alone
 
 
-def test_what_would_be_asked_today_is_an_open_note(tmp_path: Path) -> None:
-    """Several numbers and no label: nobody ever said that they are probabilities."""
-    meaning = frozen(OLD["probabilities alone"](), tmp_path)
+def outnumbered() -> Made:
+    """Labels 0, 1 and 2 for two classes: nothing tells the order of the probabilities."""
+    made = choosing([0, 1, 2], names=["0", "1", "2"], width=2)
+    spec = msgspec.structs.replace(made[0], meaning=None, task="binary", classes=("0", "1"))
+    return spec, made[1]
 
-    assert meaning.output("probabilities") is not None
-    assert meaning.classes == (ClassLabel(0, "a"), ClassLabel(1, "b"), ClassLabel(2, "c"))
+
+def test_where_nothing_tells_the_order_a_row_is_read_as_it_was_alone(load: Load, tmp_path: Path) -> None:
+    old = outnumbered()
+    before, after = load(old), load(with_meaning(old, frozen(old, tmp_path)))
+    names = [column.name for column in old[0].columns]
+
+    for pick, numbers in ((0.0, [0.1, 0.9]), (1.0, [0.9, 0.1])):
+        body = {"rows": [dict(zip(names, [pick, *numbers], strict=True))]}
+        assert answer(after, "predict", body) == answer(before, "predict", body)
+
+
+def test_names_that_were_given_by_position_are_certain(tmp_path: Path) -> None:
+    for kind in ("numbers with names", "binary columns"):
+        assert [note.code for note in frozen(OLD[kind](), tmp_path).notes if note.code in OPEN_NOTES] == [], kind
+
+
+def test_what_an_earlier_release_may_have_guessed_is_asked(tmp_path: Path) -> None:
+    """One number a row, always between 0 and 1: a value, or the probability of a class."""
+    spec = matrix_spec(1, task="regression")
+    shape = [None, 1]
+    content = graph([("X", "float", shape)], [("y", "float", shape)], [node("Sigmoid", ["X"], ["y"])])
+
+    meaning = frozen((spec, content), tmp_path)
+
+    assert meaning.targets == (spec.target,)
+    assert [note.params["code"] for note in meaning.notes if note.code == "open_question"] == ["between_0_and_1"]
 
 
 def test_it_is_fit_for_the_database(tmp_path: Path) -> None:
