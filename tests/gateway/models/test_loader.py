@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,18 @@ async def test_a_changed_description_of_the_same_version_is_loaded_again(loading
 
     assert second is not first
     assert second.is_ready
+
+
+async def test_a_meaning_that_was_written_down_later_loads_nothing_again(loading: Callable[..., Loading]) -> None:
+    one = loading()
+    before = one.demand("api", cancer())
+    (first,) = await one.follow(before)
+    version = replace(before.wanted[0], meaning_json=b'{"outputs":[]}')
+
+    (same,) = await one.follow(replace(before, revision=2, wanted=(version,), served=version))
+
+    assert same is first
+    assert len(one.reported) == 1
 
 
 async def test_nothing_is_wanted_any_more(loading: Callable[..., Loading]) -> None:
