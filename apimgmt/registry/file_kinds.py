@@ -142,6 +142,19 @@ def _compressed_refused(unpacked: bytes, filename: str) -> FileRefused:
     )
 
 
+def is_onnx_archive(path: Path) -> bool:
+    """A zip archive with an ONNX file in it, and no other kind's."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(4) != b"PK\x03\x04":
+                return False
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+    return kind_by_names(names) is None and any(name.lower().endswith(".onnx") for name in names)
+
+
 def _archive_refused(path: Path, filename: str) -> FileRefused:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -154,8 +167,6 @@ def _archive_refused(path: Path, filename: str) -> FileRefused:
         )
     if kind := kind_by_names(names):
         return _refused(kind, filename)
-    if onnx_names := [name for name in names if name.endswith(".onnx")]:
-        return FileRefused(_("This is a zip archive. Unpack it and register the file %s in it.") % onnx_names[0])
     return FileRefused(_("This is a zip archive (%s), not an ONNX model.") % filename)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,24 @@ def verify(sha256: str) -> None:
         raise FileDamaged(message("file_missing", cause=error.strerror)) from None
     if actual != sha256:
         raise FileDamaged(message("file_changed"))
+
+
+def restage(staged: Staged, write: Callable[[int], None]) -> Staged:
+    """In place of a staged file, what `write` makes of it: into the open file of that number. The first one is gone."""
+    token = secrets.token_urlsafe(24)
+    path = staging_dir() / token
+    try:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b") as file:
+            write(file.fileno())
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        discard(staged)
+    return Staged(token, digest, path.stat().st_size)
 
 
 def stage(chunks: Iterable[bytes]) -> Staged:

@@ -23,7 +23,7 @@ from apimgmt.models import Model, ModelVersion, Workspace
 from apimgmt.registry import model_store
 from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.confirmables import refuse_unconfirmed
-from apimgmt.registry.file_kinds import check_kind
+from apimgmt.registry.file_kinds import check_kind, is_onnx_archive
 from apimgmt.registry.meaning import (
     MOST_SHOWN,
     Findings,
@@ -99,7 +99,7 @@ def register_model(
         metadata = beside.read_bytes()
     try:
         chunks = model_store.chunks_of(path)
-        staged = model_store.stage(chunks)
+        staged = stage(chunks)
     except OSError as error:
         raise DescriptionRefused("file", [f"{path}: {error.strerror}."]) from None
     with discarded_on_refusal(staged):
@@ -121,8 +121,15 @@ def _all_named(meaning: Meaning | None, names: Mapping[str, str]) -> dict[str, s
 
 
 def stage(chunks: Iterable[bytes]) -> Staged:
-    """Take an upload in, for `prepare`. Raises `FileTooLarge`."""
-    return model_store.stage(chunks)
+    """Take an upload in, for `prepare`; of an archive with an ONNX file, that file. Raises `Refused`."""
+    staged = model_store.stage(chunks)
+    if not is_onnx_archive(staged.path):
+        return staged
+    try:
+        with InspectionChild() as child:
+            return model_store.restage(staged, lambda into: child.join_archive(staged.path, into))
+    except InspectionRefused as error:
+        raise DescriptionRefused("file", [str(error)]) from None
 
 
 @contextmanager

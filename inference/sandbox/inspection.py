@@ -27,6 +27,7 @@ from inference.sandbox.confinement import Confinement, memory_for
 from inference.sandbox.inspection_messages import (
     CheckDescription,
     FreezeMeaning,
+    JoinArchive,
     ModelStudied,
     ProbeNullable,
     ReadSignature,
@@ -43,6 +44,8 @@ __all__ = ["InspectionChild", "InspectionRefused", "SelfTest", "SelfTestFailed"]
 
 # An inspection of a usual model takes well under a second; the rest is for large ones on a busy machine.
 LONGEST_S = 30.0
+
+LONGEST_FILE_BYTES = 256 << 20  # of what it makes of an archive
 
 TOO_MUCH_MEMORY = "The model needs more memory than an inspection may take."
 NOT_STARTED = "The console could not start the model's inspection."  # in words that don't blame the model
@@ -106,6 +109,10 @@ class InspectionChild:
         except InspectionRefused as error:
             raise SelfTestFailed(str(error), error.log_tail) from None
 
+    def join_archive(self, path: Path, into: int) -> None:
+        """Make one ONNX file of a zip archive. `into`: an open file's number. Raises `InspectionRefused`."""
+        self._request(path, JoinArchive(str(path)), "registration", files=(into,))
+
     def freeze(self, path: Path, spec: ModelSpec, signature: Signature) -> Meaning:
         """What the rules by name pick of a file that is described without a meaning. Raises `InspectionRefused`."""
         return self._request(path, FreezeMeaning(str(path), spec, signature), "registration").meaning
@@ -132,17 +139,17 @@ class InspectionChild:
             self._process.close()
             self._process = None
 
-    def _request(self, path: Path, request: Request[R], work: Work = "inspection") -> R:
-        process = self._started(path, work)
+    def _request(self, path: Path, request: Request[R], work: Work = "inspection", *, files: Sequence[int] = ()) -> R:
+        process = self._started(path, work, file_bytes=LONGEST_FILE_BYTES if files else 0)
         try:
-            return process.request(request, timeout_s=self._timeout_s)
+            return process.request(request, timeout_s=self._timeout_s, files=files)
         except (Problem, WorkFailed) as fault:
             raise InspectionRefused(_fault_words(fault), process.log_tail) from None
         except (ProcessNotStarted, ProcessEnded, TimeoutError) as end:
             self.close()
             raise InspectionRefused(self._end_words(end, process.log_tail), process.log_tail) from None
 
-    def _started(self, path: Path, work: Work) -> BlockingChild:
+    def _started(self, path: Path, work: Work, *, file_bytes: int) -> BlockingChild:
         if self._process is not None and self._path == path:
             return self._process
         self.close()
@@ -151,7 +158,10 @@ class InspectionChild:
         except OSError as error:
             raise InspectionRefused(f"The file can't be read: {error.strerror}.") from None
         confinement = Confinement(
-            readable=str(path.absolute()), memory_bytes=memory_for(path), cpu_s=int(self._timeout_s) + 1
+            readable=str(path.absolute()),
+            memory_bytes=memory_for(path),
+            cpu_s=int(self._timeout_s) + 1,
+            file_bytes=file_bytes,
         )
         try:
             self._process, self._path = BlockingChild(work, confinement), path

@@ -116,6 +116,18 @@ class StudyModel(Request[ModelStudied], frozen=True, kw_only=True):
     rows: tuple[dict[str, Cell], ...] = ()
 
 
+class ArchiveJoined(Response, frozen=True):
+    """The one file was written."""
+
+    size_bytes: int
+
+
+class JoinArchive(Request[ArchiveJoined], frozen=True):
+    """Make one ONNX file of a zip archive, into the open file that comes with the request."""
+
+    path: str
+
+
 class MeaningFrozen(Response, frozen=True):
     """What the rules by name have always picked."""
 

@@ -135,7 +135,6 @@ def xz_tar() -> bytes:
         (zipped("a.npy", "b.npy"), "These are NumPy arrays"),
         (zipped("[Content_Types].xml", "xl/workbook.xml"), "This is an Office document"),
         (zipped("model.ini", "domains/d0.txt"), "This is an H2O MOJO"),
-        (zipped("inner/model.onnx"), "Unpack it and register the file inner/model.onnx"),
         (zipped("readme.txt"), "This is a zip archive (model.onnx)"),
         (zipped("readme.txt")[:20], "damaged zip archive"),
     ],

@@ -7,8 +7,10 @@ import os
 import pickle
 import threading
 import time
+import zipfile
 from pathlib import Path
 
+import onnx
 import pytest
 from django.db import connection
 
@@ -266,3 +268,43 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: Path) -> None:
 
 def test_the_shell_is_an_installer(db: None) -> None:
     assert shell_actor(None).may("apimgmt.add_modelversion")
+
+
+def zipped(content: bytes, tmp_path: Path) -> Path:
+    """The model with its weights in a file beside it, as exporters write it."""
+    onnx.save_model(
+        onnx.load_model_from_string(content),
+        str(tmp_path / "model.onnx"),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(tmp_path / "model.onnx", "export/model.onnx")
+        if (tmp_path / "weights.bin").exists():
+            archive.write(tmp_path / "weights.bin", "export/weights.bin")
+    return path
+
+
+def test_a_zip_archive_becomes_one_file(store: Path, workspace: Workspace, tmp_path: Path) -> None:
+    path = zipped(makers.iris(), tmp_path)
+
+    version = register_model(workspace, "Zipped", path, actor=INSTALLER).version
+
+    stored = stored_path(store, version.sha256).read_bytes()
+    assert onnx.load_model_from_string(stored).graph.node
+    assert stored_files(store) == [version.sha256]
+    assert version.size_bytes == len(stored)
+    assert hashlib.sha256(stored).hexdigest() == version.sha256
+
+
+def test_a_bad_archive_leaves_nothing_behind(store: Path, workspace: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../model.onnx", makers.iris())
+
+    with pytest.raises(DescriptionRefused, match="a file outside of itself"):
+        register_model(workspace, "Zipped", path, actor=INSTALLER)
+
+    assert stored_files(store) == []

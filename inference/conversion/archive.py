@@ -1,0 +1,69 @@
+"""Reads a zip archive that a stranger packed: nothing is written anywhere, and what is read is bounded.
+
+Raises `NotServable` for what no honest archive has: absolute paths, `..`, links, passwords, a name twice, and more
+bytes or files than a model has.
+"""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from inference.signature import NotServable
+
+MOST_FILES: Final = 1000
+MOST_BYTES: Final = 256 << 20
+"""Unpacked, of all files together: what one model may have."""
+
+
+class Archive:
+    """The files of a zip archive, by their names as paths from its top."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError):
+            raise NotServable("The zip archive is damaged.") from None
+        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        if len(infos) > MOST_FILES:
+            raise NotServable(f"The zip archive has {len(infos)} files; a model has at most {MOST_FILES}.")
+        self._infos: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        for info in infos:
+            name = _checked_name(info)
+            if name in self._infos:
+                raise NotServable(f"The zip archive has the file {name} twice.")
+            self._infos[name] = info
+        if sum(info.file_size for info in infos) > MOST_BYTES:
+            raise NotServable(f"The zip archive has more than {MOST_BYTES >> 20} MB when it is unpacked.")
+
+    @property
+    def names(self) -> list[PurePosixPath]:
+        return list(self._infos)
+
+    def read(self, name: PurePosixPath) -> bytes:
+        """The file's bytes; never more than the archive announced. Raises `NotServable`."""
+        info = self._infos.get(name)
+        if info is None:
+            raise NotServable(f"The zip archive lacks the file {name}.")
+        try:
+            with self._zip.open(info) as stream:
+                content = stream.read(info.file_size + 1)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+            raise NotServable(f"The file {name} in the zip archive can't be unpacked.") from None
+        if len(content) != info.file_size:
+            raise NotServable(f"The file {name} in the zip archive has another size than it says.")
+        return content
+
+
+def _checked_name(info: zipfile.ZipInfo) -> PurePosixPath:
+    name = PurePosixPath(info.filename.replace("\\", "/"))
+    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        raise NotServable(f"The zip archive has a file outside of itself: {info.filename}.")
+    mode = info.external_attr >> 16
+    if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
+        raise NotServable(f"The zip archive has a link or a device: {info.filename}.")
+    if info.flag_bits & 0x1:
+        raise NotServable("The zip archive has a password. Pack it without one.")
+    return name
