@@ -11,7 +11,6 @@ import gzip
 import lzma
 import re
 import shlex
-import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,6 +21,8 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.foreign_files import TAR, FileKind, kind_by_head, kind_by_names
 from apimgmt.registry.metadata import DescriptionRefused
+from inference.conversion.archive import opened
+from inference.signature import NotServable
 
 
 class _Readable(Protocol):
@@ -42,6 +43,7 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], AbstractContextManager[_Re
     (b"\xfd7zXZ", lzma.LZMAFile),
     (b"]\x00\x00", lzma.LZMAFile),
 )
+_ZIP = b"PK\x03\x04"
 _LZ4 = b"\x04\x22\x4d\x18"
 
 
@@ -79,7 +81,7 @@ def check_kind(path: Path, filename: str) -> None:
         head = stream.read(HEAD_BYTES)
     if not head:
         raise DescriptionRefused("file", [_("The file is empty.")])
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(_ZIP):
         raise _archive_refused(path, filename)
     if kind := kind_by_head(head, filename):
         raise _refused(kind, filename)
@@ -143,24 +145,27 @@ def _compressed_refused(unpacked: bytes, filename: str) -> FileRefused:
 
 
 def is_onnx_archive(path: Path) -> bool:
-    """A zip archive with an ONNX file in it, and no other kind's."""
+    """A zip archive with an ONNX file in it, whatever lies beside that."""
+    with path.open("rb") as stream:
+        if not stream.read(4).startswith(_ZIP):
+            return False
     try:
-        with path.open("rb") as stream:
-            if stream.read(4) != b"PK\x03\x04":
-                return False
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+        return any(name.lower().endswith(".onnx") for name in _names_in(path))
+    except NotServable:
         return False
-    return kind_by_names(names) is None and any(name.lower().endswith(".onnx") for name in names)
+
+
+def _names_in(path: Path) -> list[str]:
+    """Raises `NotServable` for a list that is damaged, or longer than any model's."""
+    with opened(path) as archive:
+        return archive.namelist()
 
 
 def _archive_refused(path: Path, filename: str) -> FileRefused:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return FileRefused(_("This is a damaged zip archive, not an ONNX model."))
+        names = _names_in(path)
+    except NotServable as refusal:
+        return FileRefused(str(refusal))
     if "schema.json" in names:
         return PickleRefused(
             "model.joblib", _("This is a skops file. Load it with skops.io.load and save the model with joblib.dump.")

@@ -5,7 +5,7 @@ PyTorch's exporter and `onnx.save(..., save_as_external_data=True)` write such f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import onnx
@@ -75,10 +75,14 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 def _of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
+    yield from _of_sparse(graph.sparse_initializer)
     for node in graph.node:
         yield from _of_node(node)
+
+
+def _of_sparse(tensors: Iterable[onnx.SparseTensorProto]) -> Iterator[onnx.TensorProto]:
+    for sparse in tensors:
+        yield from (sparse.values, sparse.indices)
 
 
 def _of_node(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
@@ -86,6 +90,8 @@ def _of_node(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
         if attribute.HasField("t"):
             yield attribute.t
         yield from attribute.tensors
+        yield from _of_sparse([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else [])
+        yield from _of_sparse(attribute.sparse_tensors)
         if attribute.HasField("g"):
             yield from _of_graph(attribute.g)
         for graph in attribute.graphs:

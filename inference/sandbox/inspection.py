@@ -159,7 +159,7 @@ class InspectionChild:
             raise InspectionRefused(f"The file can't be read: {error.strerror}.") from None
         confinement = Confinement(
             readable=str(path.absolute()),
-            memory_bytes=memory_for(path),
+            memory_bytes=memory_for(path) + 4 * file_bytes,  # an archive's own size says little
             cpu_s=int(self._timeout_s) + 1,
             file_bytes=file_bytes,
         )

@@ -136,7 +136,7 @@ def xz_tar() -> bytes:
         (zipped("[Content_Types].xml", "xl/workbook.xml"), "This is an Office document"),
         (zipped("model.ini", "domains/d0.txt"), "This is an H2O MOJO"),
         (zipped("readme.txt"), "This is a zip archive (model.onnx)"),
-        (zipped("readme.txt")[:20], "damaged zip archive"),
+        (zipped("readme.txt")[:20], "The zip archive is damaged"),
     ],
     ids=makers.case_id,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from inference.conversion import archive as archive_module
-from inference.conversion.archive import Archive
+from inference.conversion.archive import Archive, opened
 from inference.conversion.onnx_archive import joined
 from inference.signature import NotServable
 
@@ -200,3 +201,37 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(NotServable, match="damaged"):
         joined(tmp_path / "x.zip")
+
+
+def test_a_list_of_a_million_files_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    name = "a" * 200
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(6000):
+            archive.writestr(f"{name}{number}", b"")
+
+    with pytest.raises(NotServable, match="too many files"):
+        opened(path)
+
+
+def test_a_damaged_stream_is_refused(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", ("x.onnx", bytes(range(256)) * 50))
+    content = bytearray(path.read_bytes())
+    content[50:80] = bytes(30)
+    path.write_bytes(content)
+
+    with pytest.raises(NotServable, match="can't be unpacked"):
+        joined(path)
+
+
+def test_an_archive_with_a_64_bit_end_is_read(tmp_path: Path) -> None:
+    """Some packers write it always."""
+    path = zip_of(tmp_path / "x.zip", ("x.onnx", linear().SerializeToString()))
+    content = path.read_bytes()
+    place = content.rindex(b"PK\x05\x06")
+    (_, _, _, _, n_files, size, offset, _) = struct.unpack("<4s4H2LH", content[place : place + 22])
+    end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, n_files, n_files, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, place, 1)
+    path.write_bytes(content[:place] + end + locator + content[place:])
+
+    assert onnx.load_model_from_string(joined(path)) == linear()
