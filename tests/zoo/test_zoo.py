@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class _Unconfined:
     def __init__(self) -> None:
         self._handler = RegistrationHandler(None)  # type: ignore[arg-type]  # no request here uses a channel
 
-    def request(self, request: Any, *, timeout_s: float) -> Any:
+    def request(self, request: Any, *, timeout_s: float, files: Sequence[int]) -> Any:
+        assert not files
         return result_of(self._handler._respond(request))
 
     def close(self) -> None:
@@ -44,7 +46,7 @@ class _Unconfined:
 
 
 class UnconfinedChild(InspectionChild):
-    def _started(self, path: Path, work: Any) -> Any:
+    def _started(self, path: Path, work: Any, *, file_bytes: int) -> Any:
         if self._process is None:
             self._process = _Unconfined()  # type: ignore[assignment]
         return self._process
