@@ -17,7 +17,10 @@ from tests.inference.client import manual_body
 from tests.zoo.catalogue import Row, table_csv
 
 Send = Callable[[str, bytes, str], tuple[bytes, dict[str, str]]]
-"""(path below the API's address, body, content type) -> body and headers of the answer, which is a 200."""
+"""(path below the API's address, body, content type) -> body and headers of the answer, which is a 200.
+
+`{model}` in the path stands for the name that the API's model has there.
+"""
 
 
 @dataclass
@@ -69,7 +72,7 @@ def by_manual(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:
 
 
 def by_open_inference(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:
-    document = _json(send, "v2/models/m/infer", {"inputs": _tensors(spec, rows)})
+    document = _json(send, "v2/models/{model}/infer", {"inputs": _tensors(spec, rows)})
     return _from_tensors(
         spec, {one["name"]: np.array(one["data"]).reshape(one["shape"]) for one in document["outputs"]}
     )
@@ -77,7 +80,7 @@ def by_open_inference(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answe
 
 def by_binary_tensors(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:
     request = {"inputs": _tensors(spec, rows), "parameters": {"binary_data_output": True}}
-    body, headers = send("v2/models/m/infer", json.dumps(request).encode(), "application/json")
+    body, headers = send("v2/models/{model}/infer", json.dumps(request).encode(), "application/json")
     length = int(headers["inference-header-content-length"])
     data, found = body[length:], {}
     for output in json.loads(body[:length])["outputs"]:
@@ -90,7 +93,7 @@ def by_binary_tensors(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answe
 
 
 def by_kserve(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:
-    return _plain(spec, _json(send, "v1/models/m:predict", {"instances": rows})["predictions"])
+    return _plain(spec, _json(send, "v1/models/{model}:predict", {"instances": rows})["predictions"])
 
 
 def by_mlflow(send: Send, spec: ModelSpec, rows: Sequence[Row]) -> Answers:

@@ -75,7 +75,7 @@ def in_process(version: ModelVersion) -> Send:
     predictor = Predictor(model_store.path_of(version.sha256), version.described())
 
     def send(path: str, body: bytes, content_type: str) -> tuple[bytes, dict[str, str]]:
-        reply = send_in_process(predictor, path, body, content_type)
+        reply = send_in_process(predictor, path.format(model="m"), body, content_type)
         return reply.body, {name.decode(): value.decode() for name, value in reply.headers}
 
     return send
