@@ -601,3 +601,41 @@ def text_alone() -> Entry:
         classes=["0", "1", "2"],
         probabilities=wide(fitted.predict_proba(lines)),
     )
+
+
+def lower_case(locale: str, told: str) -> Entry:
+    """A text pipeline as scikit-learn makes it by default, which lowers the letters by a locale's rules."""
+    random = seeded()
+    words_ = ["Good", "good", "BAD", "bad", "Fine", "awful", "Great", "poor"]
+    lines = np.array([" ".join(random.choice(words_, 4)) for _ in range(160)], dtype=object)
+    lowered = [line.lower() for line in lines]
+    aims = [2 if "good" in line else 1 if "bad" in line else 0 for line in lowered]
+    vectorizer = feature_extraction.text.TfidfVectorizer()
+    fitted = pipeline.make_pipeline(vectorizer, linear_model.LogisticRegression()).fit(lines, aims)
+    options = {id(fitted): {"zipmap": False}, id(vectorizer): {"locale": locale}}
+    ports = [("line", StringTensorType([None, 1]))]
+    made = skl2onnx.convert_sklearn(fitted, initial_types=ports, options=options, target_opset=OPSETS)
+    return Entry(
+        made=f"scikit-learn Pipeline: {told}",
+        content=bytes(made.SerializeToString()),
+        rows=[{"line": line} for line in lines[:N_SHOWN]],
+        metadata={"columns": [{"name": "line", "type": "string"}]},
+        labels=texts(fitted.predict(lines)),
+        classes=["0", "1", "2"],
+        probabilities=wide(fitted.predict_proba(lines)),
+    )
+
+
+@model
+def lower_case_c() -> Entry:
+    """What the refusal of the other one advises."""
+    return lower_case("C", "TF-IDF of one text in lower case, by the locale C")
+
+
+@model
+def lower_case_elsewhere() -> Entry:
+    """Converters write en_US, which some servers have: this locale none has."""
+    entry = lower_case("xx_YY", "TF-IDF of one text in lower case, by a locale that the server lacks")
+    entry.labels = entry.probabilities = entry.classes = None
+    entry.refused = {"field": "file", "words": "the locale xx_YY, which this server does not have"}
+    return entry

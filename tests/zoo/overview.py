@@ -11,16 +11,27 @@ README = Path(__file__).with_name("README.md")
 _BEGIN = "<!-- made by tests/zoo/overview.py -->\n"
 
 
+def library_of(entry: catalogue.Entry) -> str:
+    """Entries name it first, and then the estimator."""
+    maker = entry.made.partition(":")[0]
+    return maker if maker == "drawn by hand" else maker.partition(" ")[0]
+
+
 def overview() -> str:
-    """What is served, by what it answers with, and what is refused, with the field and the reason."""
+    """What is served, by library and by what it answers with; what is refused, with the field and the reason."""
     entries = {name: catalogue.entry(name) for name in catalogue.ALL}
     refused = {name: entry for name, entry in entries.items() if entry.refused is not None}
-    kinds = Counter(entry.kind for name, entry in entries.items() if name not in refused)
+    served = [entry for entry in entries.values() if entry.refused is None]
+    kinds = sorted({entry.kind for entry in served})
+    counts = Counter((library_of(entry), entry.kind) for entry in served)
     lines = [f"{len(entries)} models: {len(entries) - len(refused)} are served, {len(refused)} refused.", ""]
     lines += [
-        "| served with | models |",
-        "|---|---|",
-        *(f"| {kind} | {count} |" for kind, count in sorted(kinds.items())),
+        f"| served, made with | {' | '.join(kinds)} |",
+        "|---" * (1 + len(kinds)) + "|",
+        *(
+            f"| {library} | {' | '.join(str(counts[library, kind] or '') for kind in kinds)} |"
+            for library in sorted({library for library, _kind in counts})
+        ),
     ]
     lines += ["", "| refused | made from | field | reason |", "|---|---|---|---|"]
     for name, entry in refused.items():
