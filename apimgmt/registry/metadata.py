@@ -10,11 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from apimgmt.errors import Refused
+from apimgmt.registry.storable import escaped, unstorable_texts
 from contract.model_spec import Cell, ColumnType, InputLayout, Score, Task
 
 MAX_METADATA_BYTES = 4_000_000
@@ -109,6 +111,8 @@ def parse_metadata(content: bytes) -> Metadata:
 
 def metadata_from(document: object) -> Metadata:
     """As `parse_metadata`, from parsed JSON."""
+    if unstorable := list(islice(unstorable_texts(document), MOST_FAULTS)):
+        raise DescriptionRefused("metadata", [unstorable_sentence(text) for text in unstorable])
     reading = _Reading()
     values = reading.members(document, "", _METADATA_KEYS)
     metadata = Metadata(
@@ -126,6 +130,11 @@ def metadata_from(document: object) -> Metadata:
     if faults:
         raise DescriptionRefused("metadata", faults)
     return metadata
+
+
+def unstorable_sentence(text: str) -> str:
+    """What is wrong with a text that can't be stored."""
+    return _("“%s” has a character that can't be stored: \\u0000, or half of a surrogate pair.") % escaped(text)
 
 
 def with_outputs(metadata: Metadata, lines: Sequence[str]) -> Metadata:

@@ -33,9 +33,16 @@ from apimgmt.registry.meaning import (
     study_request,
     with_meaning,
 )
-from apimgmt.registry.metadata import DescriptionRefused, Metadata, parse_metadata, with_outputs
+from apimgmt.registry.metadata import (
+    DescriptionRefused,
+    Metadata,
+    parse_metadata,
+    unstorable_sentence,
+    with_outputs,
+)
 from apimgmt.registry.model_store import Staged
 from apimgmt.registry.spec_builder import Description, describe, with_nullable
+from apimgmt.registry.storable import is_storable, unstorable_texts
 from apimgmt.roles import REGISTER
 from contract.meaning import Meaning, meaning_to_json
 from contract.model_spec import ModelSpec, spec_to_json
@@ -156,13 +163,15 @@ def prepare(
     `rows`: the owner's, where there is no sample to read them from again.
     """
     check_kind(staged.path, filename)
+    if target is not None and not is_storable(target):
+        raise DescriptionRefused("target", [unstorable_sentence(target)])
     stated = metadata or Metadata()
     with InspectionChild() as child:
         try:
             signature = child.read(staged.path)
             description = describe(signature, metadata, sample_csv, target)
             owned = rows or sample_rows(description.learnt)
-            return _tried(child, staged, signature, description, stated, owned)
+            prepared = _tried(child, staged, signature, description, stated, owned)
         except NotServable as error:
             raise DescriptionRefused("file", [str(error)]) from None
         except InspectionRefused as error:
@@ -172,6 +181,15 @@ def prepare(
             if isinstance(error, SelfTestFailed) and not stated.sample and sample_csv is None:
                 faults.append(_("The row tried was made up. Give a sample CSV, or a metadata file with a sample row."))
             raise DescriptionRefused("file", faults) from None
+    _refuse_unstorable(prepared.description.spec)
+    return prepared
+
+
+def _refuse_unstorable(spec: ModelSpec) -> None:
+    """What the owner states was read before: here it is a name or a label of the graph's."""
+    meaning = meaning_to_json(spec.meaning) if spec.meaning is not None else None
+    if unstorable := next(unstorable_texts([spec_to_json(spec), meaning]), None):
+        raise DescriptionRefused("file", [unstorable_sentence(unstorable)])
 
 
 def _tried(

@@ -14,7 +14,8 @@ from statistics import median
 
 from django.utils.translation import gettext as _
 
-from apimgmt.registry.metadata import DescriptionRefused, StatedColumn
+from apimgmt.registry.metadata import DescriptionRefused, StatedColumn, unstorable_sentence
+from apimgmt.registry.storable import unstorable_texts
 from contract.model_spec import Cell, ColumnType
 from contract.problems import Problem
 from inference.formats.cells import parsed_number
@@ -161,7 +162,10 @@ def _table(content: bytes, names: Names) -> tuple[list[str], list[list[str]], bo
         text = read_csv(content, None, names)
         header = [names.find(name) or name.strip() for name in text.header]
         _check_header(header)
-        return header, _rows(text, len(header)), text.form.has_decimal_comma
+        rows = _rows(text, len(header))
+        if b"\0" in content:  # which UTF-16 has in every line
+            _check_storable([header, *rows])
+        return header, rows, text.form.has_decimal_comma
     except Problem as problem:
         raise DescriptionRefused("sample", [_not_read(content, problem)]) from None
 
@@ -175,6 +179,11 @@ def _not_read(content: bytes, problem: Problem) -> str:
     except UnicodeDecodeError as error:
         return _("The sample is not UTF-8 text (byte %d). Save it as CSV UTF-8.") % error.start
     return _("The sample is not CSV: %s") % problem.detail
+
+
+def _check_storable(lines: list[list[str]]) -> None:
+    if unstorable := next(unstorable_texts(lines), None):
+        raise DescriptionRefused("sample", [unstorable_sentence(unstorable)])
 
 
 def _check_header(header: list[str]) -> None:

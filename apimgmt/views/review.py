@@ -27,6 +27,7 @@ from apimgmt.registry.review.form import Correction, correction_of
 from apimgmt.registry.review.outputs import OutputRow
 from apimgmt.registry.review.ticks import check_ticks, ticked_codes
 from apimgmt.registry.review.trial import has_news, tried_again
+from apimgmt.registry.storable import is_storable
 from apimgmt.views.labels import ROLE_WORDS, TASK_WORDS, TYPE_WORDS
 from apimgmt.views.layout import Crumb, get_or_post, render_page, see_other, signed_in
 from apimgmt.views.registration import own_draft, permitted
@@ -153,7 +154,8 @@ def _save(
 
 def _page(request: HttpRequest, reviewed: Review, correction: Correction, *, status: int = 200) -> HttpResponse:
     draft, found = reviewed.draft, reviewed.found
-    known = Model.objects.filter(workspace=reviewed.workspace, name=draft.name).first()
+    models = Model.objects.filter(workspace=reviewed.workspace, name=draft.name)
+    known = models.first() if is_storable(draft.name) else None
     context = {
         "section": "models",
         "crumbs": [

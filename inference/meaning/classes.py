@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -159,16 +160,17 @@ def pair_names(labels: Labels, stated: Names | None) -> tuple[ClassLabel, ...]:
         names = _listed(values, stated)
     if not FEWEST <= len(values) <= MOST:
         raise ClassesRefused("classes_number", count=len(values), fewest=FEWEST, most=MOST)
-    if twice := sorted({name for name in names if list(names).count(name) > 1}) if len(set(names)) < len(names) else []:
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ClassesRefused("classes_same_name", names=twice[:10])
     return tuple(ClassLabel(label, name) for label, name in zip(values, names, strict=True))
 
 
 def _mapped(values: Sequence[Label], stated: Mapping[str, str]) -> list[str]:
     texts = [label_text(label) for label in values]
+    known = set(texts)
     if missing := [text for text in texts if text not in stated]:
         raise ClassesRefused("classes_label_missing", labels=missing[:10])
-    if extra := [key for key in stated if key not in set(texts)]:
+    if extra := [key for key in stated if key not in known]:
         raise ClassesRefused("classes_label_extra", labels=extra[:10], known=texts[:10])
     return [stated[text] for text in texts]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
@@ -53,9 +54,14 @@ def _class_lines(meaning: Meaning) -> Iterator[str]:
     if meaning.classes:
         yield f"{_('Classes')} ({_('the model says')} → {_('callers see')}):"
     for one in meaning.classes[:MOST_CLASSES]:
-        yield f"  {label_text(one.label)} → {one.name}"
+        yield f"  {_in_one_line(label_text(one.label))} → {_in_one_line(one.name)}"
     if len(meaning.classes) > MOST_CLASSES:
         yield "  " + _("… and %d more") % (len(meaning.classes) - MOST_CLASSES)
+
+
+def _in_one_line(text: str) -> str:
+    """A line break in a name would look like another class."""
+    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)
 
 
 def _check_lines(findings: Findings) -> Iterator[str]:

@@ -10,7 +10,9 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning_sentences import refusal_sentence
+from apimgmt.registry.metadata import unstorable_sentence
 from apimgmt.registry.review.classes import MAX_CLASS_NAME_LENGTH, MOST_EDITABLE_CLASSES
+from apimgmt.registry.storable import is_storable
 from inference.meaning.classes import ClassesRefused, label_text, typed_label
 from inference.sandbox.inspection_messages import QuestionFound
 
@@ -70,6 +72,8 @@ def check_asked(rows: Sequence[AskedClass], found: Found) -> str:
             row.name_error = _("This name is there twice.")
         elif len(row.name) > MAX_CLASS_NAME_LENGTH:
             row.name_error = _("The name is longer than %d characters.") % MAX_CLASS_NAME_LENGTH
+        elif not is_storable(row.name):
+            row.name_error = unstorable_sentence(row.name)
     if any(row.label_error or row.name_error for row in filled):
         return ""
     if missing := [text for text in map(label_text, asked.seen) if text not in labels]:
@@ -82,6 +86,8 @@ def _label_error(row: AskedClass, asked: QuestionFound, counts: Counter[str]) ->
         return _("Which label is it?")
     if counts[row.label] > 1:
         return _("This label is there twice.")
+    if not is_storable(row.label):
+        return unstorable_sentence(row.label)
     try:
         typed_label(row.label, type(asked.seen[0]) if asked.seen else str)
     except ClassesRefused as refused:

@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning import SampleRows
-from apimgmt.registry.metadata import Metadata
+from apimgmt.registry.metadata import Metadata, unstorable_sentence
 from apimgmt.registry.spec_builder import CARRIED
+from apimgmt.registry.storable import is_storable
 from contract.model_spec import Cell, Column, ColumnType
 from inference.inputs import port_of
 from inference.names import Names
@@ -88,6 +89,7 @@ def columns_document(rows: Sequence[Row]) -> tuple[list[dict[str, Any]], dict[st
     columns, sample = [], {}
     for row in rows:
         _check_name(rows, row)
+        _check_storable(row)
         baseline = _parsed(row, "baseline", row.baseline, nullable=False)
         sample[row.name] = _parsed(row, "sample", row.sample, nullable=row.nullable)
         columns.append(_column(row, baseline))
@@ -122,6 +124,11 @@ def _check_name(rows: Sequence[Row], row: Row) -> None:
         row.errors["name"] = _("The column needs a name.")
     elif sum(other.name == row.name for other in rows) > 1:
         row.errors["name"] = _("This name is there twice.")
+
+
+def _check_storable(row: Row) -> None:
+    texts = {cell: str(getattr(row, cell)) for cell in ("name", "baseline", "categories", "unit", "sample")}
+    row.errors |= {cell: unstorable_sentence(text) for cell, text in texts.items() if not is_storable(text)}
 
 
 def _column(row: Row, baseline: Cell) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
-from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from
+from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from, unstorable_sentence
 from apimgmt.registry.review.asked_classes import (
     AskedClass,
     asked_classes,
@@ -30,6 +30,7 @@ from apimgmt.registry.review.outputs import (
     task_choice,
 )
 from apimgmt.registry.review.ticks import Tick, take_ticks, ticks_of
+from apimgmt.registry.storable import is_storable
 from contract.meaning import SINGLE_ROLES
 from contract.model_spec import Task
 
@@ -122,6 +123,8 @@ def metadata_of(correction: Correction, found: Found) -> Metadata | None:
         correction.task.error = _("Choose which of them it is.")
     if not correction.target:
         correction.errors["target"] = _("Name what is predicted.")
+    elif not is_storable(correction.target):
+        correction.errors["target"] = unstorable_sentence(correction.target)
     if correction.has_errors:
         return None
     spec = found.spec

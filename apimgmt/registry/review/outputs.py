@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning_sentences import note_sentence, question_text
-from apimgmt.registry.metadata import StatedOutputs
+from apimgmt.registry.metadata import StatedOutputs, unstorable_sentence
+from apimgmt.registry.storable import is_storable
 from contract.meaning import ROLES, SINGLE_ROLES, Note, Output, Role
 from contract.model_spec import Task
 from inference.signature import Kind, Port
@@ -143,6 +144,8 @@ def _check_targets(rows: Sequence[OutputRow], row: OutputRow) -> None:
             cell.error = _("Name what is predicted.")
         elif names.count(cell.name) > 1:
             cell.error = _("This name is there twice.")
+        elif not is_storable(cell.name):
+            cell.error = unstorable_sentence(cell.name)
 
 
 def stated_outputs(rows: Sequence[OutputRow]) -> StatedOutputs:
