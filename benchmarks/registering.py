@@ -1,7 +1,8 @@
 """How long registering a demo model takes, from its file to the saved version.
 
-`.venv/bin/python -m runtime.testing --exec .venv/bin/python -m benchmarks.registering`, on a database of its own. In process: inspecting in the confined child, the probe rows, and saving, as the page and the
-command do it. The command: the same with the start of its Python and Django. Wall-clock seconds.
+`.venv/bin/python -m runtime.testing --exec .venv/bin/python -m benchmarks.registering`, on a database of its own.
+In process: inspecting in the confined child, the probe rows, and saving, as the page and the command do it. The
+command: the same with the start of its Python and Django. Wall-clock seconds.
 """
 
 from __future__ import annotations
