@@ -1,6 +1,6 @@
 # `make help` lists what there is. Needed: Python 3.11 or newer, make, git.
 .DEFAULT_GOAL := help
-.PHONY: help run test drill bench lint lint-steps fmt check environment environment-dev
+.PHONY: help run formats catboost test drill bench lint lint-steps fmt check environment environment-dev
 
 PY := .venv/bin/python
 
@@ -19,6 +19,12 @@ help: ## list the commands
 
 run: environment ## everything in the foreground: database, broker, console, worker, beat, gateway; Ctrl-C stops it
 	@exec $(PY) -m runtime
+
+formats: ## also take XGBoost, LightGBM and skops files and MLflow folders, 400 MB
+	$(call install,formats)
+
+catboost: ## and CatBoost files, 280 MB more
+	$(call install,catboost)
 
 test: environment-dev ## all tests but the long ones (ARGS="-m long"), with servers of their own; T=tests/gateway narrows it, ARGS=--cov measures
 	@exec $(PY) -m runtime.testing $(T) $(ARGS)

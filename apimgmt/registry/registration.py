@@ -23,7 +23,8 @@ from apimgmt.models import Model, ModelVersion, Workspace
 from apimgmt.registry import model_store
 from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.confirmables import refuse_unconfirmed
-from apimgmt.registry.file_kinds import check_kind, is_onnx_archive
+from apimgmt.registry.convertible import refuse_missing_library, source_format
+from apimgmt.registry.file_kinds import check_kind
 from apimgmt.registry.meaning import (
     MOST_SHOWN,
     Findings,
@@ -36,16 +37,19 @@ from apimgmt.registry.meaning import (
 from apimgmt.registry.metadata import (
     DescriptionRefused,
     Metadata,
+    is_metadata,
     parse_metadata,
     unstorable_sentence,
     with_outputs,
+    with_own,
 )
 from apimgmt.registry.model_store import Staged
+from apimgmt.registry.sample_table import learn_columns
 from apimgmt.registry.spec_builder import Description, describe, with_nullable
 from apimgmt.registry.storable import is_storable, unstorable_texts
 from apimgmt.roles import REGISTER
 from contract.meaning import Meaning, meaning_to_json
-from contract.model_spec import ModelSpec, spec_to_json
+from contract.model_spec import Cell, ModelSpec, spec_to_json
 from inference.meaning.classes import label_text
 from inference.sandbox.inspection import InspectionChild, InspectionRefused, SelfTest, SelfTestFailed
 from inference.sandbox.inspection_messages import ModelStudied
@@ -54,6 +58,9 @@ from inference.signature import NotServable, Signature
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
+CONVERSION_S = 120.0
+"""A usual model of trees takes 2 s, one of a thousand large trees 10."""
+MOST_OWNED_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,11 @@ def register_model(
     Raises a `Refused`: `NotAllowed`, `DescriptionRefused`, `FileTooLarge`.
     """
     actor.require(REGISTER)
-    beside = path.with_suffix(".json")
-    if metadata is None and beside != path and beside.is_file():
-        metadata = beside.read_bytes()
+    if metadata is None:
+        beside = beside_of(path)
+        metadata = beside.read_bytes() if beside is not None and is_metadata(beside.read_bytes()) else None
     try:
-        chunks = model_store.chunks_of(path)
-        staged = stage(chunks)
+        staged = stage(model_store.chunks_of(path), sample_csv=sample_csv, target=target)
     except OSError as error:
         raise DescriptionRefused("file", [f"{path}: {error.strerror}."]) from None
     with discarded_on_refusal(staged):
@@ -121,22 +127,48 @@ def register_model(
         return save(workspace, name, prepared, confirmed=confirmed, actor=actor)
 
 
+def beside_of(path: Path) -> Path | None:
+    """The file beside a model that may be its metadata: never the model itself."""
+    beside = path.with_suffix(".json")
+    return beside if beside != path and beside.is_file() else None
+
+
 def _all_named(meaning: Meaning | None, names: Mapping[str, str]) -> dict[str, str]:
     """A class that the sample doesn't have keeps its name."""
     classes = meaning.classes if meaning is not None else ()
     return {label_text(one.label): names.get(label_text(one.label), one.name) for one in classes}
 
 
-def stage(chunks: Iterable[bytes]) -> Staged:
-    """Take an upload in, for `prepare`; of an archive with an ONNX file, that file. Raises `Refused`."""
+def stage(chunks: Iterable[bytes], *, sample_csv: bytes | None = None, target: str | None = None) -> Staged:
+    """Take an upload in, for `prepare`: a file of another format as the ONNX file that is made of it.
+
+    The sample's rows are among those that the two are compared on. Raises `Refused`.
+    """
     staged = model_store.stage(chunks)
-    if not is_onnx_archive(staged.path):
-        return staged
+    with discarded_on_refusal(staged):
+        source = source_format(staged.path)
+        if source is None:
+            return staged
+        refuse_missing_library(source)
+        rows = rows_of(sample_csv, target)
+        try:
+            with InspectionChild(CONVERSION_S, longest_s=CONVERSION_S) as child:
+                return model_store.restage(
+                    staged, lambda into: child.convert(staged.path, source.kind, rows, into=into)
+                )
+        except InspectionRefused as error:
+            if error.log_tail:
+                logger.warning("conversion_refused sha256=%s log=%s", staged.sha256, error.log_tail)
+            raise DescriptionRefused("file", [str(error)]) from None
+
+
+def rows_of(sample_csv: bytes | None, target: str | None) -> tuple[dict[str, Cell], ...]:
+    """Rows of the sample as it reads by itself. One that can't be read is refused later, in its own words."""
     try:
-        with InspectionChild() as child:
-            return model_store.restage(staged, lambda into: child.join_archive(staged.path, into))
-    except InspectionRefused as error:
-        raise DescriptionRefused("file", [str(error)]) from None
+        learnt = learn_columns(sample_csv, target=target) if sample_csv is not None else None
+    except DescriptionRefused:
+        return ()
+    return learnt.rows[:MOST_OWNED_ROWS] if learnt is not None else ()
 
 
 @contextmanager
@@ -169,7 +201,8 @@ def prepare(
     with InspectionChild() as child:
         try:
             signature = child.read(staged.path)
-            description = describe(signature, metadata, sample_csv, target)
+            stated = with_own(metadata, signature.metadata)
+            description = describe(signature, stated, sample_csv, target)
             owned = rows or sample_rows(description.learnt)
             prepared = _tried(child, staged, signature, description, stated, owned)
         except NotServable as error:

@@ -66,7 +66,7 @@ def describe(
     if sample_csv is not None:
         learnt = learn_columns(sample_csv, target=target or stated.target, known=_known(signature, stated, layout))
     made = _Maker(signature, stated, learnt, predicted or "prediction")
-    made.sources["target"] = _metadata_file() if stated.target else _("as given") if target else _("default")
+    made.sources["target"] = stated.origin_of("target") if stated.target else _("as given") if target else _("default")
     columns, unproven = _columns(made, layout)
     if made.faults:
         raise DescriptionRefused("metadata", made.faults)
@@ -103,10 +103,6 @@ def with_nullable(description: Description, names: tuple[str, ...]) -> Descripti
 
 
 # Each word of origin is looked up when it is used, so that it is in the reader's language.
-def _metadata_file() -> str:
-    return _("metadata file")
-
-
 def _sample_csv() -> str:
     return _("sample CSV")
 
@@ -163,16 +159,25 @@ def _input_names(made: _Maker, stated: dict[str, StatedColumn], learnt: dict[str
     if stated:
         _fault(made, _("columns: the graph also takes %s."), [name for name in taken if name not in stated])
         _fault(made, _("columns: the graph does not take %s."), [name for name in stated if name not in taken])
-    elif learnt and (lacking := [name for name in taken if name not in learnt]):
-        raise DescriptionRefused("sample", [_("The sample lacks columns that the model takes: %s.") % _listed(lacking)])
+    _refuse_lacking(made, taken)
     return taken
+
+
+def _refuse_lacking(made: _Maker, names: list[str]) -> None:
+    """A sample of other columns teaches nothing about these."""
+    if made.learnt is None:
+        return
+    learnt = {column.name for column in made.learnt.columns}
+    if lacking := [name for name in names if name not in learnt]:
+        raise DescriptionRefused("sample", [_("The sample lacks columns that the model takes: %s.") % _listed(lacking)])
 
 
 def _matrix_names(made: _Maker) -> list[str]:
     """A matrix has no names: they come from the metadata, the sample, or are x0, x1 …"""
     width, stated, learnt = made.signature.width, made.metadata.columns, made.learnt
     if stated is not None:
-        made.sources["columns"] = _metadata_file()
+        made.sources["columns"] = made.metadata.origin_of("columns")
+        _refuse_lacking(made, [column.name for column in stated])
         if width is not None and len(stated) != width:
             words = {"stated": len(stated), "width": width}
             made.faults.append(_("columns: the metadata has %(stated)d, the graph takes %(width)d.") % words)
@@ -233,7 +238,9 @@ def _column(
         message = _("column %(name)s: it can't be nullable, the graph takes %(carried)s, which has no missing value.")
         made.faults.append(message % words)
         return None
-    made.sources[f"column {name}"] = _metadata_file() if stated else _sample_csv() if learnt else _model_file()
+    made.sources[f"column {name}"] = (
+        made.metadata.origin_of("columns") if stated else _sample_csv() if learnt else _model_file()
+    )
     is_number = column_type in {"float", "int"}
     categories = _chosen_categories(made, said, seen, listed, column_type)
     is_stated = said.min is not None or said.max is not None
@@ -339,7 +346,7 @@ def _sample(made: _Maker, columns: tuple[Column, ...]) -> dict[str, Cell]:
     """One valid row: as stated, as the sample's first whole row, or the baselines."""
     stated, learnt = made.metadata.sample, made.learnt
     if stated is not None:
-        made.sources["sample"] = _metadata_file()
+        made.sources["sample"] = made.metadata.origin_of("sample")
         _fault(
             made, _("sample: the model has no column %s."), [n for n in stated if n not in {c.name for c in columns}]
         )

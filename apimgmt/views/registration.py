@@ -110,7 +110,10 @@ def _taken_in(values: dict[str, Any], kept: Draft | None, actor: Actor) -> Draft
         if kept is not None:
             drafts.forget_draft(kept)
         try:
-            staged, filename = registration.stage(upload.chunks()), upload.name
+            staged = registration.stage(upload.chunks(), sample_csv=values["sample"], target=values["target"] or None)
+            filename = upload.name
+        except DescriptionRefused as error:
+            raise _NotInspected(error, None) from None
         except Refused as error:
             raise _NotInspected(DescriptionRefused("file", [str(error)]), None) from None
     if staged is None or actor.user is None:

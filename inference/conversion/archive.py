@@ -74,11 +74,13 @@ class Archive:
     def names(self) -> list[PurePosixPath]:
         return list(self._infos)
 
-    def read(self, name: PurePosixPath) -> bytes:
+    def read(self, name: PurePosixPath, *, at_most: int = MOST_BYTES) -> bytes:
         """The file's bytes; never more than the archive announced. Raises `NotServable`."""
         info = self._infos.get(name)
         if info is None:
             raise NotServable(f"The zip archive lacks the file {name}.")
+        if info.file_size > at_most:
+            raise NotServable(f"The file {name} in the zip archive is larger than such a file can be.")
         try:
             with self._zip.open(info) as stream:
                 content = stream.read(info.file_size + 1)

@@ -22,19 +22,24 @@ def joined(path: Path) -> bytes:
     if len(names) != 1:
         listed = ", ".join(map(str, names[:5])) or "none"
         raise NotServable(f"The zip archive must have one file that ends in .onnx, and has {listed}.")
+    content: bytes = joined_model(archive, names[0]).SerializeToString()
+    return content
+
+
+def joined_model(archive: Archive, name: PurePosixPath) -> onnx.ModelProto:
+    """The model of that name with the weights that lie beside it. Raises `NotServable`."""
     try:
-        model = onnx.load_model_from_string(archive.read(names[0]))
+        model = onnx.load_model_from_string(archive.read(name))
     except DecodeError:
-        raise NotServable(f"The file {names[0]} is damaged or cut off: it can't be read as an ONNX model.") from None
+        raise NotServable(f"The file {name} is damaged or cut off: it can't be read as an ONNX model.") from None
     files: dict[PurePosixPath, bytes] = {}
     size = 0
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            size += _take_in(tensor, archive, names[0].parent, files)
+            size += _take_in(tensor, archive, name.parent, files)
             if size > MOST_BYTES:  # many tensors may name the same bytes
                 raise NotServable(f"The model's weights have more than {MOST_BYTES >> 20} MB together.")
-    content: bytes = model.SerializeToString()
-    return content
+    return model
 
 
 def _take_in(

@@ -19,12 +19,13 @@ from inference.sandbox.channel import Channel
 from inference.sandbox.confinement import Confinement, confine_before_imports, confine_before_work
 from inference.sandbox.protocol import Ready
 
-Work = Literal["inspection", "registration", "prediction"]
+Work = Literal["inspection", "registration", "conversion", "prediction"]
 
 # module and class of the Handler; its libraries are imported only once the process is confined
 _HANDLERS: Final[dict[str, tuple[str, str]]] = {
     "inspection": ("inference.sandbox.inspection_handler", "InspectionHandler"),
     "registration": ("inference.sandbox.inspection_handler", "RegistrationHandler"),
+    "conversion": ("inference.sandbox.conversion_handler", "ConversionHandler"),
     "prediction": ("inference.sandbox.prediction_handler", "PredictionHandler"),
 }
 

@@ -26,10 +26,12 @@ _LONGEST_CPU_S: Final = 24 * 3600  # the parent's clock ends what takes too long
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     """What one child may have. `readable` is a file or a folder; Python and our own code it may read as well.
 
+    `reads_itself`: and what the kernel tells of the child's own process, for libraries that look at their own parts.
     `file_bytes`: how far it may write into a file that it was handed open; it can't open one for writing.
     """
 
     readable: str
+    reads_itself: bool = False
     memory_bytes: int
     cpu_s: int = _LONGEST_CPU_S
     file_bytes: int = 0
@@ -55,4 +57,5 @@ def confine_before_imports(confinement: Confinement) -> list[str]:
 def confine_before_work(confinement: Confinement) -> list[str]:
     """Give up reading. Python and its packages stay readable, because libraries import on first use."""
     may_read = (Path(confinement.readable), *limits.OWN_CODE, Path(sys.prefix), Path(sys.base_prefix, "lib"))
-    return [] if limits.forbid_reading(except_under=may_read) else ["reading"]
+    own = (Path("/proc/self"),) if confinement.reads_itself else ()
+    return [] if limits.forbid_reading(except_under=(*may_read, *own)) else ["reading"]

@@ -26,8 +26,8 @@ from inference.sandbox.child_process import ProcessEnded, ProcessNotStarted, Wor
 from inference.sandbox.confinement import Confinement, memory_for
 from inference.sandbox.inspection_messages import (
     CheckDescription,
+    ConvertFile,
     FreezeMeaning,
-    JoinArchive,
     ModelStudied,
     ProbeNullable,
     ReadSignature,
@@ -45,7 +45,7 @@ __all__ = ["InspectionChild", "InspectionRefused", "SelfTest", "SelfTestFailed"]
 # An inspection of a usual model takes well under a second; the rest is for large ones on a busy machine.
 LONGEST_S = 30.0
 
-LONGEST_FILE_BYTES = 256 << 20  # of what it makes of an archive
+LONGEST_FILE_BYTES = 256 << 20  # of what it makes of a file of another format
 
 TOO_MUCH_MEMORY = "The model needs more memory than an inspection may take."
 NOT_STARTED = "The console could not start the model's inspection."  # in words that don't blame the model
@@ -68,8 +68,8 @@ class SelfTestFailed(InspectionRefused):
 class InspectionChild:
     """A child process for one file at a time. Use it in one thread, as a context manager."""
 
-    def __init__(self, timeout_s: float = LONGEST_S) -> None:
-        self._timeout_s = min(timeout_s, LONGEST_S)
+    def __init__(self, timeout_s: float = LONGEST_S, *, longest_s: float = LONGEST_S) -> None:
+        self._timeout_s = min(timeout_s, longest_s)
         self._process: BlockingChild | None = None
         self._path: Path | None = None
 
@@ -109,9 +109,9 @@ class InspectionChild:
         except InspectionRefused as error:
             raise SelfTestFailed(str(error), error.log_tail) from None
 
-    def join_archive(self, path: Path, into: int) -> None:
-        """Make one ONNX file of a zip archive. `into`: an open file's number. Raises `InspectionRefused`."""
-        self._request(path, JoinArchive(str(path)), "registration", files=(into,))
+    def convert(self, path: Path, kind: str, rows: Sequence[dict[str, Cell]], *, into: int) -> None:
+        """Make one ONNX file of a file of another format. `into`: an open file's number. Raises `InspectionRefused`."""
+        self._request(path, ConvertFile(str(path), kind, tuple(rows)), "conversion", files=(into,))
 
     def freeze(self, path: Path, spec: ModelSpec, signature: Signature) -> Meaning:
         """What the rules by name pick of a file that is described without a meaning. Raises `InspectionRefused`."""
@@ -159,7 +159,8 @@ class InspectionChild:
             raise InspectionRefused(f"The file can't be read: {error.strerror}.") from None
         confinement = Confinement(
             readable=str(path.absolute()),
-            memory_bytes=memory_for(path) + 4 * file_bytes,  # an archive's own size says little
+            reads_itself=work == "conversion",
+            memory_bytes=memory_for(path) + 4 * file_bytes,  # the size of what is converted says little
             cpu_s=int(self._timeout_s) + 1,
             file_bytes=file_bytes,
         )

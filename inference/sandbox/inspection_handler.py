@@ -8,11 +8,9 @@ from contract.model_spec import DEFAULT_FORMAT, ModelSpec
 from inference.engines import engine_for
 from inference.sandbox.handler import Handler, handles
 from inference.sandbox.inspection_messages import (
-    ArchiveJoined,
     CheckDescription,
     DescriptionFits,
     FreezeMeaning,
-    JoinArchive,
     MeaningFrozen,
     ModelStudied,
     NullableColumns,
@@ -73,15 +71,6 @@ class RegistrationHandler(InspectionHandler):
     @handles(StudyModel)
     def study_model(self, request: StudyModel) -> ModelStudied:
         return Trial(Path(request.path), request.spec).study(request)
-
-    @handles(JoinArchive)
-    def join_archive(self, request: JoinArchive) -> ArchiveJoined:
-        from inference.conversion.onnx_archive import joined  # onnx is large, and no build needs it
-
-        content = joined(Path(request.path))
-        with open(self.channel.files[0], "wb", closefd=False) as file:
-            file.write(content)
-        return ArchiveJoined(len(content))
 
     @handles(FreezeMeaning)
     def freeze_meaning(self, request: FreezeMeaning) -> MeaningFrozen:

@@ -116,16 +116,21 @@ class StudyModel(Request[ModelStudied], frozen=True, kw_only=True):
     rows: tuple[dict[str, Cell], ...] = ()
 
 
-class ArchiveJoined(Response, frozen=True):
-    """The one file was written."""
+class FileConverted(Response, frozen=True):
+    """The ONNX file was written."""
 
     size_bytes: int
 
 
-class JoinArchive(Request[ArchiveJoined], frozen=True):
-    """Make one ONNX file of a zip archive, into the open file that comes with the request."""
+class ConvertFile(Request[FileConverted], frozen=True):
+    """Make one ONNX file of a file of another format, into the open file that comes with the request.
+
+    `kind`: see `inference.conversion.conversion.converted`. `rows`: the owner's, to compare the two models on.
+    """
 
     path: str
+    kind: str
+    rows: tuple[dict[str, Cell], ...] = ()
 
 
 class MeaningFrozen(Response, frozen=True):

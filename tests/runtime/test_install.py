@@ -19,7 +19,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "runtime").mkdir()
     shutil.copy(PROJECT_DIR / "Makefile", tmp_path)
     shutil.copy(PROJECT_DIR / "runtime" / "install.py", tmp_path / "runtime")
-    for name in ("", "-embedded", "-dev", "-clients"):
+    for name in ("", "-embedded", "-formats", "-catboost", "-dev", "-clients"):
         (tmp_path / f"requirements{name}.txt").write_text("# nothing\n")
     return tmp_path
 
@@ -60,12 +60,28 @@ def test_what_the_tests_need_lies_in_two_environments(checkout: Path):
         "Installing requirements.txt ...",
         "Installing requirements-embedded.txt ...",
         "Installing requirements-dev.txt ...",
+        "Installing requirements-catboost.txt ...",
         "Making .venv-clients",
         "Installing requirements-clients.txt ...",
     ]
     assert (checkout / ".venv-clients" / "bin" / "python").exists()
     assert second.stdout == ""
     assert third.stdout.startswith("Installing requirements-clients.txt")
+
+
+@pytest.mark.long
+def test_formats_add_to_the_environment_and_a_changed_file_within_another_counts(checkout: Path):
+    make(checkout, "environment", f"PYTHON={sys.executable}")
+    (checkout / "requirements-formats.txt").write_text("-r requirements-more.txt\n")
+    (checkout / "requirements-more.txt").write_text("# nothing\n")
+    first, second = make(checkout, "catboost"), make(checkout, "formats")
+    (checkout / "requirements-more.txt").write_text("# still nothing\n")
+    third = make(checkout, "formats")
+
+    said = [line for line in first.stdout.splitlines() if not line.startswith("Installed")]
+    assert said == ["Installing requirements-formats.txt ...", "Installing requirements-catboost.txt ..."]
+    assert second.stdout == ""
+    assert third.stdout.startswith("Installing requirements-formats.txt")
 
 
 @pytest.mark.long
@@ -122,6 +138,8 @@ def test_help_lists_the_commands(checkout: Path):
     assert {line.split()[1] for line in said.splitlines()} == {
         "help",
         "run",
+        "formats",
+        "catboost",
         "test",
         "drill",
         "bench",

@@ -40,6 +40,12 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_row_wise: bool = False
     confirmed: list[str] = []
     """What only its owner can say, and does."""
+    ending: str = ".onnx"
+
+    @property
+    def is_converted(self) -> bool:
+        """By the console: the file is in another format."""
+        return self.ending != ".onnx"
 
     @property
     def sample_csv(self) -> bytes:
@@ -63,10 +69,10 @@ def entry(name: str) -> Entry:
 
 
 def path_of(name: str) -> Path:
-    return MODELS / f"{name}.onnx"
+    return MODELS / f"{name}{entry(name).ending}"
 
 
-ALL = sorted(path.stem for path in MODELS.glob("*.onnx"))
+ALL = sorted(path.stem for path in MODELS.glob("*.json"))
 SERVED = [name for name in ALL if entry(name).refused is None]
 REFUSED = [name for name in ALL if entry(name).refused is not None]
 

@@ -1,6 +1,7 @@
 """Make the zoo again: `python -m tests.zoo.make [NAME ...]`, in an environment with `tests/zoo/requirements.txt`.
 
-Writes `models/NAME.onnx` and `models/NAME.json`. The same versions give the same numbers again.
+Writes `models/NAME.onnx`, or with the ending of another format, and `models/NAME.json`. The same versions give the
+same numbers again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 import traceback
 import warnings
 
-from tests.zoo import make_boosted, make_drawn, make_sklearn, make_torch  # noqa: F401  (each adds its entries)
+from tests.zoo import make_boosted, make_drawn, make_formats, make_sklearn, make_torch  # noqa: F401  (each adds its entries)
 from tests.zoo.making import MAKERS, MODELS, seeded, write
 
 

@@ -30,7 +30,7 @@ class Entry:
     `classes`: names in the order of the numbers. `probabilities`, `scores`: a line a row; `values`: by target.
     `refused`: why it can't be served, in place of answers: the field at fault and the code, or words of the sentence.
     `options`: what else `register_model` is told. `tolerance`: of numbers, where the file is not exact in float32.
-    `confirmed`: what only its owner can say, and does.
+    `confirmed`: what only its owner can say, and does. `ending`: of the model file's name.
     """
 
     made: str
@@ -49,6 +49,7 @@ class Entry:
     tolerance: float | None = None
     is_row_wise: bool = False
     confirmed: list[str] | None = None
+    ending: str = ".onnx"
 
 
 MAKERS: dict[str, Callable[[], Entry]] = {}
@@ -61,13 +62,21 @@ def model(function: Callable[[], Entry]) -> Callable[[], Entry]:
 
 def write(name: str, entry: Entry) -> int:
     """Both files of an entry; the size of the larger one."""
-    graph = onnx.load_from_string(entry.content)
-    graph.graph.name = name  # converters draw one at random
-    (MODELS / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+    (MODELS / f"{name}{entry.ending}").write_bytes(_content(name, entry))
     kept = {key: value for key, value in vars(entry).items() if key != "content" and value not in (None, {}, False)}
+    if entry.ending == ".onnx":
+        del kept["ending"]
     text = json.dumps(kept, ensure_ascii=False, indent=1, default=_plain)
     (MODELS / f"{name}.json").write_text(_compact(text) + "\n", encoding="utf-8")
     return len(entry.content)
+
+
+def _content(name: str, entry: Entry) -> bytes:
+    if entry.ending != ".onnx":
+        return entry.content
+    graph = onnx.load_from_string(entry.content)
+    graph.graph.name = name  # converters draw one at random
+    return graph.SerializeToString(deterministic=True)
 
 
 def _compact(text: str) -> str:

@@ -14,6 +14,7 @@ from apimgmt.registry import model_store, registration
 from apimgmt.registry.metadata import DescriptionRefused
 from inference.predictor import Predictor
 from inference.sandbox.child_process import result_of
+from inference.sandbox.conversion_handler import ConversionHandler
 from inference.sandbox.inspection import InspectionChild
 from inference.sandbox.inspection_handler import RegistrationHandler
 from tests.apimgmt.registry.conftest import store, workspace
@@ -34,11 +35,13 @@ class _Unconfined:
 
     log_tail = ""
 
-    def __init__(self) -> None:
-        self._handler = RegistrationHandler(None)  # type: ignore[arg-type]  # no request here uses a channel
+    def __init__(self, work: str) -> None:
+        self.files: list[int] = []
+        handler = ConversionHandler if work == "conversion" else RegistrationHandler
+        self._handler = handler(self)  # type: ignore[arg-type]  # of a channel, only its files are used here
 
     def request(self, request: Any, *, timeout_s: float, files: Sequence[int]) -> Any:
-        assert not files
+        self.files = list(files)
         return result_of(self._handler._respond(request))
 
     def close(self) -> None:
@@ -48,7 +51,7 @@ class _Unconfined:
 class UnconfinedChild(InspectionChild):
     def _started(self, path: Path, work: Any, *, file_bytes: int) -> Any:
         if self._process is None:
-            self._process = _Unconfined()  # type: ignore[assignment]
+            self._process = _Unconfined(work)  # type: ignore[assignment]
         return self._process
 
 
@@ -81,7 +84,12 @@ def in_process(version: ModelVersion) -> Send:
     return send
 
 
-@pytest.mark.parametrize("name", catalogue.SERVED)
+def in_short(names: list[str]) -> list[str]:
+    """Without those whose own library converts them here: importing all of them takes seconds."""
+    return [name for name in names if not catalogue.entry(name).is_converted]
+
+
+@pytest.mark.parametrize("name", in_short(catalogue.SERVED))
 def test_it_answers_as_its_library(workspace: Workspace, store: Path, name: str) -> None:
     entry = catalogue.entry(name)
     version = registered(workspace, name)
@@ -108,7 +116,13 @@ def test_the_overview_is_true() -> None:
     assert README.read_text(encoding="utf-8") == readme()
 
 
-@pytest.mark.parametrize("name", catalogue.REFUSED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if catalogue.entry(name).is_converted else ())
+        for name in catalogue.REFUSED
+    ],
+)
 def test_it_is_refused_for_its_reason(workspace: Workspace, store: Path, name: str) -> None:
     refusal = catalogue.entry(name).refused
     assert refusal is not None

@@ -12,17 +12,23 @@ from apimgmt.errors import Refused
 from apimgmt.management.base import ActorCommand
 from apimgmt.models import Workspace
 from apimgmt.registry.confirmables import CODES
-from apimgmt.registry.registration import register_model
+from apimgmt.registry.metadata import is_metadata
+from apimgmt.registry.registration import beside_of, register_model
 from apimgmt.registry.review.as_text import review_lines, told_lines
 from apimgmt.visibility import workspaces_visible_to
 
 
 class Command(ActorCommand):
-    help = "Register an ONNX file as a model, or as the next version of a known one."
+    help = "Register a model file as a model, or as the next version of a known one."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("file", type=Path, metavar="FILE", help="the ONNX file")
+        parser.add_argument(
+            "file",
+            type=Path,
+            metavar="FILE",
+            help="the model: an ONNX file, or one of the formats that are turned into ONNX (docs/model-formats.md)",
+        )
         parser.add_argument("--name", required=True, help="the model's name; a known name makes its next version")
         parser.add_argument(
             "--metadata",
@@ -50,6 +56,9 @@ class Command(ActorCommand):
         parser.add_argument("--workspace", metavar="W", help="the workspace's name; default: the only one, or Demo")
 
     def run(self, actor: Actor, options: dict[str, Any]) -> None:
+        beside = beside_of(options["file"]) if options["metadata"] is None else None
+        if beside is not None and not is_metadata(beside.read_bytes()):
+            self.stderr.write(f"{beside} is no metadata file: it is not used.")
         registered = register_model(
             workspace_of(actor, options["workspace"]),
             options["name"],

@@ -16,6 +16,8 @@ from contract.meaning import Label
 from inference.signature import NotServable
 
 DAMAGED = "The file is damaged or cut off: it begins like an ONNX model, but can't be read to its end."
+METADATA_KEY = "prediction-api-console.metadata"
+"""Of the ONNX file's own properties: what a metadata file would say, in a file that was converted."""
 _LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 _MISSING_OPS = {"Imputer", "IsNaN"}
 _CHOOSING_OPS = {"ArrayFeatureExtractor", "Gather", "GatherElements"}  # pick a label out of a list of labels
@@ -35,6 +37,11 @@ def read_graph(path: Path) -> ModelProto:
             "Save it as one file (onnx.save with save_as_external_data=False)."
         )
     return model
+
+
+def own_metadata(model: ModelProto) -> str:
+    """A metadata file's text that the model carries; "" if it has none."""
+    return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), "")
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:

@@ -24,6 +24,7 @@ def read_signature(path: Path) -> Signature:
         labels={port.name: found for port in outputs if (found := graph.class_labels(model, port.name)) is not None},
         likely_width=graph.matrix_width(model, inputs[0].name) if layout == "matrix" else None,
         treats_missing=graph.treats_missing(model),
+        metadata=graph.own_metadata(model),
         categories=tuple(
             InputCategories(name, position, found.values, found.takes_others)
             for (name, position), found in graph_categories(model).items()
