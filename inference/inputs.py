@@ -25,9 +25,9 @@ def _check_input(port: Port, *, is_alone: bool) -> None:
         raise NotServable(f"{start} has {len(port.dims)} dimensions, {port.shape()}; a table has rows and columns.")
     if port.kind == "other":
         raise NotServable(f"{start} takes {port.type}; columns are numbers, yes/no or text.")
-    if port.dims[0] is not None:
+    if port.dims[0] not in {None, 1}:  # one row at a time is tried out (`inference.meaning.study`), and told
         raise NotServable(
-            f"{start} takes exactly {port.dims[0]} row{'s' * (port.dims[0] > 1)} at a time, {port.shape()}. "
+            f"{start} takes exactly {port.dims[0]} rows at a time, {port.shape()}. "
             "Export the model with an open number of rows (a dynamic first dimension)."
         )
     if len(port.dims) == 2 and port.dims[1] != 1 and not is_alone:

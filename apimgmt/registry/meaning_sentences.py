@@ -200,6 +200,7 @@ _CHECKS = {
     "threshold": gettext_lazy("The label is the class with the highest probability"),
     "batches": gettext_lazy("A row's numbers are the same alone and in a batch"),
     "batch_labels": gettext_lazy("A row's class is the same alone and in a batch"),
+    "one_by_one": gettext_lazy("The model computes several rows at once"),
     "unknown_label": gettext_lazy("Every label is one of the classes"),
 }
 
@@ -218,6 +219,10 @@ _BROKEN = {
     ),
     "batch_labels": gettext_lazy(
         "A row's class depends on its batch in %(rows)s of %(of)s rows, such as %(row)s. Rows are computed one by one."
+    ),
+    "one_by_one": gettext_lazy(
+        "The graph has room for one row. Rows that are sent together are computed one by one. Exported with an open "
+        "number of rows it is faster."
     ),
     "unknown_label": gettext_lazy(
         "The model answers with the label %(label)s, which is none of its classes, in the row %(row)s."

@@ -72,7 +72,8 @@ def _original(kind: str, content: bytes) -> Original:
         reader = import_module(READERS[kind])
     except (ImportError, OSError) as error:
         raise NotServable(
-            f"The library that reads this file can't be loaded here ({error}). `make formats` and `make catboost` install them."
+            f"The library that reads this file can't be loaded here ({error}). `make formats` and `make catboost` "
+            "install these libraries."
         ) from None
     original: Original = reader.read(content)
     return original

@@ -270,6 +270,8 @@ def batch_checks(run: Run, tried: Tried, roles: Sequence[Output]) -> list[Check]
     numbers = next((tried.output(one.name) for one in served if one.role in {"probabilities", "scores"}), None)
     for size in BATCH_SIZES:
         together = _together(run, tried, size)
+        if together is None:
+            return [Check("one_by_one", "told")]
         for one in served:
             alone = tried.output(one.name)
             check = _batch_check(alone, together.get(one.name), one.role, numbers)
@@ -278,13 +280,16 @@ def batch_checks(run: Run, tried: Tried, roles: Sequence[Output]) -> list[Check]
     return list(worst.values())
 
 
-def _together(run: Run, tried: Tried, size: int) -> dict[str, Observed]:
-    """Every row once, in batches of this size; an output whose shape then differs is left out."""
+def _together(run: Run, tried: Tried, size: int) -> dict[str, Observed] | None:
+    """Every row once, in batches of this size; an output whose shape then differs is left out.
+
+    None where the model can't compute them: its graph has room for one row.
+    """
     batches = [tried.rows[start : start + size] for start in range(0, len(tried.rows), size)]
     try:
         answers = [(run(batch), len(batch)) for batch in batches]
     except ModelFailed:
-        return {}
+        return None
     found: dict[str, Observed] = {}
     for alone in tried.outputs:
         parts = [observe(alone.name, answer[alone.name], n_rows) for answer, n_rows in answers]

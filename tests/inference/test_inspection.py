@@ -89,7 +89,7 @@ def test_an_open_width_is_counted_in_the_graph(tmp_path: Path, kind: str) -> Non
         (makers.image(), "This console serves tables: the input image has 4 dimensions, [n, 3, 224, 224]"),
         (makers.sequence(), "This console serves tables: the input parts is a seq"),
         (makers.two_matrices(), "the input left is a matrix [n, 3] beside other inputs"),
-        (makers.one_row_only(), "takes exactly 1 row at a time"),
+        (makers.two_rows_only(), "takes exactly 2 rows at a time"),
         (makers.custom_operator(), "uses the custom operator Frobnicate of com.example"),
         (makers.external_weights(), "keeps its weights in other files (../../../etc/passwd)"),
         (b"\x08\x0a" + bytes(range(256)), "damaged or cut off"),

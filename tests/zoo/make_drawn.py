@@ -340,7 +340,29 @@ def image_in() -> Entry:
 def one_row_only() -> Entry:
     nodes = [node("ReduceSum", ["x", "axis"], ["y"], keepdims=1)]
     content = drawn(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 1])], {"axis": np.array([1])})
-    return of("a batch fixed to one row", content, refused={"field": "file", "words": "takes exactly 1 row at a time"})
+    rows = numbers()
+    entry = of("a batch fixed to one row", content, values={"prediction": flat(rows.sum(axis=1))})
+    entry.is_row_wise = True
+    return entry
+
+
+@model
+def two_rows_only() -> Entry:
+    nodes = [node("ReduceSum", ["x", "axis"], ["y"], keepdims=1)]
+    content = drawn(nodes, [("x", FLOAT, [2, 4])], [("y", FLOAT, [2, 1])], {"axis": np.array([1])})
+    return of(
+        "a batch fixed to two rows", content, refused={"field": "file", "words": "takes exactly 2 rows at a time"}
+    )
+
+
+@model
+def one_row_reshaped() -> Entry:
+    """The number of rows is open, but a reshape within has room for one."""
+    nodes = [node("Reshape", ["x", "one"], ["flat"]), node("ReduceSum", ["flat", "axis"], ["y"], keepdims=1)]
+    content = drawn(nodes, MATRIX, [("y", FLOAT, ["n", 1])], {"one": np.array([1, 4]), "axis": np.array([1])})
+    entry = of("a reshape to one row", content, values={"prediction": flat(numbers().sum(axis=1))})
+    entry.is_row_wise = True
+    return entry
 
 
 @model

@@ -81,7 +81,7 @@ def ordered_inputs(ports: Sequence[Port], spec: ModelSpec) -> list[Port]:
 
 
 def _check_rows_are_open(port: Port) -> None:
-    if port.dims and port.dims[0] is not None:
+    if port.dims and port.dims[0] not in {None, 1}:  # one row at a time: such a version is computed row by row
         raise ModelLoadError(
             f"The input {port.name} takes exactly {port.dims[0]} rows at a time; export it with an open number."
         )

@@ -104,9 +104,9 @@ def image() -> bytes:
     return drawn(nodes, [("image", TensorProto.FLOAT, ["n", 3, 224, 224])], [("score", TensorProto.FLOAT, ["n", 3])])
 
 
-def one_row_only() -> bytes:
+def two_rows_only() -> bytes:
     nodes = [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)]
-    return drawn(nodes, [("x", TensorProto.FLOAT, [1, 4])], [("y", TensorProto.FLOAT, [1, 1])])
+    return drawn(nodes, [("x", TensorProto.FLOAT, [2, 4])], [("y", TensorProto.FLOAT, [1, 1])])
 
 
 def two_matrices() -> bytes:
