@@ -12,7 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from django.utils.translation import gettext as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from apimgmt.registry.file_kinds import HEAD_BYTES, ZIP, FileRefused, names_in
 from inference.signature import NotServable
@@ -23,14 +25,23 @@ _CATBOOST: Final = "make catboost"
 
 @dataclass(frozen=True)
 class SourceFormat:
-    """`kind`: see `inference.conversion.conversion.converted`. `modules`: what reads it; `command` installs that."""
+    """`kind`: see `inference.conversion.conversion.converted`. `modules`: what reads it; `command` installs that.
+
+    `endings`: what such files are usually called, for people.
+    """
 
     kind: str
-    title: str
+    title: str | Promise
+    endings: str = ".zip"
     modules: tuple[str, ...] = ()
     command: str = ""
     is_file: Callable[[bytes], bool] = lambda head: False
     is_archive: Callable[[Sequence[str]], bool] = lambda names: False
+
+    @property
+    def is_installed(self) -> bool:
+        """Looked up each time: installing a library needs no restart."""
+        return all(find_spec(module) is not None for module in self.modules)
 
 
 def _is_xgboost(head: bytes) -> bool:
@@ -42,26 +53,48 @@ def _is_xgboost(head: bytes) -> bool:
 FORMATS: Final = (
     SourceFormat(
         "mlflow",
-        "MLflow",
-        ("yaml",),
-        _TREES,
+        _("MLflow folder as a zip"),
+        modules=("yaml",),
+        command=_TREES,
         is_archive=lambda names: any(name.rpartition("/")[2] == "MLmodel" for name in names),
     ),
     SourceFormat(
-        "onnx_archive", "ONNX", is_archive=lambda names: any(name.lower().endswith(".onnx") for name in names)
+        "onnx_archive",
+        _("ONNX with its weights beside it, as a zip"),
+        is_archive=lambda names: any(name.lower().endswith(".onnx") for name in names),
     ),
     SourceFormat(
-        "skops", "skops", ("skops", "skl2onnx", "pandas"), _TREES, is_archive=lambda names: "schema.json" in names
+        "skops",
+        "skops",
+        ".skops",
+        modules=("skops", "skl2onnx", "pandas"),
+        command=_TREES,
+        is_archive=lambda names: "schema.json" in names,
     ),
-    SourceFormat("xgboost", "XGBoost", ("xgboost", "onnxmltools"), _TREES, is_file=_is_xgboost),
+    SourceFormat(
+        "xgboost",
+        "XGBoost",
+        ".json .ubj",
+        modules=("xgboost", "onnxmltools"),
+        command=_TREES,
+        is_file=_is_xgboost,
+    ),
     SourceFormat(
         "lightgbm",
         "LightGBM",
-        ("lightgbm", "onnxmltools"),
-        _TREES,
+        ".txt",
+        modules=("lightgbm", "onnxmltools"),
+        command=_TREES,
         is_file=lambda head: head.startswith((b"tree\nversion=", b"tree\r\nversion=")),
     ),
-    SourceFormat("catboost", "CatBoost", ("catboost",), _CATBOOST, is_file=lambda head: head.startswith(b"CBM1")),
+    SourceFormat(
+        "catboost",
+        "CatBoost",
+        ".cbm",
+        modules=("catboost",),
+        command=_CATBOOST,
+        is_file=lambda head: head.startswith(b"CBM1"),
+    ),
 )
 
 
@@ -80,12 +113,13 @@ def source_format(path: Path) -> SourceFormat | None:
 
 def refuse_missing_library(source: SourceFormat) -> None:
     """Raises `FileRefused` with the command that adds what is missing."""
-    if all(find_spec(module) is not None for module in source.modules):
+    if source.is_installed:
         return
     raise FileRefused(
-        _("This is a file of %s. This console takes it once the library that reads it is installed:") % source.title,
+        gettext("Format: %s. This console takes such files once the library that reads them is installed:")
+        % source.title,
         lines=(source.command,),
-        advice=_(
+        advice=gettext(
             "Whoever runs the console does that in its folder; no restart is needed. Then register the file again."
         ),
     )

@@ -16,6 +16,7 @@ from apimgmt.actors import Actor, actor_of
 from apimgmt.errors import NotAllowed, Refused
 from apimgmt.models import Workspace
 from apimgmt.registry import drafts, registration
+from apimgmt.registry.convertible import FORMATS
 from apimgmt.registry.drafts import Draft
 from apimgmt.registry.file_kinds import EXPORT_SCRIPT, FileRefused, PickleRefused, export_lines
 from apimgmt.registry.metadata import DescriptionRefused, parse_metadata
@@ -164,6 +165,7 @@ def _upload_page(
         "refused": refused,
         "lines": _lines_to_copy(refused),
         "has_script": isinstance(refused, PickleRefused),
+        "formats": FORMATS,
         "known_names": models_visible_to(request.user).values_list("name", flat=True).distinct().order_by("name"),
         "has_one_workspace": workspaces_visible_to(request.user).count() == 1,
     }

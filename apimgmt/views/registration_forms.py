@@ -29,7 +29,9 @@ class RegisterForm(StyledFields, forms.Form):
     file = forms.FileField(
         label=_("Model file"),
         allow_empty_file=True,  # an empty one is refused with the other files that are no model
-        help_text=_("ONNX. It is inspected in a separate process, without network, before anything is kept."),
+        help_text=_(
+            "ONNX, or one of the formats listed here. It is inspected in a separate process before anything is kept."
+        ),
         error_messages={"required": _("Choose the model's file.")},
     )
     metadata = forms.FileField(

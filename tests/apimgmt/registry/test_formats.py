@@ -86,7 +86,7 @@ def test_without_its_library_the_command_that_adds_it_is_told(monkeypatch: Any, 
         refuse_missing_library(source)
 
     assert caught.value.lines == ("make catboost" if source.kind == "catboost" else "make formats",)
-    assert source.title in caught.value.reason
+    assert str(source.title) in caught.value.reason
 
 
 def test_the_page_tells_the_command_and_keeps_nothing(
@@ -96,9 +96,19 @@ def test_the_page_tells_the_command_and_keeps_nothing(
     response = upload(operator, workspace, XGBOOST, filename="model.json")
 
     assert response.status_code == 422
-    assert "This is a file of XGBoost" in response.content.decode()
+    assert "Format: XGBoost." in response.content.decode()
     assert "make formats" in response.content.decode()
     assert stored_files(store) == []
+
+
+def test_the_page_lists_the_formats_and_what_is_not_installed(operator: Client, monkeypatch: Any, store: Path) -> None:
+    with_all = operator.get("/models/register/").content.decode()
+    monkeypatch.setattr(convertible, "find_spec", lambda name: None if name == "catboost" else name)
+    without_one = operator.get("/models/register/").content.decode()
+
+    assert all(str(one.title) in with_all for one in FORMATS)
+    assert without_one.count("once installed with") == 1
+    assert "make catboost" in without_one
 
 
 # --- what the file says of itself -------------------------------------------------------------------------------------
