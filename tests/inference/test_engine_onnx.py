@@ -332,10 +332,10 @@ def test_a_sample_row_that_does_not_fit_is_told_with_its_column(load: Load) -> N
 def test_rows_whose_answers_differ_in_shape_go_the_usual_way_after_a_few() -> None:
     """A bound run that fails is computed again, and its buffers are lost."""
     model = graph([("X", "float", [None, 3])], [("y", "int64", [None, None])], [node("NonZero", ["X"], ["y"])])
-    session = ort.InferenceSession(model)
-    options = ort.RunOptions()
-    options.log_severity_level = 4
-    rows = RowRuns(session, options, inputs=[("X", 2)], output_names=["y"], width=3, dtype=np.dtype(np.float32))
+    quiet = ort.SessionOptions()
+    quiet.log_severity_level = 4
+    session = ort.InferenceSession(model, quiet)
+    rows = RowRuns(session, inputs=[("X", 2)], output_names=["y"], width=3, dtype=np.dtype(np.float32))
 
     def is_bound(row: tuple[float | None, ...]) -> bool:
         if rows.run(row) is not None:

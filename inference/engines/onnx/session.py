@@ -15,7 +15,7 @@ from inference.engines.onnx.ports import read_ports
 from inference.engines.onnx.readers import Reader, reader_for
 from inference.engines.onnx.readers_by_name import reader_by_name
 from inference.engines.onnx.row_buffers import RowRuns
-from inference.engines.onnx.runtime import SILENT, open_session, run_error
+from inference.engines.onnx.runtime import open_session, run_error
 from inference.outputs import roles_for
 from inference.signature import NotServable
 from inference.table import TEXT, Array, Prediction, Table
@@ -30,15 +30,12 @@ class OnnxSession:
         feed = Feed(self._session, spec)
         self._feed, self.dtypes = feed.of, feed.dtypes
         output_names, self._read = _reader(self._session, spec)
-        # The wrapper's own `run` searches a list once per input and, in one case, prints: 1 µs and more each request.
-        run, options = self._session._sess.run, ort.RunOptions()
-        options.log_severity_level = SILENT
-        self._run: Callable[[dict[str, Array]], list[Any]] = lambda feed: run(output_names, feed, options)
+        run = self._session.run
+        self._run: Callable[[dict[str, Array]], list[Any]] = lambda feed: run(output_names, feed)
         self._rows: RowRuns | None = None
         if len(set(self.dtypes)) == 1 and TEXT not in self.dtypes:
             self._rows = RowRuns(
                 self._session,
-                options,
                 inputs=[(port.name, len(port.dims or ())) for port in feed.ports],
                 output_names=output_names,
                 width=len(spec.columns),
@@ -72,12 +69,10 @@ class OnnxRawSession:
         self._feed = Feed(self._session, spec)
         self.dtypes = self._feed.dtypes
         self._names = [port.name for port in self._session.get_outputs()]
-        self._options = ort.RunOptions()
-        self._options.log_severity_level = SILENT
 
     def outputs(self, table: Table) -> dict[str, Any]:
         try:
-            came = self._session.run(self._names, self._feed.of(table), self._options)
+            came = self._session.run(self._names, self._feed.of(table))
         except Exception as error:  # noqa: BLE001  # as above
             raise run_error(error) from None
         return dict(zip(self._names, came, strict=True))
