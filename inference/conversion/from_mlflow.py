@@ -55,14 +55,14 @@ class Folder:
         for name, key, kind in FLAVOURS:
             flavour = flavours.get(name)
             if isinstance(flavour, dict):
-                path = str(flavour.get(key, ""))
+                path = _text(flavour.get(key))
                 if PurePosixPath(path).suffix in {".pkl", ".joblib", ".pickle", ".cloudpickle"}:
                     raise NotServable(
                         f"MLflow saved this {name} model as a pickle ({path}), which runs code when it is loaded. Log "
                         f"the booster itself (model.get_booster() or model.booster_) with mlflow.{name}.log_model."
                     )
                 return kind, self._inside(path)
-        known = ", ".join(sorted(set(map(str, flavours)))) or "none"
+        known = ", ".join(sorted(name for name in flavours if isinstance(name, str))[:10]) or "none"
         raise NotServable(
             f"The MLflow model has the flavours {known}. Taken are {', '.join(name for name, _, _ in FLAVOURS)}: log "
             "the model with one of them, such as mlflow.onnx.log_model."
@@ -105,7 +105,7 @@ class Folder:
     def _example(self, names: list[str]) -> dict[str, Any] | None:
         """The first whole row of the input example; None where there is none, or it is no table of these columns."""
         info = self._document.get("saved_input_example_info")
-        path = str(info.get("artifact_path", "")) if isinstance(info, dict) else ""
+        path = _text(info.get("artifact_path")) if isinstance(info, dict) else ""
         if not path or self._inside(path) not in self.archive.names:
             return None
         try:
@@ -120,6 +120,11 @@ class Folder:
             if isinstance(row, list) and len(row) == len(header) and all(_is_cell(cell) for cell in row):
                 return dict(zip(map(str, header), row, strict=True))
         return None
+
+
+def _text(value: object) -> str:
+    """Never of a list: written out, one that names itself a few times over fills any memory."""
+    return value if isinstance(value, str) else ""
 
 
 def _is_cell(value: object) -> bool:

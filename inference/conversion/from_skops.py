@@ -67,12 +67,16 @@ def read(content: bytes) -> Original:
 def _loaded(content: bytes) -> Any:
     try:
         named = skops.io.get_untrusted_types(data=content)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001  (a stranger's file: skops raises what its parts raise)
         raise NotServable("This skops file is damaged, or of a version that this console can't read.") from None
     if strange := [name for name in named if not name.startswith(_KNOWN)]:
         raise NotServable(f"The skops file holds {', '.join(strange[:5])}, which is not known to be safe to load.")
     try:
         return skops.io.loads(content, trusted=named)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  (as above)
         raise NotServable(
             f"The skops file can't be loaded with scikit-learn {sklearn.__version__}: {_first_line(error)} Save it "

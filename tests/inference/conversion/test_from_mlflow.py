@@ -20,6 +20,13 @@ from tests.inference.conversion.test_comparison import model
 yaml = pytest.importorskip("yaml")
 SIGNED = json.dumps([{"name": "size", "type": "double"}])
 
+# Ten levels of ten: written out, it has more characters than there are bytes of memory.
+LAUGHS = (
+    "a0: &a0 [lol, lol]\n"
+    + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11))
+    + "flavors: {onnx: {data: *a10}}\n"
+).encode()
+
 
 def archive(folder: Path, document: Any = None, **files: bytes) -> Path:
     path = folder / "model.zip"
@@ -67,6 +74,7 @@ def test_a_folder_without_signature_is_served_all_the_same(tmp_path: Path) -> No
         (flavour(data="../../etc/passwd"), "a file outside of its folder"),
         (flavour(data="/etc/passwd"), "a file outside of its folder"),
         (flavour(data=""), "a file outside of its folder"),
+        (LAUGHS, "a file outside of its folder"),
         (flavour(data="other.onnx"), "lacks the file m/other.onnx"),
         (b"x: " + b"y" * (1 << 20), "larger than such a file can be"),
     ],
