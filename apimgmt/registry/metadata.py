@@ -282,8 +282,9 @@ def _cell(_reading: _Reading, value: object, _place: str) -> Cell:
     raise _Wrong(_("a number, text, true, false or null"))
 
 
-def _texts(_reading: _Reading, value: object, _place: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+def _categories(_reading: _Reading, value: object, _place: str) -> tuple[str, ...]:
+    """Empty text is a category like another: models learn it where missing values were filled with it."""
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
         raise _Wrong(_("a list of texts"))
     if len(set(value)) < len(value):
         raise _Wrong(_("a list of different texts"))
@@ -296,7 +297,9 @@ def _classes(reading: _Reading, value: object, place: str) -> tuple[str, ...] | 
         return _class_mapping(value)
     if isinstance(value, list):
         value = [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
-    labels = _texts(reading, value, place)
+    labels = _categories(reading, value, place)
+    if not all(labels):
+        raise _Wrong(_("a list of texts"))
     if len(labels) < 2:
         raise _Wrong(_("at least two classes"))
     return labels
@@ -402,7 +405,7 @@ _OUTPUT_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
 _COLUMN_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
     "name": _text,
     "type": _one_of(*COLUMN_TYPES),
-    "categories": _texts,
+    "categories": _categories,
     "min": _number,
     "max": _number,
     "baseline": _cell,

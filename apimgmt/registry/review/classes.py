@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.drafts import Found
+from apimgmt.registry.review.fields import fits_in_field, has_unseen
 from inference.meaning.classes import label_text
 
 MOST_EDITABLE_CLASSES = 200
@@ -41,7 +42,7 @@ def class_rows(found: Found) -> list[ClassRow]:
             label=label_text(one.label),
             name=proposed.get(label_text(one.label), one.name),
             found=one.name,
-            is_editable=are_few and one.name.isprintable(),  # a field of one line can't hold a line break
+            is_editable=are_few and fits_in_field(one.name),
         )
         for index, one in enumerate(classes)
     ]
@@ -67,5 +68,5 @@ def check_classes(rows: Sequence[ClassRow]) -> None:
             row.error = _("This name is there twice.")
         elif row.name != row.found and len(row.name) > MAX_CLASS_NAME_LENGTH:
             row.error = _("The name is longer than %d characters.") % MAX_CLASS_NAME_LENGTH
-        elif row.name != row.found and not row.name.isprintable():
+        elif row.name != row.found and has_unseen(row.name):
             row.error = _("The name has characters that can't be printed.")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning import SampleRows
-from apimgmt.registry.metadata import Metadata, unstorable_sentence
+from apimgmt.registry.metadata import Metadata
+from apimgmt.registry.review.fields import Field, field
 from apimgmt.registry.spec_builder import CARRIED
-from apimgmt.registry.storable import is_storable
 from contract.model_spec import Cell, Column, ColumnType
 from inference.inputs import port_of
 from inference.names import Names
@@ -27,21 +28,30 @@ YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 @dataclass
 class Row:
-    """One column as it stands in the form. Cells are text; `errors` are by cell."""
+    """One column as it stands in the form. `column` and `sampled` are what was found."""
 
     key: str
-    name: str
+    name: Field
     type: ColumnType
     types: tuple[ColumnType, ...]
     nullable: bool
     can_be_missing: bool
-    baseline: str
-    categories: str
-    unit: str
-    sample: str
+    baseline: Field
+    categories: Field
+    unit: Field
+    sample: Field
     column: Column
+    sampled: Cell
     source: str
-    errors: dict[str, str] = field(default_factory=dict)
+    type_error: str = ""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return self.name, self.baseline, self.categories, self.unit, self.sample
+
+    @property
+    def errors(self) -> list[str]:
+        return [error for error in (self.type_error, *(one.error for one in self.fields)) if error]
 
 
 def column_rows(found: Found) -> list[Row]:
@@ -54,16 +64,17 @@ def _row(found: Found, key: str, column: Column) -> Row:
     kind = port_of(found.signature, spec.input, column.name).kind
     return Row(
         key=key,
-        name=column.name,
+        name=field(f"{key}-name", column.name),
         type=column.type,
         types=CARRIED[kind],
         nullable=column.nullable,
         can_be_missing=kind in {"float", "string"},
-        baseline=cell_text(column.baseline),
-        categories=_joined(column.categories or ()),
-        unit=column.unit or "",
-        sample=cell_text(spec.sample.get(column.name)),
+        baseline=field(f"{key}-baseline", cell_text(column.baseline)),
+        categories=field(f"{key}-categories", _joined(column.categories or ())),
+        unit=field(f"{key}-unit", column.unit or ""),
+        sample=field(f"{key}-sample", cell_text(spec.sample.get(column.name))),
         column=column,
+        sampled=spec.sample.get(column.name),
         source=found.sources.get(f"column {column.name}", ""),
     )
 
@@ -73,33 +84,31 @@ def take_columns(rows: Sequence[Row], posted: Mapping[str, str], *, can_rename: 
     for row in rows:
         if f"{row.key}-type" not in posted:
             continue  # a table too long to edit, or a form that was cut short: what was found stands
-        if can_rename:
-            row.name = " ".join(posted.get(f"{row.key}-name", "").split())
+        for one in row.fields:
+            if can_rename or one is not row.name:
+                one.take(posted)
         chosen = posted[f"{row.key}-type"]
         row.type = next((kind for kind in row.types if kind == chosen), row.type)
         row.nullable = row.can_be_missing and f"{row.key}-nullable" in posted
-        row.baseline = posted.get(f"{row.key}-baseline", "").strip()
-        row.categories = posted.get(f"{row.key}-categories", "").strip()
-        row.unit = posted.get(f"{row.key}-unit", "").strip()
-        row.sample = posted.get(f"{row.key}-sample", "").strip()
 
 
 def columns_document(rows: Sequence[Row]) -> tuple[list[dict[str, Any]], dict[str, Cell]]:
     """Columns and sample row as a metadata file has them. Writes what is wrong beside its cell."""
     columns, sample = [], {}
+    counts = Counter(row.name.text for row in rows)
     for row in rows:
-        _check_name(rows, row)
-        _check_storable(row)
-        baseline = _parsed(row, "baseline", row.baseline, nullable=False)
-        sample[row.name] = _parsed(row, "sample", row.sample, nullable=row.nullable)
-        columns.append(_column(row, baseline))
+        for one in row.fields:
+            one.check_storable()
+        row.name.check_name(_("The column needs a name."), is_twice=counts[row.name.text] > 1)
+        sample[row.name.text] = _value(row, row.sample, row.sampled, may_be_empty=row.nullable)
+        columns.append(_column(row, _value(row, row.baseline, row.column.baseline, may_be_empty=True)))
     return columns, sample
 
 
 def owned_rows(rows: Sequence[Row], owned: SampleRows) -> SampleRows:
     """The owner's rows under the corrected names and types. Writes beside its type what a column's cells are not."""
     converted = tuple({row.column.name: _converted(row, cells) for row in rows} for cells in owned.rows)
-    return SampleRows(converted, owned.targets).renamed({row.column.name: row.name for row in rows})
+    return SampleRows(converted, owned.targets).renamed({row.column.name: row.name.text for row in rows})
 
 
 def _converted(row: Row, cells: Mapping[str, Cell]) -> Cell:
@@ -109,7 +118,7 @@ def _converted(row: Row, cells: Mapping[str, Cell]) -> Cell:
     try:
         return parsed_cell(_number_text(cell), row.type)
     except ValueError:
-        row.errors.setdefault("type", _("The sample has %s in this column.") % cell_text(cell))
+        row.type_error = row.type_error or _("The sample has %s in this column.") % cell_text(cell)
         return None
 
 
@@ -119,44 +128,42 @@ def _number_text(cell: Cell) -> str:
     return str(int(cell)) if is_whole and isinstance(cell, bool | float) else cell_text(cell)
 
 
-def _check_name(rows: Sequence[Row], row: Row) -> None:
-    if not row.name:
-        row.errors["name"] = _("The column needs a name.")
-    elif sum(other.name == row.name for other in rows) > 1:
-        row.errors["name"] = _("This name is there twice.")
-
-
-def _check_storable(row: Row) -> None:
-    texts = {cell: str(getattr(row, cell)) for cell in ("name", "baseline", "categories", "unit", "sample")}
-    row.errors |= {cell: unstorable_sentence(text) for cell, text in texts.items() if not is_storable(text)}
-
-
 def _column(row: Row, baseline: Cell) -> dict[str, Any]:
-    column: dict[str, Any] = {"name": row.name, "type": row.type, "nullable": row.nullable}
+    column: dict[str, Any] = {"name": row.name.text, "type": row.type, "nullable": row.nullable}
     if baseline is not None:
         column["baseline"] = baseline
-    if row.type == "string" and row.categories:
-        known = Names(row.column.categories or ())
-        categories = [known.find(text) or text for text in _split(row.categories)]  # blanks of theirs are not seen here
-        if len(set(categories)) < len(categories):
-            row.errors["categories"] = _("A category is there twice.")
+    if row.type == "string" and (categories := _categories(row)):
         column["categories"] = categories
     if row.type in {"float", "int"}:
         column |= {name: value for name in ("min", "max") if (value := getattr(row.column, name)) is not None}
-    if row.unit:
-        column["unit"] = row.unit
+    if row.unit.text:
+        column["unit"] = row.unit.text
     return column
 
 
-def _parsed(row: Row, cell: str, text: str, *, nullable: bool) -> Cell:
+def _categories(row: Row) -> list[str]:
+    known = row.column.categories or ()
+    if row.categories.is_as_found:
+        return list(known)
+    names = Names(known)
+    typed = [text for text in _split(row.categories.text) if text or "" in known]
+    categories = [names.find(text) or text for text in typed]  # blanks of theirs are not seen
+    if len(set(categories)) < len(categories):
+        row.categories.error = _("A category is there twice.")
+    return categories
+
+
+def _value(row: Row, cell: Field, found: Cell, *, may_be_empty: bool) -> Cell:
     """One cell as a value of the row's type; an empty one is missing, or empty text. Notes an error beside the cell."""
-    if not text and (nullable or cell == "baseline"):
+    if cell.is_as_found and found is not None and row.type == row.column.type:
+        return found
+    if not cell.text and may_be_empty:
         return None
     try:
-        return parsed_cell(text, row.type)
+        return parsed_cell(cell.text, row.type)
     except ValueError:
         expected = {"float": _("a number"), "int": _("a whole number"), "bool": _("true or false")}[row.type]
-        row.errors[cell] = _("Expected %s.") % expected
+        cell.error = _("Expected %s.") % expected
         return None
 
 
@@ -193,9 +200,7 @@ def _joined(categories: tuple[str, ...]) -> str:
 
 
 def _split(line: str) -> list[str]:
-    return [
-        item.strip() for item in next(csv.reader([line.replace("\n", " ")], skipinitialspace=True), []) if item.strip()
-    ]
+    return [item.strip() for item in next(csv.reader([line.replace("\n", " ")], skipinitialspace=True), [])]
 
 
 def with_learnt_ranges(metadata: Metadata, rows: Sequence[Row]) -> Metadata:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
-from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from, unstorable_sentence
+from apimgmt.registry.metadata import DescriptionRefused, Metadata, metadata_from
 from apimgmt.registry.review.asked_classes import (
     AskedClass,
     asked_classes,
@@ -19,6 +20,7 @@ from apimgmt.registry.review.asked_classes import (
 )
 from apimgmt.registry.review.classes import ClassRow, check_classes, class_rows, take_classes
 from apimgmt.registry.review.columns import Row, column_rows, columns_document, take_columns, with_learnt_ranges
+from apimgmt.registry.review.fields import Field, field
 from apimgmt.registry.review.outputs import (
     OutputRow,
     TaskChoice,
@@ -30,7 +32,6 @@ from apimgmt.registry.review.outputs import (
     task_choice,
 )
 from apimgmt.registry.review.ticks import Tick, take_ticks, ticks_of
-from apimgmt.registry.storable import is_storable
 from contract.meaning import SINGLE_ROLES
 from contract.model_spec import Task
 
@@ -44,21 +45,22 @@ class Correction:
     classes: list[ClassRow]
     asked: list[AskedClass]
     task: TaskChoice | None
-    target: str
+    target: Field
     can_rename_columns: bool
     ticks: list[Tick]
-    errors: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def has_errors(self) -> bool:
         return bool(self.errors) or any(self._row_errors())
 
     def _row_errors(self) -> Iterator[str]:
-        yield from (error for row in self.rows for error in row.errors.values())
+        yield from (error for row in self.rows for error in row.errors)
         yield from (output.error for output in self.outputs)
         yield from (cell.error for output in self.outputs for cell in output.targets)
         yield from (one.error for one in self.classes)
-        yield from (error for one in self.asked for error in (one.label_error, one.name_error))
+        yield from (error for one in self.asked for error in (one.label.error, one.name.error))
+        yield self.target.error
         yield from (tick.error for tick in self.ticks)
         yield self.task.error if self.task else ""
 
@@ -91,21 +93,21 @@ def correction_of(found: Found, posted: Mapping[str, str] | None = None) -> Corr
         classes=class_rows(found),
         asked=asked_classes(found),
         task=task_choice(found),
-        target=found.spec.target,
+        target=field("target", found.spec.target),
         can_rename_columns=found.spec.input == "matrix",
         ticks=ticks_of(found),
     )
     if posted is not None:
-        _take(correction, posted)
+        _take(correction, posted, found)
     return correction
 
 
-def _take(correction: Correction, posted: Mapping[str, str]) -> None:
-    correction.target = " ".join(posted.get("target", correction.target).split())
+def _take(correction: Correction, posted: Mapping[str, str], found: Found) -> None:
+    correction.target.take(posted)
     take_columns(correction.rows, posted, can_rename=correction.can_rename_columns)
     take_outputs(correction.outputs, posted)
     take_classes(correction.classes, posted)
-    take_asked(correction.asked, posted)
+    take_asked(correction.asked, posted, found)
     take_ticks(correction.ticks, posted)
     if correction.task is not None:
         take_task(correction.task, posted)
@@ -121,15 +123,12 @@ def metadata_of(correction: Correction, found: Found) -> Metadata | None:
         correction.errors["outputs"] = fault
     if correction.task is not None and correction.task.chosen is None and not _predicts_numbers(correction):
         correction.task.error = _("Choose which of them it is.")
-    if not correction.target:
-        correction.errors["target"] = _("Name what is predicted.")
-    elif not is_storable(correction.target):
-        correction.errors["target"] = unstorable_sentence(correction.target)
+    correction.target.check_name(_("Name what is predicted."), is_twice=False)
     if correction.has_errors:
         return None
     spec = found.spec
     document: dict[str, Any] = {
-        "target": correction.target,
+        "target": correction.target.text,
         "columns": columns,
         "input": spec.input,
         "sample": sample,

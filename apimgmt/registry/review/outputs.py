@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning_sentences import note_sentence, question_text
-from apimgmt.registry.metadata import StatedOutputs, unstorable_sentence
-from apimgmt.registry.storable import is_storable
+from apimgmt.registry.metadata import StatedOutputs
+from apimgmt.registry.review.fields import Field, field
 from contract.meaning import ROLES, SINGLE_ROLES, Note, Output, Role
 from contract.model_spec import Task
 from inference.signature import Kind, Port
@@ -26,15 +27,6 @@ _FITTING: dict[Kind, frozenset[Role]] = {
 
 
 @dataclass
-class TargetCell:
-    """The name of one predicted number."""
-
-    key: str
-    name: str
-    error: str = ""
-
-
-@dataclass
 class OutputRow:
     """One output. `role`: None while a question is open that nobody has answered; `found`: before the form."""
 
@@ -46,7 +38,7 @@ class OutputRow:
     choices: tuple[Role, ...]
     question: str = ""
     notes: tuple[str, ...] = ()
-    targets: list[TargetCell] = field(default_factory=list)
+    targets: list[Field] = dataclasses.field(default_factory=list)
     error: str = ""
 
 
@@ -81,7 +73,7 @@ def _row(found: Found, index: int, output: Output, port: Port) -> OutputRow:
         choices=tuple(role for role in ROLES if role in offered),
         question=question_text(question) if question else "",
         notes=tuple(note_sentence(note) for note in found.findings.notes if is_about(note, output.name)),
-        targets=[TargetCell(f"output-{index}-target-{column}", name) for column, name in enumerate(targets)],
+        targets=[field(f"output-{index}-target-{column}", name) for column, name in enumerate(targets)],
     )
 
 
@@ -113,7 +105,7 @@ def take_outputs(rows: Sequence[OutputRow], posted: Mapping[str, str]) -> None:
         chosen = posted.get(f"{row.key}-role")
         row.role = next((role for role in row.choices if role == chosen), row.role)
         for cell in row.targets:
-            cell.name = " ".join(posted.get(cell.key, cell.name).split())
+            cell.take(posted)
 
 
 def take_task(choice: TaskChoice, posted: Mapping[str, str]) -> None:
@@ -138,14 +130,9 @@ def check_outputs(rows: Sequence[OutputRow]) -> str:
 
 
 def _check_targets(rows: Sequence[OutputRow], row: OutputRow) -> None:
-    names = [cell.name for other in rows for cell in other.targets if other.role == "value"]
+    names = [cell.text for other in rows for cell in other.targets if other.role == "value"]
     for cell in row.targets if row.role == "value" else ():
-        if not cell.name:
-            cell.error = _("Name what is predicted.")
-        elif names.count(cell.name) > 1:
-            cell.error = _("This name is there twice.")
-        elif not is_storable(cell.name):
-            cell.error = unstorable_sentence(cell.name)
+        cell.check_name(_("Name what is predicted."), is_twice=names.count(cell.text) > 1)
 
 
 def stated_outputs(rows: Sequence[OutputRow]) -> StatedOutputs:
@@ -159,5 +146,5 @@ def stated_outputs(rows: Sequence[OutputRow]) -> StatedOutputs:
         probabilities=next(iter(named["probabilities"]), None),
         scores=next(iter(named["scores"]), None),
         ignored=tuple(named["ignored"]),
-        targets=tuple(cell.name for row in values for cell in row.targets) if are_targets_known else (),
+        targets=tuple(cell.text for row in values for cell in row.targets) if are_targets_known else (),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
@@ -16,8 +17,14 @@ from django.core.management import CommandError, call_command
 from django.http import HttpResponse
 from django.test import Client
 from onnx import TensorProto, helper
+from skl2onnx.common.data_types import StringTensorType
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from apimgmt.models import ModelVersion, Workspace
+from apimgmt.registry.review.fields import fits_in_field
+from contract.model_spec import ModelSpec
 from tests.apimgmt.registry import makers
 from tests.apimgmt.registry.conftest import stored_files
 from tests.apimgmt.registry.test_register_page import cells, review_of, signed_in, text_file, upload
@@ -231,3 +238,117 @@ def test_what_is_typed_on_the_review_and_can_not_be_stored(operator: Client, wor
     assert page.status_code == 422
     assert unescape(words).count(CANNOT_BE_STORED) + unescape(words).count("characters that can't be printed") == 1
     assert not ModelVersion.objects.exists()
+
+
+# --- a form that is sent back as it came ------------------------------------------------------------------------------
+
+ODD = ["line\nbreak", "carriage\r\nreturn", " blanks  around ", "tab\tand\x1bescape\u2028"]
+HIDDEN_INPUT = re.compile(r'<input type="hidden" name="(?!csrfmiddlewaretoken)[^"]*" value="([^"]*)"')
+
+
+def odd_texts() -> bytes:
+    """Two classes from a column of texts that are odd themselves, and have odd names."""
+    texts = np.array([[text] for text in [*ODD, " Private", "Private", ""]], dtype=object)
+    labels = [ODD[index % 2] for index in range(len(texts))]
+    pipeline = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(texts, labels)
+    return makers.converted(pipeline, [("text", StringTensorType([None, 1]))])
+
+
+def sent_back(operator: Client, workspace: Workspace, content: bytes, document: dict[str, Any]) -> ModelSpec:
+    """The description that is stored, after it was tried and then saved on the page without a change."""
+    given = {"metadata": text_file("m.json", json.dumps(document).encode())}
+    review = review_of(operator, workspace, content, **given)
+    tried = operator.post(review, cells(operator.get(review)) | {"try": "1"})
+    page = operator.get(review)
+    saved = operator.post(review, cells(page))
+    assert (tried.status_code, saved.status_code) == (303, 303), unescape(saved.content.decode())
+    assert all(fits_in_field(unescape(value)) for value in HIDDEN_INPUT.findall(page.content.decode()))
+    return ModelVersion.objects.get().described()
+
+
+def test_names_of_columns_come_back_as_they_were(operator: Client, workspace: Workspace) -> None:
+    document = {
+        "target": "kind\nof  thing",
+        "columns": [{"name": name, "unit": f" {name}"} for name in ODD],
+        "classes": dict(enumerate(ODD[:3])),
+    }
+
+    spec = sent_back(operator, workspace, makers.iris("int"), document)
+
+    assert [column.name for column in spec.columns] == ODD
+    assert [column.unit for column in spec.columns] == [f" {name}" for name in ODD]
+    assert set(spec.sample) == set(ODD)
+    assert spec.target == document["target"]
+    assert list(spec.classes) == ODD[:3]
+
+
+@pytest.mark.parametrize("sample", ODD)
+def test_texts_of_a_column_come_back_as_they_were(operator: Client, workspace: Workspace, sample: str) -> None:
+    document = {"columns": [{"name": "text", "type": "string", "baseline": sample}], "sample": {"text": sample}}
+
+    spec = sent_back(operator, workspace, odd_texts(), document)
+
+    (column,) = spec.columns
+    assert set(column.categories or ()) == {*ODD, " Private", "Private", ""}
+    assert (column.baseline, spec.sample["text"]) == (sample, sample)
+    assert {one.label for one in spec.meaning.classes} == set(ODD[:2]) == set(spec.classes)
+
+
+def test_names_of_targets_come_back_as_they_were(operator: Client, workspace: Workspace) -> None:
+    weights = np.array([[1, 20], [4, -5]], np.float32)
+    graph = makers.drawn(
+        [helper.make_node("MatMul", ["x", "w"], ["two\nlines"])],
+        [("x", TensorProto.FLOAT, ["n", 2])],
+        [("two\nlines", TensorProto.FLOAT, ["n", 2])],
+        tensors={"w": weights},
+    )
+    targets = {"task": "regression", "outputs": {"value": [ODD[0], ODD[2]]}}
+
+    spec = sent_back(operator, workspace, graph, targets)
+
+    assert spec.meaning.targets == (ODD[0], ODD[2])
+    assert [output.name for output in spec.meaning.outputs] == ["two\nlines"]
+
+
+def test_labels_that_came_are_asked_for_as_they_are(operator: Client, workspace: Workspace) -> None:
+    rows = "text\n" + "".join(f'"{text}"\n' for text in ["a\nb", " c "])
+    graph = makers.drawn(
+        [helper.make_node("StringConcat", ["text", "end"], ["label"])],
+        [("text", TensorProto.STRING, ["n", 1])],
+        [("label", TensorProto.STRING, ["n", 1])],
+        tensors={"end": np.array(["!"], dtype=object)},
+        opset=20,
+    )
+    review = review_of(operator, workspace, graph, sample=text_file("rows.csv", rows.encode()))
+    page = operator.get(review)
+
+    saved = operator.post(review, cells(page))
+
+    assert saved.status_code == 303, unescape(saved.content.decode())
+    assert {"a\nb!", " c !"} <= {one.label for one in ModelVersion.objects.get().described().meaning.classes}
+
+
+def test_blanks_of_every_kind_and_emoji_can_be_typed(operator: Client, workspace: Workspace) -> None:
+    names = {
+        "class-0-name": "全角　空白",
+        "class-1-name": "👩\u200d🔬",
+        "column-0-name": "売上　金額",
+        "column-1-name": "a  b",
+    }
+    review = review_of(operator, workspace, makers.iris("int"))
+
+    saved = operator.post(review, cells(operator.get(review)) | names)
+
+    spec = ModelVersion.objects.get().described()
+    assert saved.status_code == 303
+    assert spec.classes[:2] == ("全角　空白", "👩\u200d🔬")
+    assert [column.name for column in spec.columns[:2]] == ["売上　金額", "a  b"]
+
+
+def test_another_name_with_a_control_character_is_refused(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("int"))
+
+    page = operator.post(review, cells(operator.get(review)) | {"column-0-name": "a\u2028b"})
+
+    assert page.status_code == 422
+    assert unescape(page.content.decode()).count("The name has characters that can't be printed.") == 1

@@ -55,15 +55,19 @@ def review_of(client: Client, workspace: Workspace, content: bytes, **fields: An
 def cells(page: HttpResponse) -> dict[str, str]:
     """What a browser would send back unchanged."""
     html = page.content.decode()
-    inputs = [
-        (name, unescape(value))
-        for name, value in re.findall(r'<input(?! type="checkbox")[^>]*? name="([^"]+)" value="([^"]*)"', html)
-    ]
+    fields = re.findall(r'<input(?! type="checkbox")([^>]*?) name="([^"]+)" value="([^"]*)"', html)
+    inputs = [(name, _sent(unescape(value), is_hidden='"hidden"' in tag)) for tag, name, value in fields]
     checked = re.findall(r'<input type="checkbox" name="([^"]+)" value="1" checked', html)
     selects = re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', html, re.DOTALL)
     chosen = {name: _chosen(options) for name, options in selects}
     sent = dict(inputs) | dict.fromkeys(checked, "1") | chosen
     return {name: value for name, value in sent.items() if name != "csrfmiddlewaretoken"}
+
+
+def _sent(value: str, *, is_hidden: bool) -> str:
+    """Browsers send each line break of a hidden field as two characters, and take them out of a field of one line."""
+    lines = value.replace("\r\n", "\n").replace("\r", "\n")
+    return lines.replace("\n", "\r\n") if is_hidden else lines.replace("\n", "")
 
 
 def _chosen(options: str) -> str:
