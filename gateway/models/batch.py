@@ -51,7 +51,7 @@ class Limits:
 
 
 class FileReply(Reply, kw_only=True):
-    """An answer that is still on disk. `body` is empty."""
+    """An answer that is still on disk, but for its ending. `body` is empty."""
 
     spool: Spool
 
@@ -159,7 +159,14 @@ class BatchPool:
             is_compressed = b"content-encoding" in request.headers
             self._put_back(process, self.limits.max_body_bytes if is_compressed else body.size)
         answer.size = replied.size
-        return FileReply(b"", replied.content_type, replied.headers, warned=replied.warned, spool=answer)
+        return FileReply(
+            b"",
+            replied.content_type,
+            replied.headers,
+            warned=replied.warned,
+            endings=replied.endings,
+            spool=answer,
+        )
 
     def _process(self) -> AsyncChild:
         while self._idle:

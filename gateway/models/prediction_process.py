@@ -30,4 +30,5 @@ def model_failed(failure: WorkFailed) -> ModelFailed:
 
 
 def reply_in_memory(replied: Replied) -> Reply:
-    return Reply(replied.body or b"", replied.content_type, replied.headers, warned=replied.warned)
+    body = replied.body or b""
+    return Reply(body, replied.content_type, replied.headers, warned=replied.warned, endings=replied.endings)

@@ -32,7 +32,6 @@ class Runner:
         *,
         path: str,
         headers: Mapping[bytes, bytes],
-        hides_schema: bool = False,
         csv_default: str = "",
         approve: Approve | None = None,
     ) -> Reply:
@@ -48,7 +47,6 @@ class Runner:
             body=body if isinstance(body, bytes) else None,
             needs_approval=approve is not None,
             max_body_bytes=self.batch.limits.max_body_bytes,
-            hides_schema=hides_schema,
             csv_default=csv_default,
         )
         if isinstance(body, Spool):

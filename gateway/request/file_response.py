@@ -15,7 +15,7 @@ _PART_BYTES: Final = 256 * 1024
 async def send_file(response: Response, spool: Spool, send: Send) -> None:
     """Returns once the client has read most of the last part. Raises OSError, `ClientLeft` among them."""
     loop = asyncio.get_running_loop()
-    status, lines, _ = response
+    status, lines, ending = response
     await send({"type": "http.response.start", "status": status, "headers": header_pairs(lines)})
     sent = 0
     while sent < spool.size:
@@ -24,4 +24,4 @@ async def send_file(response: Response, spool: Spool, send: Send) -> None:
             raise OSError("a response's file is shorter than it was")
         sent += len(part)
         await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.body", "body": ending})

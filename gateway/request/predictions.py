@@ -79,15 +79,7 @@ class Predictions:
         cell.counts[IN_CALL] = cell.index  # who recovers the ledger of a crashed worker sees whose model it was
         try:
             prediction = predictor.predict(decoded.table)
-            route = request.route
-            return formats.answered(
-                request.request_format,
-                prediction,
-                decoded,
-                predictor,
-                route.number,
-                hides_schema=route.hides_schema,
-            )
+            return formats.answered(request.request_format, prediction, decoded, predictor, request.route.number)
         finally:
             cell.counts[IN_CALL] = 0
 
@@ -99,7 +91,6 @@ class Predictions:
             body,
             path=request.below,
             headers=request.headers,
-            hides_schema=request.route.hides_schema,
             csv_default=request.route.csv_default,
             approve=partial(self._checks.reserve, request) if needs_reservation else None,
         )

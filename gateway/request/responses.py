@@ -48,18 +48,21 @@ class Responses:
         lines = request.version_lines if request.is_prediction else b""  # an open page tells nothing of the API
         if request.reservation is not None:
             lines += _quota_lines(route, request.reservation)
-        return self.of_reply(outcome, request.request_id, lines)
+        return self.of_reply(outcome, request.request_id, lines, hides_schema=route.hides_schema)
 
-    def of_reply(self, reply: Reply, request_id: bytes, lines: bytes) -> Response:
-        """`lines`: what else the API has to say of it. The body of a `FileReply` is not in it."""
-        size = reply.spool.size if isinstance(reply, FileReply) else len(reply.body)
+    def of_reply(self, reply: Reply, request_id: bytes, lines: bytes, *, hides_schema: bool = False) -> Response:
+        """`lines`: what else the API has to say of it. Of a `FileReply` only the ending is in it."""
+        body = reply.body
+        if reply.endings is not None:
+            body += reply.ending(hides_schema=hides_schema)
+        size = len(body) + reply.spool.size if isinstance(reply, FileReply) else len(body)
         head = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b" % (
             reply.content_type,
             size,
             request_id,
             lines,
         )
-        return reply.status, head + header_lines(reply.headers) if reply.headers else head, reply.body
+        return reply.status, head + header_lines(reply.headers) if reply.headers else head, body
 
     def of_problem(
         self, problem: Problem, request_id: bytes, below: str, route: Route | None = None, lines: bytes = b""

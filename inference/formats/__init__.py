@@ -9,8 +9,9 @@ The gateway goes through these steps, in this order:
     decoded = request_format.decode(body, predictor)  # Problem("malformed_body" | "invalid_rows" | ...)
     decoded.table.n_rows                             # for a trial's limit; `too_many_rows(n, limit)` is its Problem
     prediction = predictor.predict(decoded.table)    # ModelFailed; blocking; thread-safe
-    reply = answered(request_format, prediction, decoded, predictor, "2", hides_schema=False)
+    reply = answered(request_format, prediction, decoded, predictor, "2")
                                                      # Reply(body, content_type, headers): encoded, with its warnings
+    reply.body + reply.ending(hides_schema=False)    # by the API's setting when it goes out
 
 - `headers`: a mapping of lower-case names to values, both bytes, as `dict(scope["headers"])` makes it.
 - `body`: bytes, the whole of it. `predictor`: `warm_up(predictor)` once before it is announced as loaded.

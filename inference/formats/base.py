@@ -29,27 +29,37 @@ Warned = tuple[tuple[str, str, int], ...]
 """Column, code and number of the warnings of one answer."""
 
 
+Endings = tuple[bytes, bytes]
+"""How a body ends: where an API shows its schema, and where it hides it."""
+
+
 class Reply(msgspec.Struct, gc=False):
-    """An answer, ready for ASGI. A prediction's status is always 200; a page may answer with another."""
+    """An answer, ready for ASGI. A prediction's status is always 200; a page may answer with another.
+
+    `endings`: the body is complete with one of them. Which one is decided when it goes out, not when it was computed.
+    """
 
     body: bytes
     content_type: bytes
     headers: Headers = ()
     status: int = 200
     warned: Warned = ()
+    endings: Endings | None = None
+
+    def ending(self, *, hides_schema: bool) -> bytes:
+        """What the body goes on with; b"" where it is complete."""
+        return self.endings[hides_schema] if self.endings is not None else b""
 
 
 class Decoded(msgspec.Struct, gc=False):
     """A request's rows. `note` is what a format remembers of the request until it encodes the answer.
 
     `row_predictions`: how often the model is asked for each row; more than once when the answer explains itself.
-    `hides_schema`: the answer may name no column and show no value of a request in its warnings.
     """
 
     table: Table
     note: Any = ""
     row_predictions: int = 1
-    hides_schema: bool = False
 
 
 class RequestMeta(msgspec.Struct, frozen=True, gc=False):

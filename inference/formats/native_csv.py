@@ -11,8 +11,8 @@ from inference.formats.csv_parser import CsvParser
 from inference.formats.description.answers import csv_in_short
 from inference.formats.description.info import FormatInfo
 from inference.formats.media import prefers
-from inference.formats.replies import CSV_TYPE, JSON_TYPE, CsvReply, JsonReply, csv_line
-from inference.formats.warned import with_warnings
+from inference.formats.replies import CSV_TYPE, CsvReply, JsonReply, csv_line
+from inference.formats.warned import json_reply
 from inference.predictor import Predictor
 from inference.table import Prediction
 
@@ -32,7 +32,7 @@ class NativeCsvFormat(msgspec.Struct, frozen=True, gc=False):
         headers = ((b"x-csv-dialect", str(decoded.note).encode()),)
         if self.answers_json:
             body = predictor.prepared(JsonReply).body(prediction, model_version)
-            return Reply(with_warnings(body, decoded), JSON_TYPE, headers)
+            return json_reply(body, decoded, headers)
         return Reply(predictor.prepared(CsvReply).body(prediction), CSV_TYPE, headers)
 
 

@@ -36,8 +36,8 @@ from inference.formats.json_parser import JsonParser
 from inference.formats.manual import Manual, manual_members, manual_sample, manual_schemas
 from inference.formats.media import check_json_charset
 from inference.formats.native_csv import sample_csv
-from inference.formats.replies import JSON_TYPE, JsonReply
-from inference.formats.warned import with_warnings
+from inference.formats.replies import JsonReply
+from inference.formats.warned import json_reply
 from inference.predictor import Predictor
 from inference.table import Prediction
 
@@ -120,7 +120,7 @@ class NativeJson(Codec):
         if decoded.note:  # only the manual format's requests are noted
             return self.manual.encode(prediction, decoded, predictor, model_version)
         body = predictor.prepared(JsonReply).body(prediction, model_version)
-        return Reply(with_warnings(body, decoded), JSON_TYPE)
+        return json_reply(body, decoded)
 
     def warm_up(self, predictor: Predictor, prediction: Prediction) -> None:
         self.encode(prediction, self.decode(sample_body(predictor.spec), predictor), predictor, "1")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from inference.formats.base import Decoded, Reply, RequestFormat
+from inference.formats.base import Decoded, Headers, Reply, RequestFormat
 from inference.formats.description.schemas import WARNINGS_HEADER
+from inference.formats.replies import JSON_TYPE
 from inference.predictor import Predictor
 from inference.row_warnings import RowWarning
 from inference.table import Prediction
@@ -28,26 +30,26 @@ def answered(
     decoded: Decoded,
     predictor: Predictor,
     model_version: str,
-    *,
-    hides_schema: bool,
 ) -> Reply:
-    """The whole answer, with what its caller should hear beside it. May ask the model again: raises `ModelFailed`."""
+    """The answer, with what its caller should hear beside it. May ask the model again: raises `ModelFailed`."""
     warnings = decoded.table.warnings
-    if warnings is None:
-        return request_format.encode(prediction, decoded, predictor, model_version)
-    decoded.hides_schema = hides_schema
     reply = request_format.encode(prediction, decoded, predictor, model_version)
+    if warnings is None:
+        return reply
     reply.headers = (*reply.headers, (_HEADER, b"%d" % warnings.total))
     reply.warned = tuple((column, code, count) for (column, code), count in warnings.counts.items())
     return reply
 
 
-def with_warnings(document: bytes, decoded: Decoded) -> bytes:
-    """A JSON object with the list of warnings as its last member, if there are any."""
+def json_reply(document: bytes, decoded: Decoded, headers: Headers = ()) -> Reply:
+    """A JSON object whose last member is the list of warnings, if there are any."""
     warnings = decoded.table.warnings
     if warnings is None:
-        return document
-    listed: list[RowWarning] | list[_Hidden] = warnings.listed
-    if decoded.hides_schema:
-        listed = [_Hidden(warning.row, warning.code) for warning in warnings.listed]
-    return b'%b,"warnings":%b}' % (document.removesuffix(b"}"), msgspec.json.encode(listed))
+        return Reply(document, JSON_TYPE, headers)
+    hidden = [_Hidden(warning.row, warning.code) for warning in warnings.listed]
+    endings = _ending(warnings.listed), _ending(hidden)
+    return Reply(document.removesuffix(b"}"), JSON_TYPE, headers, endings=endings)
+
+
+def _ending(listed: Sequence[RowWarning | _Hidden]) -> bytes:
+    return b',"warnings":%b}' % msgspec.json.encode(listed)

@@ -50,9 +50,7 @@ class PredictionHandler(Handler):
         if request.needs_approval:
             self.ask_for_approval(decoded.table.n_rows)
         prediction = predictor.predict(decoded.table)
-        reply = formats.answered(
-            request_format, prediction, decoded, predictor, request.number, hides_schema=request.hides_schema
-        )
+        reply = formats.answered(request_format, prediction, decoded, predictor, request.number)
         return self._replied(reply, to_file=request.body is None)
 
     def _spooled_body(self) -> bytes:
@@ -61,14 +59,14 @@ class PredictionHandler(Handler):
 
     def _replied(self, reply: Reply, *, to_file: bool) -> Replied:
         if not to_file:
-            return Replied(reply.content_type, reply.headers, reply.body, len(reply.body), reply.warned)
+            return _told(reply, reply.body)
         left = memoryview(reply.body)
         try:
             while left:
                 left = left[os.write(self.channel.files[1], left) :]
         except OSError as error:
             raise _unwritten(error) from None
-        return Replied(reply.content_type, reply.headers, None, len(reply.body), reply.warned)
+        return _told(reply, None)
 
     def _predictor(self, model: ModelRef) -> Predictor:
         """Loaded, and warmed up with its sample row."""
@@ -89,6 +87,10 @@ def _loaded(model: ModelRef) -> Predictor:
     predictor = Predictor(Path(model.path), spec, model.format)
     formats.warm_up(predictor)
     return predictor
+
+
+def _told(reply: Reply, body: bytes | None) -> Replied:
+    return Replied(reply.content_type, reply.headers, body, len(reply.body), reply.warned, reply.endings)
 
 
 def _unwritten(error: OSError) -> Exception:

@@ -32,7 +32,8 @@ class Load(Request[Loaded], frozen=True):
 class Replied(Response, frozen=True):
     """An HTTP response with status 200. Without a body: `size` bytes are in the second file.
 
-    `warned`: column, code and number of its warnings.
+    `warned`: column, code and number of its warnings. `endings`: the body goes on with the first where an API shows its
+    schema, else with the second.
     """
 
     content_type: bytes
@@ -40,6 +41,7 @@ class Replied(Response, frozen=True):
     body: bytes | None
     size: int
     warned: tuple[tuple[str, str, int], ...] = ()
+    endings: tuple[bytes, bytes] | None = None
 
     def __post_init__(self) -> None:
         check_headers((*self.headers, (b"content-type", self.content_type)))
@@ -58,5 +60,4 @@ class Predict(Request[Replied], frozen=True):
     body: bytes | None
     needs_approval: bool
     max_body_bytes: int
-    hides_schema: bool = False
     csv_default: str = ""

@@ -8,6 +8,7 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from contract.problems import Problem
@@ -25,7 +26,14 @@ def send(predictor: Predictor, path: str, body: Any, content_type: str = JSON, *
     request_format = choose(path, sent)
     decoded = request_format.decode(content, predictor)
     prediction = predictor.predict(decoded.table)
-    return answered(request_format, prediction, decoded, predictor, "3", hides_schema=False)
+    reply = answered(request_format, prediction, decoded, predictor, "3")
+    return completed(reply)
+
+
+def completed(reply: Reply, *, hides_schema: bool = False) -> Reply:
+    """As it goes out."""
+    body = reply.body + reply.ending(hides_schema=hides_schema)
+    return msgspec.structs.replace(reply, body=body, endings=None)
 
 
 def answer(predictor: Predictor, path: str, body: Any, **headers: str) -> Any:

@@ -231,6 +231,6 @@ def test_answers_are_complete_with_warnings_of_every_format(load: Load) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         decoded = request_format.decode(content, predictor)
         prediction = predictor.predict(decoded.table)
-        reply = answered(request_format, prediction, decoded, predictor, "1", hides_schema=False)
+        reply = answered(request_format, prediction, decoded, predictor, "1")
         assert (b"x-prediction-warnings", b"1") in reply.headers
         assert reply.warned == (("a", "inexact_number", 1),)

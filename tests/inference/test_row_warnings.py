@@ -14,7 +14,7 @@ from inference.formats import Reply, answered, choose
 from inference.predictor import Predictor
 from testkit.graphs import Made, graph, node
 from tests.conftest import Load
-from tests.inference.client import JSON, manual_body, refused, send
+from tests.inference.client import JSON, completed, manual_body, refused, send
 
 TOWNS = ("Oslo", " Private", "NA")
 
@@ -63,7 +63,7 @@ def answer(predictor: Predictor, body: bytes | dict[str, Any], media: str = JSON
     request_format = choose("predict", {b"content-type": media.encode(), b"accept": b"application/json"})
     decoded = request_format.decode(body if isinstance(body, bytes) else json.dumps(body).encode(), predictor)
     prediction = predictor.predict(decoded.table)
-    return answered(request_format, prediction, decoded, predictor, "2", hides_schema=hides)
+    return completed(answered(request_format, prediction, decoded, predictor, "2"), hides_schema=hides)
 
 
 def warnings(predictor: Predictor, *rows: dict[str, Any]) -> list[dict[str, Any]]:

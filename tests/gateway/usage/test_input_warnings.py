@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -85,6 +86,33 @@ async def test_what_hides_the_schema_hides_it_in_warnings(
 
     assert answer.headers["x-prediction-warnings"] == str(n_rows)
     assert answer.json["warnings"][0] == {"row": 1, "code": "out_of_range"}
+
+
+@pytest.mark.parametrize("n_rows", [1, 9000])
+@pytest.mark.parametrize("hides", [True, False], ids=["hidden", "shown"])
+async def test_requests_in_progress_obey_the_present_setting(
+    rows: Seeder, worker: Worker, n_rows: int, hides: bool
+) -> None:
+    api = rows.api(ranged())
+    api.set(hides_schema=not hides)
+    await loaded(worker, api)
+
+    async def change() -> None:
+        revision = api.set(hides_schema=hides)
+        await until(lambda: worker.table.revision >= revision)
+
+    def body(cell: Any) -> bytes:
+        return json.dumps({"rows": [{"v": cell}] * n_rows}).encode()
+
+    warned = await Caller(worker, slow_body=change)(api, body=body(11.0))
+    api.set(hides_schema=not hides)
+    await loaded(worker, api)
+    refused = await Caller(worker, slow_body=change)(api, body=body("x"))
+
+    assert (warned.status, refused.status) == (200, 422)
+    assert int(warned.headers["content-length"]) == len(warned.body)
+    assert ("column" not in warned.json["warnings"][0]) is hides
+    assert ("errors" not in refused.json) is hides
 
 
 async def test_white_space_around_a_key_is_no_part_of_it(call: Caller, warned: Api) -> None:
