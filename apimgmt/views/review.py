@@ -203,7 +203,7 @@ def _choices(output: OutputRow) -> list[tuple[str, str]]:
 def _tried_context(found: Found, correction: Correction) -> dict[str, Any]:
     outputs = {output.name for output in found.signature.outputs}
     return {
-        "tried": tried_table(found),
+        "tried": tried_table(found, correction.classes),
         "checks": check_lines(found.findings.checks),
         "ticks": {tick.code: tick for tick in correction.ticks},
         "notes": [note_sentence(note) for note in found.findings.notes if note.params.get("output") not in outputs],

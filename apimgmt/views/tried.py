@@ -9,6 +9,7 @@ from typing import Any
 from apimgmt.registry.agreement import in_words_of_sample, words_of_sample
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning_sentences import check_sentence, check_title
+from apimgmt.registry.review.classes import ClassRow
 from apimgmt.templatetags.console import figure
 from contract.model_spec import Cell
 from inference.sandbox.inspection_messages import CheckFound
@@ -19,11 +20,19 @@ MOST_CONFUSED = 20
 
 
 @dataclass(frozen=True)
+class Shown:
+    """An answer, or the name of one. `own_label`: what the model itself says, where callers see another name."""
+
+    text: str
+    own_label: str = ""
+
+
+@dataclass(frozen=True)
 class TriedRow:
     """One row. `expected`: what the sample says; `is_other`: the model says otherwise."""
 
     number: int
-    answers: list[str]
+    answers: list[Shown]
     expected: str
     is_other: bool
     cells: list[str]
@@ -33,28 +42,40 @@ class TriedRow:
 class TriedTable:
     """Answers first: in a wide table they stay in sight."""
 
-    answer_names: list[str]
+    answer_names: list[Shown]
     column_names: list[str]
     has_target: bool
     rows: list[TriedRow]
 
+    @property
+    def has_own_labels(self) -> bool:
+        return any(
+            shown.own_label for shown in [*self.answer_names, *(answer for row in self.rows for answer in row.answers)]
+        )
 
-def tried_table(found: Found) -> TriedTable:
-    """The rows that were tried, at most as many as the findings have."""
+
+def tried_table(found: Found, classes: Sequence[ClassRow]) -> TriedTable:
+    """The rows that were tried, at most as many as the findings have. `classes`: as the form names them."""
+    shown = {one.found: _class_shown(one) for one in classes}
     findings, columns = found.findings, [column.name for column in found.spec.columns]
     names = _answer_names(findings.predictions)
     targets = found.owned.fitting(found.spec).targets[: len(findings.rows)]
     rows = [
         TriedRow(
             number=index + 1,
-            answers=[_answer(prediction, name) for name in names],
+            answers=[_answer(prediction, name, shown) for name in names],
             expected=targets[index] if targets else "",
             is_other=bool(targets) and _is_other(found, prediction, targets[index]),
             cells=[cell_shown(row.get(column)) for column in columns],
         )
         for index, (row, prediction) in enumerate(zip(findings.rows, findings.predictions, strict=False))
     ]
-    return TriedTable([_heading(name, found) for name in names], columns, bool(targets), rows)
+    return TriedTable([_heading(name, found, shown) for name in names], columns, bool(targets), rows)
+
+
+def _class_shown(one: ClassRow) -> Shown:
+    name = one.name or one.found
+    return Shown(name, one.label if one.label != name else "")
 
 
 def _answer_names(predictions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -72,20 +93,26 @@ def _answer_names(predictions: Sequence[Mapping[str, Any]]) -> list[tuple[str, s
     return names
 
 
-def _heading(name: tuple[str, str], found: Found) -> str:
+def _heading(name: tuple[str, str], found: Found, shown: Mapping[str, Shown]) -> Shown:
     member, key = name
-    return key or (found.spec.target if member in {"class", "value"} else member)
+    if key:
+        return Shown(key) if member == "values" else shown.get(key, Shown(key))
+    return Shown(found.spec.target if member in {"class", "value"} else member)
 
 
-def _answer(prediction: Mapping[str, Any], name: tuple[str, str]) -> str:
+def _answer(prediction: Mapping[str, Any], name: tuple[str, str], shown: Mapping[str, Shown]) -> Shown:
     member, key = name
     value = prediction.get(member)
+    if member == "class":
+        return shown.get(value, Shown(cell_shown(value)))
     if not isinstance(value, dict):
-        return cell_shown(value)
+        return Shown(cell_shown(value))
     if key:
-        return cell_shown(value.get(key))
+        return Shown(cell_shown(value.get(key)))
     highest = sorted(value.items(), key=lambda pair: -pair[1])[:3]
-    return ", ".join(f"{label} {number:.4g}" for label, number in highest)
+    return Shown(
+        ", ".join(f"{shown[label].text if label in shown else label} {number:.4g}" for label, number in highest)
+    )
 
 
 def cell_shown(value: Cell) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -428,6 +429,33 @@ def test_names_in_the_sample_are_proposed_for_numbered_classes(operator: Client,
     assert "The sample has other words for the classes in the column kind." in text(page)
     assert "of 150</strong> agree with the sample" in text(page)
     assert [(one.label, one.name) for one in meaning().classes] == list(enumerate(IRIS_NAMES))
+
+
+def tried(page: HttpResponse) -> tuple[str, list[str]]:
+    """Head and rows of the table of what was tried."""
+    found = re.search(r'<table class="table tried">.*?<tr>(.*?)</tr>.*?<tbody>(.*?)</tbody>', text(page))
+    assert found is not None
+    return unescape(found[1]), unescape(found[2]).split("</tr>")[:-1]
+
+
+def test_what_was_tried_has_the_names_that_callers_will_see(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("int"), sample=iris_sample(), target="kind")
+    page = operator.get(review)
+    typed = operator.post(review, cells(page) | {"class-1-name": "1", "class-2-name": "third", "target": ""})
+
+    assert '>setosa <span class="own-label">0</span></th>' in tried(page)[0]
+    assert sum('>setosa <span class="own-label">0</span></td>' in row for row in tried(page)[1]) == 7
+    assert typed.status_code == 422
+    assert '<th scope="col" class="answered">1</th>' in tried(typed)[0]  # named as the model names it
+    assert '>third <span class="own-label">2</span></th>' in tried(typed)[0]
+
+
+def test_what_was_tried_has_no_labels_where_callers_see_them(operator: Client, workspace: Workspace) -> None:
+    named = review_of(operator, workspace, makers.iris("int"), metadata=stated({"classes": ["a", "b", "c"]}))
+    unnamed = review_of(operator, workspace, makers.iris("text"))
+
+    assert '>a <span class="own-label">0</span></th>' in tried(operator.get(named))[0]
+    assert "own-label" not in text(operator.get(unnamed))
 
 
 def test_names_given_by_the_owner_are_compared_in_the_samples_words(operator: Client, workspace: Workspace) -> None:
