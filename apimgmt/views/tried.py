@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apimgmt.registry.agreement import in_words_of_sample, words_of_sample
@@ -21,10 +21,11 @@ MOST_CONFUSED = 20
 
 @dataclass(frozen=True)
 class Shown:
-    """An answer, or the name of one. `own_label`: what the model itself says, where callers see another name."""
+    """A cell, or a heading. `own_label`: what the model itself says, where callers see another name."""
 
     text: str
     own_label: str = ""
+    is_number: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TriedRow:
     answers: list[Shown]
     expected: str
     is_other: bool
-    cells: list[str]
+    cells: list[Shown]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TriedTable:
     """Answers first: in a wide table they stay in sight."""
 
     answer_names: list[Shown]
-    column_names: list[str]
+    column_names: list[Shown]
     has_target: bool
     rows: list[TriedRow]
 
@@ -57,7 +58,8 @@ class TriedTable:
 def tried_table(found: Found, classes: Sequence[ClassRow]) -> TriedTable:
     """The rows that were tried, at most as many as the findings have. `classes`: as the form names them."""
     shown = {one.found: _class_shown(one) for one in classes}
-    findings, columns = found.findings, [column.name for column in found.spec.columns]
+    findings = found.findings
+    columns = [Shown(column.name, is_number=column.type in {"float", "int"}) for column in found.spec.columns]
     names = _answer_names(findings.predictions)
     targets = found.owned.fitting(found.spec).targets[: len(findings.rows)]
     rows = [
@@ -66,11 +68,14 @@ def tried_table(found: Found, classes: Sequence[ClassRow]) -> TriedTable:
             answers=[_answer(prediction, name, shown) for name in names],
             expected=targets[index] if targets else "",
             is_other=bool(targets) and _is_other(found, prediction, targets[index]),
-            cells=[cell_shown(row.get(column)) for column in columns],
+            cells=[Shown(cell_shown(row.get(column.text)), is_number=column.is_number) for column in columns],
         )
         for index, (row, prediction) in enumerate(zip(findings.rows, findings.predictions, strict=False))
     ]
-    return TriedTable([_heading(name, found, shown) for name in names], columns, bool(targets), rows)
+    headings = [_heading(name, found, shown) for name in names]
+    if rows:  # a heading stands over its numbers
+        headings = [replace(one, is_number=cell.is_number) for one, cell in zip(headings, rows[0].answers, strict=True)]
+    return TriedTable(headings, columns, bool(targets), rows)
 
 
 def _class_shown(one: ClassRow) -> Shown:
@@ -104,15 +109,18 @@ def _answer(prediction: Mapping[str, Any], name: tuple[str, str], shown: Mapping
     member, key = name
     value = prediction.get(member)
     if member == "class":
-        return shown.get(value, Shown(cell_shown(value)))
+        said = cell_shown(value)
+        return shown.get(said, Shown(said))
     if not isinstance(value, dict):
-        return Shown(cell_shown(value))
+        return _cell(value)
     if key:
-        return Shown(cell_shown(value.get(key)))
+        return _cell(value.get(key))
     highest = sorted(value.items(), key=lambda pair: -pair[1])[:3]
-    return Shown(
-        ", ".join(f"{shown[label].text if label in shown else label} {number:.4g}" for label, number in highest)
-    )
+    return Shown(", ".join(f"{shown.get(label, Shown(label)).text}: {number:.4g}" for label, number in highest))
+
+
+def _cell(value: Cell) -> Shown:
+    return Shown(cell_shown(value), is_number=isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def cell_shown(value: Cell) -> str:
