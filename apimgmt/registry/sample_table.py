@@ -20,6 +20,7 @@ from contract.model_spec import Cell, ColumnType
 from contract.problems import Problem
 from inference.formats.cells import parsed_number
 from inference.formats.csv_reader import CsvText, DecimalMarks, read_csv
+from inference.meaning.expected import MISSING_WORDS
 from inference.names import Names
 
 MAX_SAMPLE_BYTES = 50_000_000
@@ -28,7 +29,6 @@ MOST_CATEGORIES = 30
 RANGE_ROWS = 200
 """From so many values on, a range that was learnt is worth a warning beyond it."""
 # What common tools write for "no value".
-MISSING_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "#N/A"})
 LARGEST_WHOLE = 10**18
 YES_NO = {"true": True, "false": False}
 
@@ -117,7 +117,7 @@ def learn_columns(content: bytes, *, target: str | None, known: Known | None = N
         raise DescriptionRefused("sample", [_("The sample is too large. A few hundred rows are enough.")])
     header, rows, comma_is_point = _table(content, Names([*known.names, *([target] if target else ())]))
     kept = [index for index, name in enumerate(header) if name and name != target]
-    targets = tuple(row[header.index(target)].strip() for row in rows) if target in header else ()
+    targets = _targets([row[header.index(target)].strip() for row in rows], comma_is_point) if target in header else ()
     if not kept:
         raise DescriptionRefused("sample", [_("The sample has no column besides what is predicted.")])
     seen = [_Seen(header[index], known.categories.get(header[index], frozenset())) for index in kept]
@@ -128,6 +128,15 @@ def learn_columns(content: bytes, *, target: str | None, known: Known | None = N
     columns = tuple(column.column(comma_is_point=comma_is_point, is_text=known.is_text(column.name)) for column in seen)
     values = tuple(_values(seen, columns, row, comma_is_point) for row in rows)
     return Learnt(columns, _example(seen, columns, rows, comma_is_point), values, targets)
+
+
+def _targets(cells: list[str], comma_is_point: bool) -> tuple[str, ...]:
+    """As text; numbers with a decimal point."""
+    if comma_is_point and all(
+        cell in MISSING_WORDS or parsed_number(cell.replace(",", ".")) is not None for cell in cells
+    ):
+        return tuple(cell.replace(",", ".") for cell in cells)
+    return tuple(cells)
 
 
 def has_column(content: bytes, name: str) -> bool:

@@ -12,6 +12,7 @@ from apimgmt.registry.meaning_sentences import check_sentence, check_title
 from apimgmt.registry.review.classes import ClassRow
 from apimgmt.templatetags.console import figure
 from contract.model_spec import Cell
+from inference.meaning.expected import ExpectedClasses
 from inference.sandbox.inspection_messages import CheckFound
 
 MOST_CLASS_COLUMNS = 6
@@ -138,7 +139,8 @@ def _is_other(found: Found, prediction: Mapping[str, Any], expected: str) -> boo
     answered = prediction.get("class")
     agreement, meaning = found.findings.agreement, found.spec.meaning
     words = words_of_sample(agreement, meaning) if agreement and meaning else {}
-    return answered is not None and words.get(answered, answered) != expected
+    said = ExpectedClasses(found.spec.classes).read(expected)
+    return None not in {answered, said} and words.get(answered, answered) != said
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from inference.engines import ModelFailed
 from inference.formats import choose, table_from_rows, warm_up
 from inference.meaning.checks import confusion_of, fit_of, proposed_names
 from inference.meaning.classes import label_text
+from inference.meaning.expected import ExpectedClasses, expected_numbers
 from inference.predictor import Predictor
 from inference.sandbox.inspection_messages import Agreement
 from inference.table import Classification, Prediction, Regression
@@ -78,12 +79,19 @@ class LoadedFile:
         return _classes_agreement(self.spec, prediction, targets)
 
 
-def _classes_agreement(spec: ModelSpec, prediction: Classification, targets: Sequence[str]) -> Agreement:
-    table = confusion_of(prediction.labels(spec), targets, spec.classes)
+def _classes_agreement(spec: ModelSpec, prediction: Classification, targets: Sequence[str]) -> Agreement | None:
+    """Of the rows that have a target."""
+    expected = list(map(ExpectedClasses(spec.classes).read, targets))
+    told = [(row, name) for row, name in enumerate(expected) if name is not None]
+    if not told:
+        return None
+    names = [name for _row, name in told]
+    answered = prediction.labels(spec)
+    table = confusion_of([answered[row] for row, _name in told], names, spec.classes)
     labels = [one.label for one in spec.meaning.classes] if spec.meaning else list(spec.classes)
     proposal = None
-    if not set(targets) <= set(spec.classes):
-        proposal = proposed_names([labels[index] for index in prediction.class_indexes], targets)
+    if not set(names) <= set(spec.classes):
+        proposal = proposed_names([labels[prediction.class_indexes[row]] for row, _name in told], names)
     return Agreement(
         rows=table.total,
         agreeing=table.agreeing,
@@ -94,12 +102,10 @@ def _classes_agreement(spec: ModelSpec, prediction: Classification, targets: Seq
 
 
 def _numbers_agreement(prediction: Regression, targets: Sequence[str]) -> Agreement | None:
-    """Of the one target there is."""
-    try:
-        expected = np.array([float(text) for text in targets])
-    except ValueError:
+    """Of the one target there is, in the rows that have it."""
+    expected = expected_numbers(targets)
+    if expected is None or len(prediction.columns) != 1:
         return None
-    if len(prediction.columns) != 1 or not np.isfinite(expected).all():
-        return None
-    fit = fit_of(prediction.columns[0], expected)
+    is_there = np.isfinite(expected)
+    fit = fit_of(prediction.columns[0][is_there], expected[is_there])
     return Agreement(rows=fit.rows, r2=fit.r2, mean_error=fit.mean_error)

@@ -480,6 +480,29 @@ def test_a_labelled_sample_of_a_regression_shows_its_error(operator: Client, wor
     assert "<dt>Mean error</dt> <dd>0.25" in page
 
 
+def test_a_target_is_read_as_its_owner_means_it(operator: Client, workspace: Workspace) -> None:
+    lines = iris_sample(is_named=False).read().decode().splitlines()
+    written = [lines[0], *(f"{line}.0" if row % 10 else line[:-1] for row, line in enumerate(lines[1:]))]
+    sample = text_file("iris.csv", "\n".join(written).encode())
+    review = review_of(operator, workspace, makers.iris("int"), sample=sample, target="kind")
+
+    page = text(operator.get(review))
+
+    assert "of 135</strong> agree with the sample" in page  # every tenth row has no target
+    assert "The sample has other words" not in page
+    assert page.count('<span class="badge tone-amber">other</span>') <= 1
+
+
+def test_a_target_of_numbers_may_have_gaps_and_commas(operator: Client, workspace: Workspace) -> None:
+    sample = text_file("rows.csv", b"X;y\n1,0;1,5\n2,0;\n3,0;3,5\n")
+    review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
+
+    page = text(operator.get(review))
+
+    assert "<dt>Mean error</dt> <dd>0.5</dd>" in page
+    assert "<dt>Rows compared</dt> <dd>2</dd>" in page
+
+
 def test_another_type_is_tried_with_the_samples_rows(operator: Client, workspace: Workspace) -> None:
     sample = text_file("rows.csv", b"X,y\n1.5,1\n2.0,2\n")
     review = review_of(operator, workspace, makers.line(), sample=sample, target="y")
