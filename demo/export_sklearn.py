@@ -766,7 +766,7 @@ def hint_for(error: Exception, model: Any) -> str:
 
 def first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return lines[0].partition(" You may raise an i")[0][:300] if lines else type(error).__name__
 
 
 # --- the converted graph: its outputs and the names in it -------------------------------------------------------
@@ -786,6 +786,8 @@ def finished(converted: Any, inputs: dict[str, str], model: Any, reserved: Seque
     for role, output in zip(roles, graph.output, strict=True):
         outputs[output.name] = free_name(OUTPUT_NAMES[role], taken)
         taken.add(outputs[output.name])
+    if roles == ("value",):
+        put_targets_side_by_side(graph, getattr(steps_of(model)[-1], "n_outputs_", 1))
     rename(graph, inputs | outputs)
     return bytes(converted.SerializeToString())
 
@@ -798,6 +800,19 @@ def without_maps(graph: Any) -> None:
     for output in graph.output:
         if output.name in numbers:
             output.CopyFrom(onnx.helper.make_tensor_value_info(numbers[output.name], onnx.TensorProto.FLOAT, None))
+
+
+def put_targets_side_by_side(graph: Any, count: int) -> None:
+    """Several numbers a row in one line: some converters (of MLPRegressor) put them below each other."""
+    output = graph.output[0]
+    if count == 1:
+        return
+    inner, shape = free_name("below_each_other", value_names(graph)), free_name("side_by_side", value_names(graph))
+    replace_in_nodes(graph, {output.name: inner})
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, count], dtype=np.int64), shape))
+    graph.node.append(onnx.helper.make_node("Reshape", [inner, shape], [output.name]))
+    kind = output.type.tensor_type.elem_type
+    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, kind, [None, count]))
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
@@ -831,6 +846,10 @@ def value_names(graph: Any) -> Iterator[str]:
 def replace_names(graph: Any, names: Mapping[str, str]) -> None:
     for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         value.name = names.get(value.name, value.name)
+    replace_in_nodes(graph, names)
+
+
+def replace_in_nodes(graph: Any, names: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
@@ -929,11 +948,13 @@ def run_original(model: Any, table: pd.DataFrame, columns: list[dict[str, Any]])
 
 
 def run_converted(model: Any, session: Any, inputs: dict[str, Any]) -> Answers:
-    """As `run_original`, from ONNX Runtime."""
+    """As `run_original`, from ONNX Runtime. Raises `ExportError` for an output that isn't one line a row."""
     outputs = dict(zip(roles_of(model), session.run(None, inputs), strict=True))
     labels = [graph_label(label) for label in np.ravel(outputs["label"])] if "label" in outputs else None
     numbers = next((value for role, value in outputs.items() if role != "label"), None)
     n_rows = len(next(iter(inputs.values())))
+    if numbers is not None and len(numbers) != n_rows:
+        raise ExportError(f"The converted model gives {counted(len(numbers), 'line')} for {counted(n_rows, 'row')}.")
     return Answers(labels, None if numbers is None else np.asarray(numbers, dtype=float).reshape(n_rows, -1))
 
 
@@ -958,6 +979,8 @@ def compare_in(
         raise ExportError(f"The original model can't predict the sample rows: {first_line(error)}") from None
     try:
         converted = run_converted(model, session, feed(rows, columns, layout))
+    except ExportError:
+        raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime has a type of its own for every failure
         raise ExportError(f"The converted model can't predict the sample rows: {first_line(error)}") from None
     return difference_between(original, converted, len(table))
@@ -1059,6 +1082,11 @@ def refuse_differences(difference: Difference, model: Any, *, accepted: int = 0)
 def remedy(model: Any) -> str:
     """What usually cures a wrong conversion."""
     kinds = [type(step).__name__ for step in steps_of(model)]
+    if any(is_vectorizer(part) for part in parts_of(model)):
+        return (
+            "skl2onnx doesn't convert every way to read texts: fit the vectorizer with sublinear_tf=False, and without "
+            "stop_words where ngram_range has more than single words."
+        )
     is_boosted = any(kind.startswith(("XGB", "LGBM")) for kind in kinds)
     if is_boosted and len(kinds) > 1:
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -33,6 +33,15 @@ def _formatted(text: Any, **how: Callable[[Any], str]) -> Callable[[Mapping[str,
     return sentence
 
 
+def _no_served_output(outputs: Sequence[str], not_by_row: Sequence[str]) -> str:
+    if not not_by_row:
+        return _("No output is a prediction: %s. Say which one is, with its role.") % _names(outputs)
+    return _(
+        "No output is a prediction: %s doesn't give one line for each row, so nobody can tell which row a number "
+        "is for. Export the model with one line a row."
+    ) % _names(not_by_row)
+
+
 _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "no_such_output": _formatted(
         gettext_lazy("outputs: the model has no output %(output)s. It has: %(outputs)s."), outputs=_names
@@ -43,9 +52,7 @@ _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "role_does_not_fit": _formatted(
         gettext_lazy("outputs: %(output)s can't be the %(role)s. It gives %(width)s value(s) a row of type %(kind)s.")
     ),
-    "no_served_output": _formatted(
-        gettext_lazy("No output is a prediction: %(outputs)s. Say which one is, with its role."), outputs=_names
-    ),
+    "no_served_output": lambda params: _no_served_output(params["outputs"], params.get("not_by_row", ())),
     "value_beside_class": _formatted(
         gettext_lazy("outputs: a model predicts either numbers or a class, not both. Set %(outputs)s to ignored."),
         outputs=_names,

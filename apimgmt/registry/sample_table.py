@@ -132,11 +132,9 @@ def learn_columns(content: bytes, *, target: str | None, known: Known | None = N
 
 def _targets(cells: list[str], comma_is_point: bool) -> tuple[str, ...]:
     """As text; numbers with a decimal point."""
-    if comma_is_point and all(
-        cell in MISSING_WORDS or parsed_number(cell.replace(",", ".")) is not None for cell in cells
-    ):
-        return tuple(cell.replace(",", ".") for cell in cells)
-    return tuple(cells)
+    numbers = [cell.replace(",", ".") for cell in cells]
+    are_numbers = all(cell in MISSING_WORDS or parsed_number(cell) is not None for cell in numbers)
+    return tuple(numbers if comma_is_point and are_numbers else cells)
 
 
 def has_column(content: bytes, name: str) -> bool:

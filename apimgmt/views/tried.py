@@ -136,11 +136,11 @@ def cell_shown(value: Cell) -> str:
 
 
 def _is_other(found: Found, prediction: Mapping[str, Any], expected: str) -> bool:
-    answered = prediction.get("class")
+    answered: str | None = prediction.get("class")
     agreement, meaning = found.findings.agreement, found.spec.meaning
     words = words_of_sample(agreement, meaning) if agreement and meaning else {}
     said = ExpectedClasses(found.spec.classes).read(expected)
-    return None not in {answered, said} and words.get(answered, answered) != said
+    return answered is not None and said is not None and words.get(answered, answered) != said
 
 
 @dataclass(frozen=True)

@@ -321,7 +321,8 @@ class _Deciding:
     def check_result(self) -> None:
         served = {role for role in self.roles.values() if role != "ignored"}
         if not served and not self.questions:
-            raise RolesRefused("no_served_output", outputs=[one.name for one in self._outputs])
+            shapes = [note.params["output"] for note in self.notes if note.code == "ignored_shape"]
+            raise RolesRefused("no_served_output", outputs=[one.name for one in self._outputs], not_by_row=shapes)
         if "value" in served and served & SINGLE_ROLES:
             raise RolesRefused("value_beside_class", outputs=[n for n, role in self.roles.items() if role == "value"])
         scores = self._with_role("scores")

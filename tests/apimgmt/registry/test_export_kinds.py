@@ -26,6 +26,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -272,8 +273,9 @@ def test_a_sample_in_which_the_target_is_missing_here_and_there(owner: Owner) ->
         RandomForestRegressor(5, random_state=0),
         MultiOutputRegressor(LinearRegression()),
         MultiOutputRegressor(XGBRegressor(n_estimators=5)),
+        MLPRegressor(hidden_layer_sizes=4, max_iter=20, random_state=0),  # converted with its targets below each other
     ],
-    ids=["linear", "forest", "each", "boosted"],
+    ids=["linear", "forest", "each", "boosted", "neural"],
 )
 def test_several_targets_are_the_columns_of_one_output(owner: Owner, model: Any) -> None:
     table = numbers(["a", "b", "c"])

@@ -109,6 +109,13 @@ def test_a_newer_opset_is_told_in_words(workspace: Workspace, store: Path) -> No
     assert "up to" in words
 
 
+def test_targets_below_each_other_are_no_prediction_of_a_row(workspace: Workspace, store: Path) -> None:
+    path = CASES.parent / "zoo" / "models" / "mlp_two.onnx"
+
+    with pytest.raises(DescriptionRefused, match="doesn't give one line for each row"):
+        register_model(workspace, "Two", path, metadata=b"{}", actor=shell_actor(None))
+
+
 def test_a_labelled_sample_is_held_against_its_target(workspace: Workspace, store: Path) -> None:
     sample = (CASES / "ohe_error.csv").read_bytes()
 
