@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -14,6 +14,11 @@ from contract.meaning import OPEN_NOTES, Meaning, Note
 from inference.sandbox.inspection_messages import CheckFound, QuestionFound
 
 _LONGEST_ROW = 160
+
+
+def _quoted(names: Iterable[object]) -> str:
+    """With the blanks around them in sight."""
+    return ", ".join(f"“{name}”" for name in names)
 
 
 def _names(values: Any) -> str:
@@ -40,6 +45,16 @@ def _no_served_output(outputs: Sequence[str], not_by_row: Sequence[str]) -> str:
         "No output is a prediction: %s doesn't give one line for each row, so nobody can tell which row a number "
         "is for. Export the model with one line a row."
     ) % _names(not_by_row)
+
+
+def _labels_missing(labels: Sequence[str], strangers: Sequence[str]) -> str:
+    words = {"labels": _names(labels), "strangers": _names(strangers)}
+    if not strangers:
+        return _("classes: the mapping lacks the labels %(labels)s.") % words
+    return (
+        _("classes: the mapping lacks the labels %(labels)s, and has %(strangers)s, which are no labels of this model.")
+        % words
+    )
 
 
 _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -99,9 +114,7 @@ _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         % {"labels": _names(params["labels"]), "mapping": _mapping(params)}
     ),
     "classes_count": _formatted(gettext_lazy("classes: %(stated)s are named, the model has %(count)s.")),
-    "classes_label_missing": _formatted(
-        gettext_lazy("classes: the mapping lacks the labels %(labels)s."), labels=_names
-    ),
+    "classes_label_missing": lambda params: _labels_missing(params["labels"], params.get("strangers", ())),
     "classes_label_extra": _formatted(
         gettext_lazy("classes: the model has no label %(labels)s. Its labels are %(known)s."),
         labels=_names,
@@ -110,7 +123,9 @@ _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "classes_label_type": _formatted(
         gettext_lazy('classes: "%(label)s" is no label of this model: its labels are of type %(expected)s.')
     ),
-    "classes_same_name": _formatted(gettext_lazy("classes: two labels have the same name: %(names)s."), names=_names),
+    "classes_same_name": _formatted(
+        gettext_lazy("classes: two labels have the same name, or names that look the same: %(names)s."), names=_quoted
+    ),
     "task_contradicts": _formatted(
         gettext_lazy("task: the metadata says %(stated)s, the model has %(count)s classes.")
     ),

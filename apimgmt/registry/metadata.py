@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -23,6 +23,9 @@ from contract.model_spec import Cell, ColumnType, InputLayout, Score, Task
 
 MAX_METADATA_BYTES = 4_000_000
 MOST_FAULTS = 20
+MOST_DIGITS = 1000
+LARGEST_WHOLE = 10**18
+"""Whole numbers from here on may be more than 64 bits."""
 COLUMN_TYPES: tuple[ColumnType, ...] = ("float", "int", "string", "bool")
 
 
@@ -119,7 +122,7 @@ def parse_metadata(content: bytes) -> Metadata:
     if len(content) > MAX_METADATA_BYTES:
         raise DescriptionRefused("metadata", [_("The metadata file is larger than a metadata file can be.")])
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
+        document = _decoder().decode(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DescriptionRefused(
             "metadata", [_("The metadata file is not UTF-8 text (byte %d).") % error.start]
@@ -129,7 +132,9 @@ def parse_metadata(content: bytes) -> Metadata:
         raise DescriptionRefused(
             "metadata", [_("The metadata file is not JSON: line %(line)d, column %(column)d: %(reason)s.") % words]
         ) from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DescriptionRefused("metadata", [_("The metadata file is nested too deeply.")]) from None
+    except ValueError as error:
         raise DescriptionRefused("metadata", [_("The metadata file is not JSON: %s.") % error]) from None
     return metadata_from(document)
 
@@ -194,6 +199,17 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_no_key_twice, parse_constant=_no_constant, parse_int=_whole)
+
+
+def _whole(digits: str) -> int:
+    """Python reads no more than some thousand digits, and says so in its own words."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(_("a number has %d digits") % len(digits))
+    return int(digits)
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(_("%s is no JSON number") % name)
 
@@ -249,14 +265,21 @@ def _any_text(_reading: _Reading, value: object, _place: str) -> str:
     return value
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    """One that can be stored and computed with: finite, and of 64 bits where it is whole."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < LARGEST_WHOLE if isinstance(value, int) else math.isfinite(value)
+
+
 def _number(_reading: _Reading, value: object, _place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise _Wrong(_("a number"))
     return value
 
 
 def _count(_reading: _Reading, value: object, _place: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST_WHOLE:
         raise _Wrong(_("a whole number"))
     return value
 
@@ -277,7 +300,7 @@ def _one_of(*choices: str) -> Callable[[_Reading, object, str], str]:
 
 
 def _cell(_reading: _Reading, value: object, _place: str) -> Cell:
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or isinstance(value, str | bool) or _is_number(value):
         return value
     raise _Wrong(_("a number, text, true, false or null"))
 

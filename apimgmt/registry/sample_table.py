@@ -14,7 +14,7 @@ from statistics import median
 
 from django.utils.translation import gettext as _
 
-from apimgmt.registry.metadata import DescriptionRefused, StatedColumn, unstorable_sentence
+from apimgmt.registry.metadata import LARGEST_WHOLE, DescriptionRefused, StatedColumn, unstorable_sentence
 from apimgmt.registry.storable import unstorable_texts
 from contract.model_spec import Cell, ColumnType
 from contract.problems import Problem
@@ -28,8 +28,6 @@ MAX_SAMPLE_ROWS = 100_000
 MOST_CATEGORIES = 30
 RANGE_ROWS = 200
 """From so many values on, a range that was learnt is worth a warning beyond it."""
-# What common tools write for "no value".
-LARGEST_WHOLE = 10**18
 YES_NO = {"true": True, "false": False}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from contract.meaning import ClassLabel, Label, Meaning, Note
 from inference.meaning.checks import CLEAR_LEAD
+from inference.names import fold
 from inference.table import Array
 
 FEWEST: Final = 2
@@ -160,16 +161,27 @@ def pair_names(labels: Labels, stated: Names | None) -> tuple[ClassLabel, ...]:
         names = _listed(values, stated)
     if not FEWEST <= len(values) <= MOST:
         raise ClassesRefused("classes_number", count=len(values), fewest=FEWEST, most=MOST)
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+    if twice := sorted(names_alike([(label_text(label), name) for label, name in zip(values, names, strict=True)])):
         raise ClassesRefused("classes_same_name", names=twice[:10])
     return tuple(ClassLabel(label, name) for label, name in zip(values, names, strict=True))
+
+
+def names_alike(pairs: Sequence[tuple[str, str]]) -> set[str]:
+    """Of labels with their names, the names that are another's too, or look like it and are not the labels themselves.
+
+    What a model itself tells apart, as " Private" and "Private", stays apart.
+    """
+    looks = Counter(fold(name) for _label, name in pairs)
+    exact = Counter(name for _label, name in pairs)
+    return {name for label, name in pairs if exact[name] > 1 or (looks[fold(name)] > 1 and name != label)}
 
 
 def _mapped(values: Sequence[Label], stated: Mapping[str, str]) -> list[str]:
     texts = [label_text(label) for label in values]
     known = set(texts)
     if missing := [text for text in texts if text not in stated]:
-        raise ClassesRefused("classes_label_missing", labels=missing[:10])
+        strangers = [key for key in stated if key not in known]
+        raise ClassesRefused("classes_label_missing", labels=missing[:10], strangers=strangers[:10])
     if extra := [key for key in stated if key not in known]:
         raise ClassesRefused("classes_label_extra", labels=extra[:10], known=texts[:10])
     return [stated[text] for text in texts]

@@ -168,7 +168,9 @@ class _Deciding:
 
     def choose(self) -> None:
         if self._stated.task == "regression":
+            self._refuse_listed_classes()
             self._choose_values(is_stated=True)
+            self._ignore_rest()
             return
         self._choose_label()
         if self._with_role("label") is not None:
@@ -180,6 +182,12 @@ class _Deciding:
         else:
             self._choose_values(is_stated=False)
         self._ignore_rest()
+
+    def _refuse_listed_classes(self) -> None:
+        """A graph with classes of its own is no regression, unless its owner says which numbers are predicted."""
+        listed = next((labels for name, labels in self._graph_labels.items() if name not in self._stated.roles), None)
+        if listed is not None and "value" not in self._stated.roles.values():
+            raise RolesRefused("task_contradicts", stated="regression", count=len(listed))
 
     @property
     def _is_classification_stated(self) -> bool:

@@ -109,6 +109,8 @@ def study(
 
 def _task(decision: Decision, n_classes: int, stated: Task | None) -> Task:
     if decision.is_anomaly:
+        if n_classes not in {0, 2}:  # 0: they are asked for
+            raise ClassesRefused("task_contradicts", stated="anomaly", count=n_classes)
         return "anomaly"
     if not decision.is_classification:
         return "regression"

@@ -14,7 +14,7 @@ from apimgmt.registry.metadata import unstorable_sentence
 from apimgmt.registry.review.classes import MAX_CLASS_NAME_LENGTH, MOST_EDITABLE_CLASSES
 from apimgmt.registry.review.fields import Field, field
 from apimgmt.registry.storable import is_storable
-from inference.meaning.classes import ClassesRefused, label_text, typed_label
+from inference.meaning.classes import ClassesRefused, label_text, names_alike, typed_label
 from inference.sandbox.inspection_messages import QuestionFound
 
 N_SPARE = 5
@@ -74,11 +74,12 @@ def check_asked(rows: Sequence[AskedClass], found: Found) -> str:
     if asked is None or not rows:
         return ""
     filled = [row for row in rows if row.position is not None or not row.is_empty]
-    labels, names = Counter(row.label.text for row in filled), Counter(shown_name(row) for row in filled)
+    labels = Counter(row.label.text for row in filled)
+    twice = names_alike([(row.label.text, shown_name(row)) for row in filled])
     for row in filled:
         row.label.error = _label_error(row.label.text, asked, labels)
         if row.name.text:
-            row.name.check_name("", is_twice=names[shown_name(row)] > 1)
+            row.name.check_name("", is_twice=row.name.text in twice)
         if not row.name.is_as_found and len(row.name.text) > MAX_CLASS_NAME_LENGTH:
             row.name.error = _("The name is longer than %d characters.") % MAX_CLASS_NAME_LENGTH
     if any(row.label.error or row.name.error for row in filled):

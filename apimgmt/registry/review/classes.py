@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from django.utils.translation import gettext as _
 from apimgmt.registry.agreement import proposed_names
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.review.fields import fits_in_field, has_unseen
-from inference.meaning.classes import label_text
+from inference.meaning.classes import label_text, names_alike
 
 MOST_EDITABLE_CLASSES = 200
 MAX_CLASS_NAME_LENGTH = 200
@@ -60,11 +59,11 @@ def take_classes(rows: Sequence[ClassRow], posted: Mapping[str, str]) -> None:
 
 def check_classes(rows: Sequence[ClassRow]) -> None:
     """Write what is wrong beside each name."""
-    counts = Counter(row.name for row in rows)
+    twice = names_alike([(row.label, row.name) for row in rows])
     for row in rows:
         if not row.name:
             row.error = _("The class needs a name.")
-        elif counts[row.name] > 1:
+        elif row.name in twice:
             row.error = _("This name is there twice.")
         elif row.name != row.found and len(row.name) > MAX_CLASS_NAME_LENGTH:
             row.error = _("The name is longer than %d characters.") % MAX_CLASS_NAME_LENGTH

@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.http import HttpResponse
 from django.test import Client
 from onnx import TensorProto, helper
-from skl2onnx.common.data_types import StringTensorType
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -89,6 +89,10 @@ def softmax_of(n_classes: int) -> bytes:
     )
 
 
+def columns(**rest: Any) -> list[dict[str, Any]]:
+    return [{"name": name, "type": "float"} | rest for name in "abcd"]
+
+
 # --- far too many -----------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +113,60 @@ def test_a_model_of_ten_thousand_classes(refusing: Refusing) -> None:
     named = refusing(softmax_of(MANY), beside="metadata", metadata={"classes": names})
 
     assert named == "classes: the model has 10000; from 2 to 2000 can be served."
+
+
+# --- what contradicts the model ---------------------------------------------------------------------------------------
+
+TOO_LARGE = 10**400
+ALIKE = "two labels have the same name, or names that look the same: "
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"classes": {"0": "a", "1": "a ", "2": "c"}}, ALIKE + "“a”, “a ”."),
+        ({"classes": {"0": "é", "1": "e\u0301", "2": "c"}}, ALIKE),
+        ({"classes": {"0": "A", "1": "\uff21", "2": "c"}}, ALIKE),
+        ({"classes": ["a", "b", "\u3000b"]}, ALIKE),
+        ({"classes": {"zero": "a", "1": "b", "2": "c"}}, "lacks the labels 0, and has zero, which are no labels"),
+        ({"classes": {"00": "a", "1": "b", "2": "c"}}, "lacks the labels 0, and has 00, which are no labels"),
+        ({"task": "regression"}, "task: the metadata says regression, the model has 3 classes."),
+        ({"task": "anomaly"}, "task: the metadata says anomaly, the model has 3 classes."),
+        ({"columns": columns(min=-TOO_LARGE)}, "columns[0].min: expected a number, found -1000"),
+        ({"columns": columns(baseline=TOO_LARGE)}, "columns[0].baseline: expected a number"),
+        ({"sample": {"a": TOO_LARGE}}, "sample.a: expected a number"),
+        ({"score": {"name": "R²", "value": TOO_LARGE}}, "score.value: expected a number"),
+        ({"score": {"name": "R²", "value": 1, "rows": 10**30}}, "score.rows: expected a whole number"),
+    ],
+)
+def test_metadata_that_can_not_be_true(refusing: Refusing, document: dict[str, Any], words: str) -> None:
+    assert words in refusing(makers.iris("int"), beside="metadata", metadata=document)
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [(b'{"score": ' + b"9" * 5000 + b"}", "a number has 5000 digits"), (b"[" * 100_000, "nested too deeply")],
+)
+def test_json_that_python_does_not_read_is_refused_in_words(
+    operator: Client, workspace: Workspace, document: bytes, words: str
+) -> None:
+    page = upload(operator, workspace, makers.iris("int"), metadata=text_file("m.json", document))
+
+    assert words in error_beside(page, "metadata")
+
+
+def test_names_that_a_model_tells_apart_itself_stay_apart(operator: Client, workspace: Workspace) -> None:
+    rows = np.array([[0.0], [1.0], [2.0]] * 9, np.float32)
+    model = LogisticRegression().fit(rows, [" Private", "Private", "State"] * 9)
+    review = review_of(operator, workspace, makers.converted(model, [("x", FloatTensorType([None, 1]))]))
+    page = operator.get(review)
+
+    alike = operator.post(review, cells(page) | {"class-2-name": "\uff50rivate", "class-1-name": "private"})
+    saved = operator.post(review, cells(page))
+
+    assert unescape(alike.content.decode()).count("This name is there twice.") == 2
+    assert saved.status_code == 303
+    assert ModelVersion.objects.get().spec["classes"] == [" Private", "Private", "State"]
 
 
 # --- names of every kind ----------------------------------------------------------------------------------------------
@@ -143,10 +201,6 @@ def test_the_command_keeps_them_and_prints_a_line_each(workspace: Workspace, sto
 
 
 # --- what can't be stored ---------------------------------------------------------------------------------------------
-
-
-def columns(**rest: Any) -> list[dict[str, Any]]:
-    return [{"name": name, "type": "float"} | rest for name in "abcd"]
 
 
 @pytest.mark.parametrize("bad", [NUL, HALF], ids=["NUL", "half"])

@@ -115,7 +115,7 @@ def test_a_wrong_value_says_what_was_expected(document: Any, fault: str) -> None
         (b'{"target": "\xff"}', "not UTF-8 text (byte 12)"),
         (b'{"task": "binary", "task": "regression"}', 'the key "task" is there twice'),
         (b'{"score": {"name": "r2", "value": NaN}}', "NaN is no JSON number"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
         (b" " * 5_000_000, "larger than a metadata file can be"),
     ],
     ids=makers.case_id,

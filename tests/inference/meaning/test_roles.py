@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
+from contract.meaning import ROLES
 from inference.meaning.observed import Observed, observe
 from inference.meaning.roles import Decision, RolesRefused, Stated, decide_roles
 
@@ -236,3 +239,48 @@ def test_what_is_not_one_line_a_row_is_ignored() -> None:
 
 def test_an_echo_is_served_where_nothing_else_comes() -> None:
     assert roles(decided(y=X.astype(np.float32))) == {"y": "value"}
+
+
+# --- every kind of output beside every other --------------------------------------------------------------------------
+
+CAME = {
+    "label": LABEL,
+    "leaf": np.column_stack([LABEL, 3 * LABEL]),
+    "count": np.arange(N),
+    "flag": LABEL.astype(bool),
+    "flags": np.column_stack([LABEL, 1 - LABEL]).astype(bool),
+    "text": np.where(LABEL, "yes", "no").astype(object),
+    "chance": P,
+    "number": 3 * X + 1,
+    "shares": PROBABILITIES,
+    "numbers": np.column_stack([-X, 2 * X, X + 1]),
+    "maps": [{0: 1 - p, 1: p} for p in P.tolist()],
+    "echo": X,
+    "half": X[::2],
+}
+TOGETHER = [*itertools.combinations(CAME, 1), *itertools.combinations(CAME, 2), *itertools.permutations(CAME, 3)]
+
+
+@pytest.mark.parametrize("task", [None, "binary", "multiclass", "regression", "anomaly"])
+def test_every_output_has_a_role_or_the_model_is_refused(task: Any) -> None:
+    for names in TOGETHER:
+        given = [{}, *({name: role} for name in names for role in ROLES)] if len(names) < 3 else [{}]
+        for stated, labels in itertools.product(given, (None, {names[0]: (0, 1)})):
+            with contextlib.suppress(RolesRefused):
+                found = decided(Stated(task, stated), labels, **{name: CAME[name] for name in names})
+                served = [one for one in found.roles if one.role != "ignored"]
+                assert [one.name for one in found.roles] == list(names)
+                assert served or found.questions, (names, stated, labels)
+                assert all(roles(found)[name] == role for name, role in stated.items())
+
+
+def test_a_graph_with_classes_is_no_regression_unless_its_values_are_named() -> None:
+    with pytest.raises(RolesRefused) as refused:
+        decided(Stated("regression"), {"label": (0, 1)}, label=LABEL, p=PROBABILITIES)
+    named = decided(Stated("regression", {"p": "value"}), {"label": (0, 1)}, label=LABEL, p=PROBABILITIES)
+
+    assert (refused.value.note.code, refused.value.note.params) == (
+        "task_contradicts",
+        {"stated": "regression", "count": 2},
+    )
+    assert roles(named) == {"label": "ignored", "p": "value"}
