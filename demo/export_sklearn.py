@@ -1069,7 +1069,7 @@ def refuse_differences(difference: Difference, model: Any, *, accepted: int = 0)
     words = (
         f"The converted model differs from the original in {len(wrong)} of {difference.rows} rows "
         f"(by up to {difference.worst:.3g}): {rows_in_words(wrong)}. The worst is {difference.worst_words}. "
-        f"Nothing was written. {remedy(model)}"
+        f"Nothing was written. {remedy(model, is_everywhere=len(wrong) > difference.rows / 2)}"
     )
     if is_finite and len(wrong) <= max(1, FEW_ROWS * difference.rows):
         words += (
@@ -1079,8 +1079,8 @@ def refuse_differences(difference: Difference, model: Any, *, accepted: int = 0)
     raise ExportError(words)
 
 
-def remedy(model: Any) -> str:
-    """What usually cures a wrong conversion."""
+def remedy(model: Any, *, is_everywhere: bool = False) -> str:
+    """What usually cures a wrong conversion. `is_everywhere`: most rows differ, which no rounding does."""
     kinds = [type(step).__name__ for step in steps_of(model)]
     if any(is_vectorizer(part) for part in parts_of(model)):
         return (
@@ -1092,6 +1092,11 @@ def remedy(model: Any) -> str:
         return (
             "A scaler in front of boosted trees is rounded to float32, and values near a split change sides. "
             "Trees need no scaling: fit the model without the scaler and export that."
+        )
+    if is_everywhere:
+        return (
+            f"So many rows don't differ by rounding: the converter of this {described(model)} computes something else. "
+            "Fit another kind of model, or leave its less usual options out, and export that."
         )
     return "The usual cause is rounding to float32 in front of trees, or a missing value that both treat differently."
 

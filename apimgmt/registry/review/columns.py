@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from apimgmt.registry.drafts import Found
 from apimgmt.registry.meaning import SampleRows
-from apimgmt.registry.metadata import Metadata
+from apimgmt.registry.metadata import LARGEST_WHOLE, Metadata
 from apimgmt.registry.review.fields import Field, field
 from apimgmt.registry.spec_builder import CARRIED
 from contract.model_spec import Cell, Column, ColumnType
@@ -23,6 +23,7 @@ from inference.names import Names
 
 # Above this the table is shown and not editable: correct a metadata file instead.
 MOST_EDITABLE_COLUMNS = 1000
+MOST_NAMED = 10  # categories, in an error
 YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -70,7 +71,7 @@ def _row(found: Found, key: str, column: Column) -> Row:
         nullable=column.nullable,
         can_be_missing=kind in {"float", "string"},
         baseline=field(f"{key}-baseline", cell_text(column.baseline)),
-        categories=field(f"{key}-categories", _joined(column.categories or ())),
+        categories=field(f"{key}-categories", _joined(column.categories or ()), is_fixed=column.is_closed),
         unit=field(f"{key}-unit", column.unit or ""),
         sample=field(f"{key}-sample", cell_text(spec.sample.get(column.name))),
         column=column,
@@ -146,7 +147,11 @@ def _categories(row: Row) -> list[str]:
     if row.categories.is_as_found:
         return list(known)
     names = Names(known)
-    typed = [text for text in _split(row.categories.text) if text or "" in known]
+    try:
+        typed = [text for text in _split(row.categories.text) if text or "" in known]
+    except csv.Error:  # Python reads no cell of more than 128 KB
+        row.categories.error = _("A category is too long.")
+        return []
     categories = [names.find(text) or text for text in typed]  # blanks of theirs are not seen
     if len(set(categories)) < len(categories):
         row.categories.error = _("A category is there twice.")
@@ -159,6 +164,12 @@ def _value(row: Row, cell: Field, found: Cell, *, may_be_empty: bool) -> Cell:
         return found
     if not cell.text and may_be_empty:
         return None
+    own = row.column.categories or ()
+    if row.type == "string" and row.column.is_closed:
+        category = Names(own).find(cell.text)
+        if category is None:
+            cell.error = _("Expected one of %s.") % ", ".join(own[:MOST_NAMED])
+        return category
     try:
         return parsed_cell(cell.text, row.type)
     except ValueError:
@@ -178,11 +189,14 @@ def parsed_cell(text: str, kind: ColumnType) -> Cell:
     if "_" in text:
         raise ValueError(text)
     if kind == "int":
-        return int(text)
-    number = float(text)
-    if not math.isfinite(number):
+        number = int(text)
+        if abs(number) >= LARGEST_WHOLE:
+            raise ValueError(text)
+        return number
+    value = float(text)
+    if not math.isfinite(value):
         raise ValueError(text)
-    return number
+    return value
 
 
 def cell_text(value: Cell) -> str:

@@ -18,17 +18,18 @@ _JOINERS: Final = "\u200c\u200d"  # between letters of some scripts, and in emoj
 
 @dataclass
 class Field:
-    """`found`: its text before the form."""
+    """`found`: its text before the form. `is_fixed`: it is the graph's own, which nobody can change."""
 
     key: str
     found: str
     text: str
     error: str = ""
+    is_fixed: bool = False
 
     @property
     def is_editable(self) -> bool:
         """If not, it is shown as text, and nothing that is posted for it counts."""
-        return fits_in_field(self.found)
+        return not self.is_fixed and fits_in_field(self.found)
 
     @property
     def is_as_found(self) -> bool:
@@ -57,9 +58,9 @@ class Field:
             self.error = _("The name has characters that can't be printed.")
 
 
-def field(key: str, found: str) -> Field:
+def field(key: str, found: str, *, is_fixed: bool = False) -> Field:
     """As it stands before the form."""
-    return Field(key, found, found)
+    return Field(key, found, found, is_fixed=is_fixed)
 
 
 def fits_in_field(text: str) -> bool:

@@ -145,6 +145,7 @@ def test_corrections_are_saved(operator: Client, workspace: Workspace) -> None:
         ("column-0-baseline", "abc", "Expected a number."),
         ("column-0-sample", "", "Expected a number."),
         ("column-0-sample", "inf", "Expected a number."),
+        ("column-0-sample", "1" + "0" * 400, "Expected a number."),
         ("column-0-name", "", "The column needs a name."),
         ("column-0-name", "x1", "This name is there twice."),
         ("column-0-nullable", "1", "column x0: it can&#x27;t be missing"),
@@ -168,6 +169,40 @@ def test_a_wrong_cell_is_told_and_nothing_is_saved(
     assert not ModelVersion.objects.exists()
 
 
+def test_a_whole_number_beyond_64_bits_is_none(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.iris("int"))
+    typed = {"column-0-type": "int", "column-0-sample": "9" * 30, "column-0-baseline": "1"}
+
+    page = operator.post(review, cells(operator.get(review)) | typed)
+
+    assert 'aria-describedby="column-0-sample-error"' in page.content.decode()
+    assert cells(page)["column-0-sample"] == typed["column-0-sample"]
+
+
+def test_the_graphs_own_categories_are_shown_and_expected(operator: Client, workspace: Workspace) -> None:
+    review = review_of(operator, workspace, makers.colours())
+    sent = cells(operator.get(review))
+
+    page = operator.post(review, sent | {"column-0-sample": "violet", "column-0-baseline": "Blue"})
+    saved = operator.post(review, sent | {"column-0-sample": "\uff52ed", "column-0-categories": "red"})
+
+    assert "column-0-categories" not in sent
+    assert page.content.decode().count("Expected one of blue, green, red.") == 2
+    assert saved.status_code == 303
+    spec = ModelVersion.objects.get().spec
+    assert (spec["sample"], spec["columns"][0]["categories"]) == ({"colour": "red"}, ["blue", "green", "red"])
+
+
+def test_categories_that_are_too_long_to_read_are_refused(operator: Client, workspace: Workspace) -> None:
+    metadata = text_file("m.json", b'{"columns": [{"name": "code", "type": "string", "categories": ["1", "2"]}]}')
+    review = review_of(operator, workspace, makers.numbers_as_text(), metadata=metadata)
+
+    page = operator.post(review, cells(operator.get(review)) | {"column-0-categories": "x" * 200_000})
+
+    assert page.status_code == 422
+    assert "A category is too long." in page.content.decode()
+
+
 def test_a_refused_cell_keeps_what_was_typed(operator: Client, workspace: Workspace) -> None:
     review = review_of(operator, workspace, makers.iris("int"))
 
@@ -182,7 +217,7 @@ def test_a_sample_is_learnt_from(operator: Client, workspace: Workspace) -> None
 
     page = operator.get(review).content.decode()
 
-    assert 'value="blue,green,red"' in page
+    assert '<span class="exact">blue,green,red</span>' in page
     assert "sample CSV" in page
 
 
