@@ -68,6 +68,13 @@ _REFUSALS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         gettext_lazy("outputs: %(output)s can't be the %(role)s. It gives %(width)s value(s) a row of type %(kind)s.")
     ),
     "no_served_output": lambda params: _no_served_output(params["outputs"], params.get("not_by_row", ())),
+    "random": _formatted(
+        gettext_lazy(
+            "The model answers the same row differently each time (%(outputs)s): it draws random numbers, as dropout "
+            "does while a network is trained. Export it for inference."
+        ),
+        outputs=_names,
+    ),
     "value_beside_class": _formatted(
         gettext_lazy("outputs: a model predicts either numbers or a class, not both. Set %(outputs)s to ignored."),
         outputs=_names,

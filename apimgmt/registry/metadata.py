@@ -259,6 +259,13 @@ def _text(_reading: _Reading, value: object, _place: str) -> str:
     return value
 
 
+def _column_name(_reading: _Reading, value: object, _place: str) -> str:
+    """A blank is a name: a graph may have it."""
+    if not isinstance(value, str) or not value:
+        raise _Wrong(_("text"))
+    return value
+
+
 def _any_text(_reading: _Reading, value: object, _place: str) -> str:
     if not isinstance(value, str):
         raise _Wrong(_("text"))
@@ -426,7 +433,7 @@ _OUTPUT_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
     "ignored": _output_list,
 }
 _COLUMN_KEYS: dict[str, Callable[[_Reading, object, str], Any]] = {
-    "name": _text,
+    "name": _column_name,
     "type": _one_of(*COLUMN_TYPES),
     "categories": _categories,
     "min": _number,

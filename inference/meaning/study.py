@@ -25,7 +25,7 @@ from inference.meaning.checks import (
     check_probabilities,
 )
 from inference.meaning.classes import ClassesRefused, ClassesUnknown, Labels, Names, labels_in_order, pair_names
-from inference.meaning.observed import Observed, labels_of, observe
+from inference.meaning.observed import LABEL_KINDS, Observed, labels_of, observe
 from inference.meaning.probes import Probes, Row, make_probes
 from inference.meaning.roles import Decision, GraphLabels, Question, RolesRefused, Stated, decide_roles
 from inference.table import Array
@@ -90,6 +90,7 @@ def study(
     tried = try_alone(run, make_probes(spec, sample_rows))
     stated_roles = Stated(stated.task, stated.roles, len(stated.classes) if stated.classes else None)
     decision = decide_roles(tried.outputs, _inputs(spec, tried.rows), stated_roles, graph_labels=graph_labels)
+    _refuse_random(run, tried, decision.roles)
     classes = _study_classes(decision, tried, stated, graph_labels or {})
     checks = batch_checks(run, tried, decision.roles)
     return Studied(
@@ -191,6 +192,23 @@ def in_class_order(numbers: Observed, labels: Sequence[Label]) -> Array:
     if numbers.is_one_a_row:
         return np.column_stack([1 - numbers.column, numbers.column])
     return numbers.values
+
+
+def _refuse_random(run: Run, tried: Tried, roles: Sequence[Output]) -> None:
+    """The first row once more, alone as before. Raises `RolesRefused` where another answer comes."""
+    again = run([tried.rows[0]])
+    served = [tried.output(one.name) for one in roles if one.role != "ignored"]
+    if other := [one.name for one in served if not _is_same_answer(one, observe(one.name, again[one.name], 1))]:
+        raise RolesRefused("random", outputs=other)
+
+
+def _is_same_answer(tried: Observed, again: Observed) -> bool:
+    first = tried.values[:1]
+    if again.kind != tried.kind or again.values.shape != first.shape:
+        return False
+    if tried.kind in LABEL_KINDS:
+        return bool((first == again.values).all())
+    return check_batches(first, again.values, is_half=first.dtype == np.float16).outcome == "passed"
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------

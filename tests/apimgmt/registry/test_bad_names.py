@@ -348,6 +348,15 @@ def test_texts_of_a_column_come_back_as_they_were(operator: Client, workspace: W
     assert {one.label for one in spec.meaning.classes} == set(ODD[:2]) == set(spec.classes)
 
 
+def test_a_blank_is_a_name(operator: Client, workspace: Workspace) -> None:
+    ports = [(" ", TensorProto.FLOAT, ["n", 1]), ("b", TensorProto.FLOAT, ["n", 1])]
+    graph = makers.drawn([helper.make_node("Sub", [" ", "b"], ["y"])], ports, [("y", TensorProto.FLOAT, ["n", 1])])
+
+    spec = sent_back(operator, workspace, graph, {"task": "regression"})
+
+    assert [column.name for column in spec.columns] == [" ", "b"]
+
+
 def test_names_of_targets_come_back_as_they_were(operator: Client, workspace: Workspace) -> None:
     weights = np.array([[1, 20], [4, -5]], np.float32)
     graph = makers.drawn(

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 
 from apimgmt.actors import shell_actor
 from apimgmt.models import ModelVersion, Workspace
 from apimgmt.registry.metadata import DescriptionRefused
 from apimgmt.registry.registration import Registered, register_model
+from tests.apimgmt.registry import makers
 
 CASES = Path(__file__).resolve().parents[2] / "cases"
 
@@ -107,6 +109,15 @@ def test_a_newer_opset_is_told_in_words(workspace: Workspace, store: Path) -> No
 
     assert "opset 29" in words
     assert "up to" in words
+
+
+def test_a_model_that_draws_random_numbers_is_refused(workspace: Workspace, store: Path, tmp_path: Path) -> None:
+    nodes = [helper.make_node("RandomUniformLike", ["x"], ["r"]), helper.make_node("Add", ["x", "r"], ["y"])]
+    ports = [("x", TensorProto.FLOAT, ["n", 1])], [("y", TensorProto.FLOAT, ["n", 1])]
+    (tmp_path / "m.onnx").write_bytes(makers.drawn(nodes, *ports))
+
+    with pytest.raises(DescriptionRefused, match="answers the same row differently each time"):
+        register_model(workspace, "Dice", tmp_path / "m.onnx", actor=shell_actor(None))
 
 
 def test_targets_below_each_other_are_no_prediction_of_a_row(workspace: Workspace, store: Path) -> None:
