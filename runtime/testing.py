@@ -63,7 +63,7 @@ def _servers(run_dir: Path) -> Iterator[dict[str, str]]:
     servers = EmbeddedServers(env, lambda text: print(text, file=sys.stderr), _TUNING)  # noqa: T201
     servers.start()
     try:
-        yield os.environ | {
+        yield _inherited() | {
             "DATABASE_URL": database_url(env),
             "REDIS_URL": broker_url(env),
             "VAR_DIR": str(run_dir / "var"),
@@ -72,6 +72,12 @@ def _servers(run_dir: Path) -> Iterator[dict[str, str]]:
         }
     finally:
         servers.stop()
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment, but Python may keep what it compiled: tests start hundreds of processes, and pytest rewrites
+    each module of tests in every process of its own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _pytest() -> list[str]:
