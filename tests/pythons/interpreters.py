@@ -15,21 +15,26 @@ _VERSION_MANAGERS = ("~/.pyenv/versions", "~/.local/share/uv/python")
 
 def found() -> dict[str, str]:
     """Version -> program: one of each version that runs; the one that runs this is always among them."""
-    programs = {_version(sys.executable): sys.executable}
-    for program in _candidates():
-        programs.setdefault(_version(program), program)
+    own = "{}.{}".format(*sys.version_info[:2])
+    others = {version: _program(version) for version in VERSIONS if version != own}
+    programs = {own: sys.executable} | {version: program for version, program in others.items() if program}
     return {version: programs[version] for version in VERSIONS if version in programs}
 
 
-def _candidates() -> list[str]:
-    named = [shutil.which(f"python{version}") for version in VERSIONS]
+def _program(version: str) -> str | None:
+    return next((program for program in _candidates(version) if _version(program) == version), None)
+
+
+def _candidates(version: str) -> list[str]:
+    """Those of version managers first: their shims in PATH are slow, and run only a version that is chosen."""
+    folders = [f"{os.environ['PYENV_ROOT']}/versions"] if os.environ.get("PYENV_ROOT") else []
     managed = [
         str(path)
-        for folder in (os.environ.get("PYENV_ROOT", "") and f"{os.environ['PYENV_ROOT']}/versions", *_VERSION_MANAGERS)
-        if folder
-        for path in sorted(Path(folder).expanduser().glob("*/bin/python3"))
+        for folder in (*folders, *_VERSION_MANAGERS)
+        for path in sorted(Path(folder).expanduser().glob(f"*{version}.*/bin/python3"))
     ]
-    return [program for program in (*named, *managed) if program]
+    named = shutil.which(f"python{version}")
+    return [*managed, named] if named else managed
 
 
 def _version(program: str) -> str:
