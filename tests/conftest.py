@@ -102,7 +102,7 @@ def browser_type_launch_args() -> dict[str, Any]:
     """How pytest-playwright starts the browser: the Chromium of this machine, which `make test` installs if it can."""
     path = find_browser()
     if path is None:
-        pytest.fail("no Chromium or Chrome found: install the package `chromium`, or name a program in CHROMIUM")
+        pytest.fail("no Chromium found: install `chromium-headless-shell` or `chromium`, or name a program in CHROMIUM")
     quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
     return {"executable_path": path, "args": ["--no-sandbox", "--disable-sync", *quiet.split()]}
 
