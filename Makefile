@@ -20,7 +20,7 @@ help: ## list the commands
 run: environment ## everything in the foreground: database, broker, console, worker, beat, gateway; Ctrl-C stops it
 	@exec $(PY) -m runtime
 
-formats: ## also take XGBoost, LightGBM and skops files and MLflow folders, 320 MB
+formats: ## also take XGBoost, LightGBM and skops files, 320 MB
 	$(call install,formats)
 
 catboost: ## and CatBoost files, 280 MB more

@@ -54,8 +54,6 @@ FORMATS: Final = (
     SourceFormat(
         "mlflow",
         _("MLflow folder as a zip"),
-        modules=("yaml",),
-        command=_TREES,
         is_archive=lambda names: any(name.rpartition("/")[2] == "MLmodel" for name in names),
     ),
     SourceFormat(

@@ -1,4 +1,7 @@
-"""`python import_all.py PACKAGE ...`: import every module of these packages; says which can't be."""
+"""`python import_all.py PACKAGE ...`: import every module of these packages; says which can't be.
+
+What reads models of other formats may miss its library: that is installed by a command of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ import django
 def main(packages: list[str]) -> int:
     django.setup()
     names = [name for package in packages for name in _modules(package)]
-    failed = [name for name in names if not _is_imported(name)]
-    sys.stdout.write(f"{len(names)} modules, {len(failed)} failed: {failed}\n")
+    outcomes = {name: _outcome(name) for name in names}
+    failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
+    waiting = [name for name, outcome in outcomes.items() if outcome == "needs an extra"]
+    sys.stdout.write(f"{len(names)} modules, {len(failed)} failed: {failed}\nneed an extra: {' '.join(waiting)}\n")
     return 1 if failed else 0
 
 
@@ -24,13 +29,23 @@ def _modules(package: str) -> list[str]:
     return [package, *(name for name in found if not name.endswith("__main__"))]
 
 
-def _is_imported(name: str) -> bool:
+def _outcome(name: str) -> str:
     try:
         importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name in _extras():
+            return "needs an extra"
+        traceback.print_exc()
+        return "failed"
     except Exception:  # noqa: BLE001  (whatever it is, the others are imported all the same)
         traceback.print_exc()
-        return False
-    return True
+        return "failed"
+    return "imported"
+
+
+def _extras() -> set[str]:
+    formats = importlib.import_module("apimgmt.registry.convertible").FORMATS
+    return {module for source in formats for module in source.modules}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from contract.settings import PROJECT_DIR
 from tests.pythons import interpreters
 
 PACKAGES = ("contract", "inference", "gateway", "apimgmt", "console", "runtime")
+READ_IN_THE_CHILD = "inference.conversion.from_"
+"""All that may need more than requirements.txt: what reads another library's file."""
 HERE = Path(__file__).parent
 INTERPRETERS = interpreters.found()
 
@@ -53,6 +55,8 @@ def test_every_module_is_imported_with_what_it_needs(version: str, tmp_path: Pat
 
     assert imported.returncode == 0, imported.stdout + imported.stderr
     assert int(imported.stdout.split()[0]) > 100
+    waiting = imported.stdout.splitlines()[-1].removeprefix("need an extra:").split()
+    assert all(name.startswith(READ_IN_THE_CHILD) for name in waiting), waiting
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

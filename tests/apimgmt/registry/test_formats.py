@@ -21,7 +21,7 @@ from apimgmt.registry.registration import Registered
 from inference.engines.onnx.graph import METADATA_KEY
 from tests.apimgmt.registry.conftest import stored_files
 from tests.apimgmt.registry.test_file_kinds import zipped
-from tests.apimgmt.registry.test_register_page import operator, upload
+from tests.apimgmt.registry.test_register_page import operator, review_of, upload
 
 __all__ = ["operator"]
 
@@ -119,6 +119,12 @@ def test_what_the_file_says_of_itself_describes_it(workspace: Workspace, store: 
 
     assert [(column.name, column.type) for column in spec.columns] == [("size", "float"), ("floor", "int")]
     assert (spec.task, spec.description) == ("regression", "Converted from Library 1.0.")
+
+
+def test_the_review_shows_what_it_was_converted_from(operator: Client, workspace: Workspace, store: Path) -> None:
+    page = operator.get(review_of(operator, workspace, doubling(OWN)))
+
+    assert '<p class="about-text">Converted from Library 1.0.</p>' in page.content.decode()
 
 
 def test_what_its_owner_states_beats_it(workspace: Workspace, store: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import pytest
+import yaml
 
 from inference.conversion.archive import Archive
 from inference.conversion.conversion import converted
@@ -17,7 +18,6 @@ from inference.engines.onnx.graph import own_metadata
 from inference.signature import NotServable
 from tests.inference.conversion.test_comparison import model
 
-yaml = pytest.importorskip("yaml")
 SIGNED = json.dumps([{"name": "size", "type": "double"}])
 
 # Ten levels of ten: written out, it has more characters than there are bytes of memory.
