@@ -33,7 +33,7 @@ def zipped(*names: str) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name in names:
-            archive.writestr(name, "x")
+            archive.writestr(zipfile.ZipInfo(name), "x")  # each process that collects the tests has the same bytes
     return stream.getvalue()
 
 
@@ -111,8 +111,8 @@ def xz_tar() -> bytes:
         (b"PAR1\x15\x04", "pandas.read_parquet('model.onnx')"),
         (b"ARROW1\x00\x00", "This is an Arrow or Feather file"),
         (b"RDX3\nX\n", "This is an R file"),
-        (gzip.compress(b"RDX3\nX\n"), "xgboost::xgb.save"),
-        (gzip.compress(b"no pickle"), "gunzip model.onnx"),
+        (gzip.compress(b"RDX3\nX\n", mtime=0), "xgboost::xgb.save"),
+        (gzip.compress(b"no pickle", mtime=0), "gunzip model.onnx"),
         (xz_tar(), "tar -xf model.onnx"),
         (b"x".ljust(257, b"\x00") + b"ustar\x0000", "This is a tar archive"),
         (b"\x28\xb5\x2f\xfd....", "zstd -d model.onnx"),
