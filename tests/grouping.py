@@ -33,18 +33,8 @@ def group_of(item: pytest.Item) -> str | None:
 
 
 def rank_of(item: pytest.Item) -> int:
-    """Groups that take minutes first, then long tests; last the modules whose tests empty the database.
-
-    Those must follow the ones that rely on the rows that migrations made.
-    """
+    """Groups that take minutes first, then long tests."""
     group = group_of(item)
     if group in _FIRST:
         return _FIRST.index(group)
-    if group is None:
-        return len(_FIRST)
-    return len(_FIRST) + 1 + _empties_the_database(item)
-
-
-def _empties_the_database(item: pytest.Item) -> bool:
-    mark = item.get_closest_marker("django_db")
-    return bool(mark and mark.kwargs.get("transaction")) or "transactional_db" in getattr(item, "fixturenames", ())
+    return len(_FIRST) + (group is not None)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def only_woken(installed, monkeypatch: pytest.MonkeyPatch) -> None:
+def only_woken(transactional_db, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses longer than any test: without a notification nobody looks again."""
     monkeypatch.setattr(progress, "FIRST_PAUSE_S", 600.0)
     monkeypatch.setattr(progress, "LONGEST_PAUSE_S", 600.0)

@@ -107,7 +107,7 @@ def test_trials_per_model_counts_deleted_and_upgraded_ones(operator, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_people_launching_the_last_option_one_wins(installed):
+def test_of_two_people_launching_the_last_option_one_wins(transactional_db):
     workspace = make_workspace(api_options=1)
     models = [make_model(workspace), make_model(workspace)]
     actors = [actor_for(make_user("operator", workspace)) for _ in models]
@@ -136,7 +136,7 @@ def test_of_two_people_launching_the_last_option_one_wins(installed):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_people_launching_the_same_model_one_wins(installed):
+def test_of_two_people_launching_the_same_model_one_wins(transactional_db):
     model = make_model(make_workspace(api_options=5))
     actors = [actor_for(make_user("operator", model.workspace)) for _ in range(2)]
     outcomes: list[str] = []
