@@ -22,7 +22,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,17 @@ try:
     import skl2onnx
     import skl2onnx.common.data_types as onnx_types
     import sklearn
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes,
+        calculate_linear_regressor_output_shapes,
+    )
+    from skl2onnx.operator_converters.random_forest import (
+        convert_sklearn_random_forest_classifier,
+        convert_sklearn_random_forest_regressor_converter,
+    )
     from sklearn.base import BaseEstimator, is_classifier, is_outlier_detector, is_regressor
     from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
@@ -651,6 +660,7 @@ def convert(
     inputs = [f"column{index}" for index in range(len(names))]  # skl2onnx changes names that are no identifiers
     changed = convertible_copy(model, names, inputs)
     register_boosters(changed)
+    register_histogram_boosting()
     if layout == "columns":
         changed = joined(changed, columns, inputs)
     try:
@@ -721,10 +731,6 @@ def register_boosters(model: Any) -> None:
         try:
             from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
             from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-            from skl2onnx.common.shape_calculator import (
-                calculate_linear_classifier_output_shapes,
-                calculate_linear_regressor_output_shapes,
-            )
         except ImportError:
             raise ExportError(f"A {kind} needs one more package:\n    pip install onnxmltools") from None
         classifies = is_classifier(step)
@@ -735,6 +741,74 @@ def register_boosters(model: Any) -> None:
             convert_xgboost if package == "xgboost" else convert_lightgbm,
             options={"nocl": [True, False], "zipmap": [True, False, "columns"]} if classifies else {},
         )
+
+
+class Nodes:
+    """Where a converter of skl2onnx puts its nodes; `change` alters the attributes of those that hold trees."""
+
+    def __init__(self, container: Any, change: Callable[[dict[str, Any]], None]) -> None:
+        self._container = container
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def add_node(self, *node: Any, **attributes: Any) -> None:
+        if ways := attributes.get("nodes_missing_value_tracks_true"):
+            # Numbers, not truths: protobuf 7 takes nothing else.
+            attributes["nodes_missing_value_tracks_true"] = [int(way) for way in ways]
+            self._change(attributes)
+        self._container.add_node(*node, **attributes)
+
+
+def register_histogram_boosting() -> None:
+    """skl2onnx rounds thresholds to the nearest float32, so that values just above one pass it: here they go down."""
+
+    def exactly(convert: Callable[..., None]) -> Callable[[Any, Any, Any], None]:
+        def converted(scope: Any, operator: Any, container: Any) -> None:
+            thresholds = exact_thresholds(operator.raw_operator, convert)
+            convert(scope, operator, Nodes(container, lambda attributes: attributes.update(nodes_values=thresholds)))
+
+        return converted
+
+    for kind, shapes, convert in (
+        (
+            HistGradientBoostingClassifier,
+            calculate_linear_classifier_output_shapes,
+            convert_sklearn_random_forest_classifier,
+        ),
+        (
+            HistGradientBoostingRegressor,
+            calculate_linear_regressor_output_shapes,
+            convert_sklearn_random_forest_regressor_converter,
+        ),
+    ):
+        options = {"zipmap": [True, False, "columns"], "nocl": [True, False], "raw_scores": [True, False]}
+        skl2onnx.update_registered_converter(
+            kind,
+            f"Exact{kind.__name__}",
+            shapes,
+            exactly(convert),
+            options=options if kind is HistGradientBoostingClassifier else None,
+        )
+
+
+def exact_thresholds(model: Any, convert: Callable[..., None]) -> Any:
+    """Of each node, the largest float32 not above its own: a graph of doubles is made for them and thrown away."""
+    found: list[Any] = []
+
+    def keeping(scope: Any, operator: Any, container: Any) -> None:
+        keep = Nodes(container, lambda attributes: found.append(attributes["nodes_values"]))
+        convert(scope, operator, keep, op_version=3)  # before, a classifier has no doubles
+
+    skl2onnx.convert_sklearn(
+        model,
+        initial_types=[("x", onnx_types.DoubleTensorType([None, model.n_features_in_]))],
+        custom_conversion_functions={type(model): keeping},
+    )
+    exact = np.asarray(found[0], np.float64)
+    nearest = exact.astype(np.float32)
+    return np.where(nearest <= exact, nearest, np.nextafter(nearest, np.float32(-np.inf)))
 
 
 def catboost_to_onnx(model: Any) -> Any:
@@ -755,12 +829,8 @@ def catboost_to_onnx(model: Any) -> Any:
 
 def hint_for(error: Exception, model: Any) -> str:
     """What cures a conversion that fails for a known reason."""
-    import google.protobuf
-
     if any(package_of(part) == "catboost" for part in parts_of(model)):
         return "\nCatBoost exports itself, but only alone: fit it on the prepared columns, outside a pipeline."
-    if "Unable to create node" in str(error) and int(google.protobuf.__version__.partition(".")[0]) >= 7:
-        return '\nThe converter needs an older protobuf:\n    pip install "protobuf<7"\nThen run this again.'
     return ""
 
 

@@ -119,6 +119,8 @@ def _stated(original: Original, model: onnx.ModelProto, *, may_be_missing: bool)
         stated["outputs"] = {"value": outputs}
     elif len(outputs) == 2:
         stated["outputs"] = {"label": outputs[0], "probabilities": outputs[1]}
+    if original.classes:
+        stated["classes"] = dict(original.classes)
     if _are_usable(original.names, len(original.columns)):
         stated["columns"] = [column.stated(may_be_missing=may_be_missing) for column in original.columns]
     return stated

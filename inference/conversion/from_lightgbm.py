@@ -28,7 +28,7 @@ from inference.conversion.original import (
     matrix_of,
     second_class,
 )
-from inference.conversion.trees import MATRIX, missing_as_zero, with_codes
+from inference.conversion.trees import MATRIX, missing_as_zero, rounded_down, with_codes
 from inference.signature import NotServable
 
 # The sum of the leaves as it is: the converter knows only the first of these names.
@@ -140,16 +140,11 @@ def _exact_in_float32(text: str, objective: str) -> str:
     lines = [line for line in text.split("\n") if not line.startswith("tree_sizes=")]
     for position, line in enumerate(lines):
         if line.startswith("threshold="):
-            values = " ".join(repr(_not_above(float(value))) for value in line[len("threshold=") :].split())
-            lines[position] = f"threshold={values}"
+            values = rounded_down(np.array(line[len("threshold=") :].split(), np.float64))
+            lines[position] = f"threshold={' '.join(map(repr, values.tolist()))}"
         elif objective in _PLAIN and line.startswith(("objective=", "[objective: ")):
             lines[position] = line.replace(objective, "regression", 1)
     return "\n".join(lines)
-
-
-def _not_above(threshold: float) -> float:
-    nearest = np.float32(threshold)
-    return float(nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-np.inf)))
 
 
 def _answers(booster: lightgbm.Booster, columns: tuple[Column, ...], objective: str, rows: Rows) -> Answers:

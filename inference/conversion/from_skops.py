@@ -23,6 +23,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from inference.conversion import hist_gradient_boosting
 from inference.conversion.original import Answers, Column, Original, Rows
 from inference.conversion.trees import MATRIX, free_outputs, rename
 from inference.signature import NotServable
@@ -40,6 +41,8 @@ _KNOWN: Final = (
     "sklearn.utils._bunch.Bunch",
     "numpy.dtype",
 )
+hist_gradient_boosting.register()
+
 _ADVICE: Final = "Load it with skops.io.load, save it with joblib.dump, and export that with demo/export_sklearn.py."
 
 
@@ -61,6 +64,7 @@ def read(content: bytes) -> Original:
         answer=answer,
         to_onnx=lambda: _converted(model, columns),
         takes_missing=_takes_missing(answer, columns),
+        classes=_class_names(model) if n_classes else {},
     )
 
 
@@ -210,6 +214,19 @@ class _Answering:
         if hasattr(self._model, "feature_names_in_"):
             return pd.DataFrame(dict(zip([column.name for column in self._columns], numbers, strict=True)))
         return np.column_stack(numbers)
+
+
+def _class_names(model: Any) -> dict[str, str]:
+    """Of classes that the graph can't say as they are: False and True, or 2.0, which is 2. Raises `NotServable`."""
+    said = [str(label) for label in _as_the_graph(model.classes_).tolist()]
+    meant = [
+        str(label).removesuffix(".0") if isinstance(label, float) else str(label) for label in model.classes_.tolist()
+    ]
+    if len(set(said)) < len(said):
+        raise NotServable(
+            f"The classes {', '.join(meant[:5])} are not different as whole numbers. Fit the model on text labels."
+        )
+    return dict(zip(said, meant, strict=True)) if said != meant else {}
 
 
 def _as_the_graph(labels: Any) -> Array:

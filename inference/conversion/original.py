@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +53,8 @@ class Original:
     """`library`: its name and version. `takes_missing`: it answers rows in which values are missing.
 
     `to_onnx` has an input a column where there is text, else one matrix; the label is its first output, numbers the
-    next. `remark`: a sentence for the description.
+    next. `classes`: names of classes that the converted model says otherwise, by what it says. `remark`: a sentence
+    for the description.
     """
 
     library: str
@@ -62,6 +63,7 @@ class Original:
     answer: Callable[[Rows], Answers]
     to_onnx: Callable[[], onnx.ModelProto]
     takes_missing: bool = True
+    classes: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
 
     @property

@@ -10,6 +10,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from inference.conversion.original import Column
+from inference.table import Array
 
 MATRIX: Final = "columns"
 """Name of the input of a converted model that takes one matrix."""
@@ -34,6 +35,13 @@ def tidied(model: onnx.ModelProto, columns: Sequence[Column]) -> onnx.ModelProto
     del graph.value_info[:]
     free_outputs(graph, {column.name for column in columns})
     return model
+
+
+def rounded_down(thresholds: Array) -> Array:
+    """For values that are exact in float32: of each threshold (float64) the largest float32 that is not above it."""
+    with np.errstate(over="ignore"):
+        nearest = thresholds.astype(np.float32)
+    return np.where(nearest <= thresholds, nearest, np.nextafter(nearest, np.float32(-np.inf)))
 
 
 def free_outputs(graph: GraphProto, taken: set[str]) -> None:

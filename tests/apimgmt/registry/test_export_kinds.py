@@ -14,6 +14,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.datasets import load_iris
 from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -323,6 +325,20 @@ def test_scores_are_told_as_scores(owner: Owner, kind: Any, n_classes: int) -> N
     assert label.tolist() == model.predict(table).tolist()
     assert scores.shape[1] == n_classes
     assert [model.classes_[index] for index in scores.argmax(axis=1)] == label.tolist()
+
+
+@pytest.mark.parametrize("kind", [HistGradientBoostingClassifier, HistGradientBoostingRegressor])
+def test_boosting_by_histograms_is_the_same_at_its_thresholds(owner: Owner, kind: Any) -> None:
+    table, target = load_iris(return_X_y=True, as_frame=True)
+    model = kind(max_iter=20, random_state=3).fit(table.mask(table == 3.0), target)
+
+    code, said = owner.export(model, table)
+
+    assert code == 0, said
+    half_way = pd.DataFrame((table.to_numpy()[:-1] + table.to_numpy()[1:]) / 2, columns=table.columns)
+    asked = half_way.round(3).astype("float32")
+    expected = model.predict_proba(asked) if kind is HistGradientBoostingClassifier else model.predict(asked)
+    np.testing.assert_allclose(owner.answers(asked)[-1].squeeze(), expected, atol=1e-5)
 
 
 def test_a_vote_gives_the_label_alone(owner: Owner) -> None:
