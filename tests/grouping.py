@@ -15,7 +15,7 @@ _FOLDERS = {"browser": "browser", "live": "live", "clients": "live", "drills": "
 _APART = {"browser/test_every_page.py": "browser-every-page"}
 """Of such a folder, what has an installation of its own: it takes as long as the rest of the folder."""
 
-_FIRST = ("live", "browser", "browser-every-page", "drills", "gateway-processes-test_live", "runtime-test_supervisor")
+_FIRST = ("live", "browser", "browser-every-page", "drills", "gateway-processes-test_live")
 """They take longest, so they must not be what the other workers wait for in the end."""
 
 _TESTS = Path(__file__).parent

@@ -26,6 +26,8 @@ from tests.factories import make_api
 from tests.live.conftest import LiveApi, command
 from tests.stack import Stack
 
+pytestmark = pytest.mark.long  # axe looks at each page in each state, theme and width
+
 WIDTHS = (390, 320)
 THEMES = ("light", "dark")
 FITS = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"

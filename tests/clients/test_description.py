@@ -40,6 +40,7 @@ def test_the_openapi_document_is_valid(api: LiveApi, clients_bin: Path, tmp_path
     assert row["examples"] == [api.sample]
 
 
+@pytest.mark.long
 def test_schemathesis_finds_no_undocumented_status_and_no_5xx(
     launch: Callable[..., LiveApi], clients_bin: Path, tmp_path: Path
 ) -> None:

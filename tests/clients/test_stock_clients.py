@@ -8,7 +8,7 @@ from tests.clients.conftest import RunScript
 from tests.live.conftest import LiveApi
 from tests.live.test_life import until
 
-pytestmark = pytest.mark.timeout(900)  # the first one makes the clients' environment
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # the first one makes the clients' environment
 
 
 def expected(api: LiveApi) -> tuple[str, dict[str, list[float]] | list[float]]:

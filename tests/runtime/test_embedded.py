@@ -16,6 +16,8 @@ from contract.settings import PROJECT_DIR, Settings, read_settings
 from runtime import processes
 from runtime.embedded import EmbeddedServers
 
+pytestmark = pytest.mark.long  # servers that are started, killed and waited for
+
 START_AND_WAIT = """
 import sys, time
 from runtime.embedded import EmbeddedServers

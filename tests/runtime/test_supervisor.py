@@ -21,6 +21,8 @@ from runtime import processes
 from tests.environment import clean_variables, unused_port
 from tests.runtime.running import Run
 
+pytestmark = pytest.mark.long  # real processes that are started, killed and waited for
+
 PROCFILE = """
 release: echo "prepared $VAR_DIR"
 web: python -m http.server --bind "$BIND_ADDRESS" "$CONSOLE_PORT"
