@@ -12,7 +12,7 @@ from contract.settings import PROJECT_DIR
 from tests.pythons import interpreters
 
 PACKAGES = ("contract", "inference", "gateway", "apimgmt", "console", "runtime")
-READ_IN_THE_CHILD = "inference.conversion.from_"
+READ_IN_THE_CHILD = "inference.conversion."
 """All that may need more than requirements.txt: what reads another library's file."""
 HERE = Path(__file__).parent
 INTERPRETERS = interpreters.found()
