@@ -61,7 +61,8 @@ def _converted(model: catboost.CatBoost) -> Any:
         return convert_to_onnx_object(model)
     except catboost.CatBoostError as error:
         reason = str(error).rpartition(": ")[2]
-        raise NotServable(f"CatBoost can't write this model as ONNX: {reason}.") from None
+        advice = " Fit it on labels that are text or whole numbers." if "label" in reason else ""
+        raise NotServable(f"CatBoost can't write this model as ONNX: {reason}.{advice}") from None
 
 
 def _answers(model: catboost.CatBoost, rows: Rows, *, is_classifier: bool) -> Answers:

@@ -30,6 +30,10 @@ from inference.signature import NotServable
 from inference.table import Array
 
 _KNOWN: Final = (
+    "sklearn.calibration._",
+    "sklearn.feature_selection._univariate_selection.",
+    "sklearn.metrics._scorer.",
+    "sklearn.model_selection._split.",
     "sklearn.tree._tree.Tree",
     "sklearn._loss.",
     "sklearn.ensemble._hist_gradient_boosting.",

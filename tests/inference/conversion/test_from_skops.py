@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from inference.signature import NotServable
 from tests.inference.conversion.test_boosters import Converted, pd
@@ -64,6 +68,22 @@ def test_a_loss_that_converts_wrongly_is_refused(tmp_path: Path, loss: str) -> N
 
     with pytest.raises(NotServable, match="without changing its answers"):
         of(tmp_path, fitted)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CalibratedClassifierCV(LinearSVC(), cv=2),
+        GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2),
+        make_pipeline(SelectKBest(k=2), RandomForestClassifier(5, random_state=3)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_parts_of_scikit_learn_are_known_to_be_safe(tmp_path: Path, model: Any) -> None:
+    fitted = model.fit(ROWS, KINDS)
+
+    probabilities = of(tmp_path, fitted).answers(pd.DataFrame(ROWS))[1]
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(ROWS.astype(np.float32)), atol=1e-4)
 
 
 @pytest.mark.parametrize(
