@@ -1,10 +1,14 @@
-"""The models that are benched: breast cancer, 30 numbers, gradient boosting with 100 trees; as one matrix, and with one
-input a column."""
+"""The models that are benched, all of breast cancer's 30 numbers.
+
+Gradient boosting with 100 trees, as one matrix and with one input a column, which is light; and heavy ones: a forest of
+600 trees, and networks whose weights a call reads through once, however many rows it has.
+"""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from contract.meaning import ClassLabel, Meaning, Output
 from contract.model_spec import Column, InputLayout, ModelSpec
 
 TREES = 100
+FOREST_TREES = 600
 
 _MEANING = Meaning(
     outputs=(Output("label", "label"), Output("probabilities", "probabilities")),
@@ -54,6 +59,51 @@ def train(layout: InputLayout) -> BenchModel:
         meaning=_MEANING,
     )
     return BenchModel(spec, _converted(model, names, layout))
+
+
+def train_forest() -> BenchModel:
+    """600 trees. A fifth of the labels is turned round, so that they grow as deep as those of real, noisy tables."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import RandomForestClassifier
+
+    spec = train("matrix").spec
+    data = load_breast_cancer()
+    wrong = np.random.default_rng(0).random(len(data.target)) < 0.2
+    model = RandomForestClassifier(FOREST_TREES, random_state=0, n_jobs=2)
+    model.fit(data.data.astype(np.float32), np.where(wrong, 1 - data.target, data.target))
+    return BenchModel(spec, _converted(model, [column.name for column in spec.columns], "matrix"))
+
+
+def make_network(*hidden: int) -> BenchModel:
+    """Fully connected layers with random weights: what they cost does not depend on what they have learnt."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    spec = train("matrix").spec
+    random = np.random.default_rng(0)
+    nodes, weights, came = [], [], "X"
+    widths = (len(spec.columns), *hidden, len(spec.classes))
+    for layer, (width, following) in enumerate(pairwise(widths)):
+        values = (random.standard_normal((width, following)) / np.sqrt(width)).astype(np.float32)
+        weights += [numpy_helper.from_array(values, f"w{layer}")]
+        nodes += [helper.make_node("MatMul", [came, f"w{layer}"], [f"m{layer}"])]
+        came = f"m{layer}"
+        if layer < len(hidden):
+            nodes += [helper.make_node("Relu", [came], [f"r{layer}"])]
+            came = f"r{layer}"
+    nodes += [helper.make_node("Softmax", [came], ["probabilities"], axis=1)]
+    nodes += [helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0)]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, widths[0]])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, widths[-1]]),
+        ],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return BenchModel(spec, bytes(model.SerializeToString()))
 
 
 def _converted(model: Any, names: list[str], layout: InputLayout) -> bytes:

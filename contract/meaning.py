@@ -22,6 +22,9 @@ OPEN_NOTES: frozenset[str] = frozenset({"open_question", "open_refusal", "open_c
 """Notes of a version of an earlier release that its owner should look at: today's rules would ask, refuse or differ."""
 
 
+_DEPENDENT_NOTES: frozenset[str] = frozenset({"check_batches", "check_batch_labels"})
+
+
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Something that the owner is told. The sentence is made where it is shown, from the code and its parameters."""
 
@@ -61,6 +64,14 @@ class Meaning(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     classes: tuple[ClassLabel, ...] = ()
     is_row_wise: bool = False
     notes: tuple[Note, ...] = ()
+
+    @property
+    def may_join_rows(self) -> bool:
+        """Whether rows of several requests may be computed at once: what a row is answered does not depend on others.
+
+        Of a version of an earlier release that may not be known.
+        """
+        return not self.is_row_wise and not any(note.code in OPEN_NOTES | _DEPENDENT_NOTES for note in self.notes)
 
     def output(self, role: Role) -> str | None:
         """The output that has a role which only one may have; None without one."""

@@ -166,13 +166,39 @@ def _position(pair: tuple[int, Array]) -> int:
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """The rows of several tables of one layout, below each other."""
+    """The rows of several tables of one layout, below each other. Their warnings stay behind."""
     if len(tables) == 1:
         return tables[0]
     n_rows = sum(table.n_rows for table in tables)
-    if tables[0].matrix is not None:
-        return Table(n_rows, [], np.concatenate([table.matrix for table in tables if table.matrix is not None]))
-    return Table(n_rows, [np.concatenate(parts) for parts in zip(*(table.columns for table in tables), strict=True)])
+    rows = [table.row for table in tables if table.row is not None]
+    if len(rows) == len(tables):
+        return Table(n_rows, [], np.array(rows, tables[0].dtype))
+    blocks = [matrix for table in tables if (matrix := table.matrix) is not None]
+    if len(blocks) == len(tables):
+        return Table(n_rows, [], np.concatenate(blocks))
+    columns = [table.columns if table.matrix is None else split(table.matrix) for table in tables]
+    return Table(n_rows, [np.concatenate(parts) for parts in zip(*columns, strict=True)])
+
+
+def parted(prediction: Prediction, sizes: Sequence[int]) -> list[Prediction]:
+    """What was predicted for the first `sizes[0]` rows, for the next `sizes[1]`, and so on."""
+    parts: list[Prediction] = []
+    start = 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        start += size
+        if isinstance(prediction, Regression):
+            parts.append(Regression([column[rows] for column in prediction.columns]))
+            continue
+        probabilities, scores = prediction.probabilities, prediction.scores
+        parts.append(
+            Classification(
+                prediction.class_indexes[rows],
+                None if probabilities is None else probabilities[rows],
+                None if scores is None else scores[rows],
+            )
+        )
+    return parts
 
 
 def _block(rows: list[tuple[Any, ...]], dtype: Type) -> Array:

@@ -35,9 +35,13 @@ class Request:
 
 
 class Pending:
-    """A request as far as it went without waiting. `response`: what goes out, once that is known."""
+    """A request as far as it went without waiting. `response`: what goes out, once that is known.
+
+    `is_joined`: what completes it is computed for all of its kind that were started in this turn.
+    """
 
     is_waiting = False
+    is_joined = False
     response: Response | None = None
 
 

@@ -1,7 +1,8 @@
 """What the sockets bring in one turn of the event loop is read together and answered together.
 
 Reading, computing and writing one request after the other makes each of them begin with cold caches, and wakes the
-client for each response alone. docs/decisions/0063-answers-in-turns.md has what that cost.
+client for each response alone. docs/decisions/0063-answers-in-turns.md has what that cost. Requests that one call of a
+model answers together come last (docs/decisions/0140-requests-joined.md): the others need not wait for it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class LoopBatch:
     def __init__(self) -> None:
         self._reads: list[tuple[BatchedConnection, bytes]] = []
         self._started: list[tuple[BatchedConnection, RequestCycle, Pending]] = []
+        self._joined: list[tuple[BatchedConnection, RequestCycle, Pending]] = []  # completed after all others
         self._is_due = False  # it runs, or will before the loop waits for sockets again
 
     def add_read(self, connection: BatchedConnection, data: bytes, *, is_alone: bool) -> None:
@@ -53,7 +55,7 @@ class LoopBatch:
 
     def add_started(self, connection: BatchedConnection, cycle: RequestCycle, pending: Pending) -> None:
         """To be completed in this turn."""
-        self._started.append((connection, cycle, pending))
+        (self._joined if pending.is_joined else self._started).append((connection, cycle, pending))
         if not self._is_due:
             self._make_due(connection)
 
@@ -64,9 +66,10 @@ class LoopBatch:
     def run(self) -> None:
         """Everything that waits. To be called before anything else happens to a connection: it may have sent more."""
         self._is_due = True
-        while self._reads or self._started:
+        while self._reads or self._started or self._joined:
             self._parse_reads()
-            self._complete_started()
+            self._complete(self._started)
+            self._complete(self._joined)
         self._is_due = False
 
     def _parse_reads(self) -> None:
@@ -79,11 +82,11 @@ class LoopBatch:
                 _log.exception("connection_failed")
                 connection.abort()
 
-    def _complete_started(self) -> None:
-        for connection, cycle, pending in self._started:  # a response may start the next request of a pipeline
+    def _complete(self, started: list[tuple[BatchedConnection, RequestCycle, Pending]]) -> None:
+        for connection, cycle, pending in started:  # a response may start the next request of a pipeline
             try:
                 connection.complete(cycle, pending)
             except Exception:  # noqa: BLE001  (as above)
                 _log.exception("response_failed")
                 connection.abort()
-        self._started.clear()
+        started.clear()

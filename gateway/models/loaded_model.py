@@ -51,12 +51,15 @@ class LoadedModel:
     """One of two ways: with a `predictor` it may run on the event loop, one row in `row_s`; else it `is_isolated`, and
     all its work is done in `process`. Neither: it is not here yet, or no longer, and `wait_until_loaded` brings it.
 
+    `rows_a_call`: how many rows of several requests one call on the event loop should have; 1: each has its own.
+
     `error` says why loading failed.
     """
 
     __slots__ = (
         "_is_settled",
         "_request_load",
+        "alone_until",
         "api_id",
         "error",
         "is_awaited",
@@ -68,6 +71,7 @@ class LoadedModel:
         "process",
         "ref",
         "row_s",
+        "rows_a_call",
         "size_bytes",
         "spec",
         "version",
@@ -90,6 +94,8 @@ class LoadedModel:
         self.error: str | None = None
         self.is_isolated = False
         self.row_s = 0.0
+        self.rows_a_call = 1
+        self.alone_until = 0.0
         self.size_bytes = 0
         self.is_wanted = True
         self.is_awaited = False
@@ -119,7 +125,8 @@ class LoadedModel:
         return True
 
     def set_loaded(self, placement: Placement) -> None:
-        self.predictor, self.row_s = placement.predictor, placement.row_s
+        self.predictor, self.row_s = placement.predictor, placement.cost.alone_s
+        self.rows_a_call = placement.cost.rows_a_call
         self.is_isolated = placement.predictor is None
         self.spec, self.size_bytes, self.error = placement.spec, placement.size_bytes, None
         self.is_used = True

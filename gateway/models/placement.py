@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +10,14 @@ import msgspec
 import structlog
 
 from contract.model_spec import ModelSpec
-from inference import formats
+from inference import formats, row_cost
 from inference.engines import engine_for
 from inference.predictor import ModelFailed, ModelLoadError, Predictor
+from inference.row_cost import RowCost
 from inference.sandbox.prediction_messages import ModelRef
 
 INLINE_WORK_S: Final = 0.001  # more than this would hold up the event loop, and with it all other APIs
-SLOW_ROW_S: Final = 0.25  # seen once, it is not measured any further
 
-_TIMED_RUNS: Final = 5
 # Measured: a session of a small model and the decoders compiled for it; a large one grows with its file.
 _MODEL_BYTES: Final = 400_000
 _BYTES_PER_FILE_BYTE: Final = 5
@@ -35,7 +33,7 @@ class Placement:
     spec: ModelSpec
     size_bytes: int
     predictor: Predictor | None = None
-    row_s: float = 0.0
+    cost: RowCost = field(default_factory=lambda: RowCost(0.0))
     obstacle: str = ""
 
 
@@ -65,11 +63,13 @@ def _place(ref: ModelRef, obstacle: str) -> Placement:
     if obstacle:
         return replace(isolated, obstacle=obstacle)
     predictor = Predictor(Path(ref.path), spec, ref.format)
-    row_s = _row_seconds(predictor)
-    if row_s > INLINE_WORK_S:
-        return replace(isolated, obstacle=f"one row takes {row_s * 1000:.1f} ms")
+    sample = formats.sample_table(predictor)
+    cost = row_cost.of_a_row(predictor, sample)
+    if cost.alone_s > INLINE_WORK_S:
+        return replace(isolated, obstacle=f"one row takes {cost.alone_s * 1000:.1f} ms")
+    cost = row_cost.of_joined_rows(predictor, sample, cost)
     formats.warm_up(predictor)
-    return Placement(spec, _inline_bytes(len(content)), predictor, row_s)
+    return Placement(spec, _inline_bytes(len(content)), predictor, cost)
 
 
 def expected_bytes(ref: ModelRef) -> int:
@@ -80,16 +80,3 @@ def expected_bytes(ref: ModelRef) -> int:
 
 def _inline_bytes(file_bytes: int) -> int:
     return _MODEL_BYTES + _BYTES_PER_FILE_BYTE * file_bytes
-
-
-def _row_seconds(predictor: Predictor) -> float:
-    """The best of a few runs of the sample row, in this thread's CPU time: a busy machine makes no model slower."""
-    table = formats.sample_table(predictor)
-    best = float("inf")
-    for _ in range(_TIMED_RUNS):
-        started = time.thread_time()
-        predictor.predict(table)
-        best = min(best, time.thread_time() - started)
-        if best > SLOW_ROW_S:
-            break
-    return best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -49,6 +50,8 @@ class ApiRequest(Pending):
     """The status it was counted with."""
     is_too_much_here = False
     """On the event loop, all other requests would wait for it."""
+    make_outcome: Callable[[], None] | None = None
+    """Makes the outcomes of all that are computed by the same call as this one."""
     model: LoadedModel
     request_format: RequestFormat
     cell: Cell | None = None
@@ -72,6 +75,12 @@ class ApiRequest(Pending):
         """Raises AssertionError if there is none: a prediction without a cell was refused."""
         assert self.cell is not None  # noqa: S101
         return self.cell
+
+    @property
+    def present_outcome(self) -> Reply | Problem:
+        """Raises AssertionError if there is none: it still waits."""
+        assert self.outcome is not None  # noqa: S101
+        return self.outcome
 
     def enter(self) -> None:
         """What waits is in progress beside others. What does not wait never is."""

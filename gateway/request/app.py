@@ -21,7 +21,7 @@ from gateway.models.batch import FileReply, Limits
 from gateway.models.runner import Runner
 from gateway.request.api_request import ApiRequest, parse_path
 from gateway.request.bodies import ClientGone
-from gateway.request.checks import Checks, refusal_of
+from gateway.request.checks import Checks
 from gateway.request.fault_log import internal_error
 from gateway.request.file_response import send_file
 from gateway.request.latency import Latency
@@ -32,7 +32,6 @@ from gateway.routing.routes import RouteTable
 from gateway.routing.serving_lease import ServingLease, boot_ns
 from gateway.usage.input_warnings import InputWarnings
 from gateway.usage.ledger import COUNT_4XX, COUNT_5XX, COUNT_200, LedgerSet
-from inference.engines import ModelFailed
 from inference.formats import Reply
 
 _log = structlog.get_logger("gateway.request.app")
@@ -85,11 +84,13 @@ class Gateway:
             else:
                 request.outcome = self._pages.start(request, page)
         except Exception as error:  # noqa: BLE001  (whatever it was, the client gets a response)
-            request.outcome = self._refusal(request, error)
+            request.outcome = self._predictions.refusal(request, error)
             request.is_prediction = request.cell is not None  # else it can't be counted
         if request.outcome is None:
-            request.is_waiting = True
-            request.enter()
+            request.is_joined = request.make_outcome is not None
+            request.is_waiting = not request.is_joined
+            if request.is_waiting:
+                request.enter()
         return request
 
     def complete(self, pending: Pending) -> Response:
@@ -127,12 +128,7 @@ class Gateway:
         except asyncio.CancelledError:  # draining took too long
             return Problem("not_ready", "This gateway worker is stopping.")
         except Exception as error:  # noqa: BLE001  (as in `start`)
-            return self._refusal(request, error)
-
-    def _refusal(self, request: ApiRequest, error: Exception) -> Problem:
-        if isinstance(error, ModelFailed):
-            self._predictions.note_failure(request, error)
-        return refusal_of(error)
+            return self._predictions.refusal(request, error)
 
     async def _send_file(self, request: ApiRequest, response: Response, reply: FileReply, send: Send) -> None:
         """The place of its body is taken until the response was read."""
@@ -153,6 +149,7 @@ class Gateway:
         if not isinstance(pending, ApiRequest):
             return
         request = pending
+        request.make_outcome = None  # it may know this request
         if request.in_progress_at is not None:
             request.in_progress_at.in_progress -= 1
             request.in_progress_at = None
@@ -181,8 +178,9 @@ class Gateway:
 
     def _decide(self, request: ApiRequest) -> Reply | Problem:
         """What is really answered: by the rules of this moment. Counted and charged here, without a pause between."""
-        outcome = request.outcome
-        assert outcome is not None  # noqa: S101  (it waits no longer)
+        if request.outcome is None and request.make_outcome is not None:
+            request.make_outcome()
+        outcome = request.present_outcome
         if boot_ns() > self._lease.deadline_ns or self._route_of(request.route.api_id) is not request.route:
             outcome = self._by_present_rules(request, outcome)
         status = 200 if isinstance(outcome, Reply) else outcome.kind.status

@@ -22,7 +22,8 @@ from inference import formats
 from inference.formats import Decoded, RequestFormat
 from inference.predictor import ModelFailed, Predictor
 
-REQUESTS_IN_PROGRESS: Final = 128  # of one API in one worker
+REQUESTS_IN_PROGRESS: Final = 1024
+"""Of one API in one worker: what their bodies and connections may take. Queues end by their time, long before."""
 LOAD_WAIT_S: Final = 5.0
 
 _ALLOW_POST: Final = ((b"allow", b"POST"),)

@@ -1,12 +1,14 @@
 """What computes a prediction request once its checks have passed: here on the event loop, or in another process.
 
-`start` goes as far as nothing has to be waited for; `finish` goes on.
+`start` goes as far as nothing has to be waited for; `finish` goes on. Where it pays, requests that are here at the same
+moment are computed together: `gateway.request.joint_calls`.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from contract.problems import Problem
 from gateway.http.application import Receive
 from gateway.models.batch import Limits
 from gateway.models.placement import INLINE_WORK_S
@@ -14,12 +16,14 @@ from gateway.models.runner import Runner
 from gateway.models.spool import Spool
 from gateway.request.api_request import ApiRequest
 from gateway.request.bodies import INLINE_BODY_BYTES, BodyReader
-from gateway.request.checks import Checks
+from gateway.request.checks import Checks, refusal_of
+from gateway.request.joint_calls import JointCalls, Steps
 from gateway.usage.ledger_file import IN_CALL
 from inference import formats
 from inference.engines import ModelFailed
 from inference.formats import Decoded, Reply
 from inference.predictor import Predictor
+from inference.table import Prediction
 
 
 class Predictions:
@@ -30,9 +34,12 @@ class Predictions:
         self._runner = runner
         self._bodies = BodyReader(checks, runner.batch)
         self._inline_body_bytes = min(INLINE_BODY_BYTES, limits.max_body_bytes)
+        self._joint_calls = JointCalls(Steps(self._computed_here, self._encoded, self.refusal))
 
     def start(self, request: ApiRequest) -> Reply | None:
-        """None if it has to wait: for its model, its body, its quota or another process."""
+        """None if it has to wait: for its model, its body, its quota, another process, or for the other requests of
+        this turn, when it `make_outcome`s.
+        """
         request.request_format = self._checks.check_head(request)
         model, body = request.model, request.http.body
         predictor = model.predictor
@@ -41,9 +48,12 @@ class Predictions:
         if b"content-encoding" in request.headers:
             return None
         model.is_used = True
-        return self._computed(request, predictor, self._checks.decode(request, body, predictor))
+        decoded = self._checks.decode(request, body, predictor)
+        if model.rows_a_call > 1 and self._joint_calls.join(request, decoded, predictor) is not None:
+            return None
+        return self._computed(request, predictor, decoded)
 
-    async def finish(self, request: ApiRequest, receive: Receive) -> Reply:
+    async def finish(self, request: ApiRequest, receive: Receive) -> Reply | Problem:
         """Raises `ClientGone` too."""
         model = request.model
         if model.predictor is None and not model.is_isolated:
@@ -56,11 +66,16 @@ class Predictions:
         decoded = self._checks.decode(request, body, predictor)
         if request.route.is_trial:
             await self._checks.reserve(request, decoded.table.n_rows)
+        elif model.rows_a_call > 1 and (call := self._joint_calls.join(request, decoded, predictor)) is not None:
+            await call.wait()
+            return request.present_outcome
         return self._computed(request, predictor, decoded) or await self._elsewhere(request, body)
 
-    def note_failure(self, request: ApiRequest, failure: ModelFailed) -> None:
-        """Tell the console where the model gave an answer that its description rules out."""
-        self._runner.note_failure(request.model, failure)
+    def refusal(self, request: ApiRequest, error: Exception) -> Problem:
+        """What is answered. The console is told where the model gave an answer that its description rules out."""
+        if isinstance(error, ModelFailed):
+            self._runner.note_failure(request.model, error)
+        return refusal_of(error)
 
     async def _body(self, request: ApiRequest, receive: Receive) -> bytes | Spool:
         body: bytes | Spool | None = request.http.body  # of a client that has left since, too
@@ -75,13 +90,18 @@ class Predictions:
         if decoded.table.n_rows * decoded.row_predictions * request.model.row_s > INLINE_WORK_S:
             request.is_too_much_here = True
             return None
+        return self._computed_here(request, predictor, decoded)
+
+    def _computed_here(self, request: ApiRequest, predictor: Predictor, decoded: Decoded) -> Reply:
         cell = request.present_cell
         cell.counts[IN_CALL] = cell.index  # who recovers the ledger of a crashed worker sees whose model it was
         try:
-            prediction = predictor.predict(decoded.table)
-            return formats.answered(request.request_format, prediction, decoded, predictor, request.route.number)
+            return self._encoded(request, predictor, decoded, predictor.predict(decoded.table))
         finally:
             cell.counts[IN_CALL] = 0
+
+    def _encoded(self, request: ApiRequest, predictor: Predictor, decoded: Decoded, prediction: Prediction) -> Reply:
+        return formats.answered(request.request_format, prediction, decoded, predictor, request.route.number)
 
     async def _elsewhere(self, request: ApiRequest, body: bytes | Spool) -> Reply:
         """In another process. A trial's quota is reserved between its decoding and its predicting."""
