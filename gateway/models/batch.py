@@ -7,7 +7,6 @@ machine share and which a killed worker can't keep.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from contract.problems import Problem
+from gateway.models.file_locks import FileLocks
 from gateway.models.incidents import IncidentLog
 from gateway.models.prediction_process import model_failed, not_ready, start_process
 from gateway.models.spool import Spool
@@ -54,25 +54,6 @@ class FileReply(Reply, kw_only=True):
     """An answer that is still on disk, but for its ending. `body` is empty."""
 
     spool: Spool
-
-
-class FileLocks:
-    """So many places on this machine, each a locked file. A process that is killed gives its places back."""
-
-    def __init__(self, directory: Path, name: str, number: int) -> None:
-        self._paths = [directory / f"{name}-{index}.lock" for index in range(number)]
-
-    def take(self) -> int | None:
-        """A descriptor to close when done with it, or None if all are taken."""
-        for path in self._paths:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return fd
-            except BlockingIOError:
-                os.close(fd)
-        return None
 
 
 @dataclass

@@ -22,6 +22,7 @@ from gateway.models.load_reports import LoadReports
 from gateway.models.loaded_model import Demand, LoadedModel, Version
 from gateway.models.memory_budget import MemoryBudget
 from gateway.models.placement import Placement, expected_bytes, place
+from gateway.models.process_places import ProcessPlaces
 from inference.predictor import ModelFailed, ModelLoadError
 from inference.sandbox.prediction_messages import ModelRef
 
@@ -45,12 +46,14 @@ class ModelLoader:
         incidents: IncidentLog,
         *,
         memory_bytes: int,
+        places: ProcessPlaces | None = None,
         loading: Loading = lambda _api_id, _version_id: nullcontext(),
     ) -> None:
         self._store_dir = store_dir
         self._on_report = on_report
         self._incidents = incidents
         self._loading = loading
+        self._places = places
         self._thread = ThreadPoolExecutor(1, "model-loading")
         self._models: dict[tuple[str, int], LoadedModel] = {}
         self._budget = MemoryBudget(memory_bytes, self._models)
@@ -104,7 +107,8 @@ class ModelLoader:
     def _make(self, api_id: str, version: Version) -> LoadedModel:
         path = stored_path(self._store_dir, version.sha256)
         ref = ModelRef(version.version_id, str(path), version.format, version.described_json)
-        model = LoadedModel(api_id, version, ref, IsolatedModel(api_id, ref, self._incidents), self._request_load)
+        process = IsolatedModel(api_id, ref, self._incidents, places=self._places)
+        model = LoadedModel(api_id, version, ref, process, self._request_load)
         self._models[model.key] = model
         return model
 
@@ -141,6 +145,7 @@ class ModelLoader:
         self._budget.note_use()
         now = time.monotonic()
         for model in self._models.values():
+            model.process.tend()
             is_idle = not model.process.is_busy and now - model.process.last_used > _IDLE_PROCESS_S
             if is_idle and not model.is_isolated:
                 model.process.close()

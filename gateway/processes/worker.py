@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from gateway.http.server import GatewayServer
 from gateway.models.batch import BatchPool, Limits
 from gateway.models.incidents import IncidentLog
 from gateway.models.loader import ModelLoader
+from gateway.models.process_places import ProcessPlaces
 from gateway.models.runner import Runner
 from gateway.processes.bookkeeping import Bookkeeping
 from gateway.processes.channel import EXIT_CRASHED, EXIT_MISCONFIGURED, EXIT_OK
@@ -109,6 +111,7 @@ class Worker:
             self._wake_follower,
             self.incidents,
             memory_bytes=settings.model_memory_mb * 1_000_000,
+            places=ProcessPlaces(settings.var_dir / "run", os.cpu_count() or 1),
             loading=self.ledgers.loading,
         )
 

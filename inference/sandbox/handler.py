@@ -74,16 +74,10 @@ class Handler:
         try:
             response: R = getattr(self, self._methods[type(request)])(request)
             return response
-        except Problem as problem:
-            return Refused(problem.kind.code, problem.detail, problem.errors, problem.headers, problem.retry_after_s)
-        except ModelFailed as error:
-            return Failed(str(error), error.is_out_of_memory, error.ruled_out)
-        except EngineError as error:
-            return Failed(str(error), error.is_out_of_memory)
-        except NotServable as error:
-            return Failed(str(error))
-        except MemoryError:
-            return Failed("", is_memory=True)
+        except CalledOff:
+            raise
+        except Exception as error:  # noqa: BLE001  (what is nobody's fault but ours is raised again)
+            return failure(error)
 
     def ask_for_approval(self, n_rows: int) -> None:
         """Tell the parent how many rows there are, and wait until it allows them. Raises `CalledOff`."""
@@ -91,3 +85,19 @@ class Handler:
         payload = self.channel.receive()
         if not (payload and decision_decoder.decode(payload).is_allowed):
             raise CalledOff
+
+
+def failure(error: Exception) -> Refused | Failed:
+    """Why a request is not answered as it asks. What is no fault of the request or the model is raised again."""
+    if isinstance(error, Problem):
+        problem = error
+        return Refused(problem.kind.code, problem.detail, problem.errors, problem.headers, problem.retry_after_s)
+    if isinstance(error, ModelFailed):
+        return Failed(str(error), error.is_out_of_memory, error.ruled_out)
+    if isinstance(error, EngineError):
+        return Failed(str(error), error.is_out_of_memory)
+    if isinstance(error, NotServable):
+        return Failed(str(error))
+    if isinstance(error, MemoryError):
+        return Failed("", is_memory=True)
+    raise error

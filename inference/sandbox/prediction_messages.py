@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from inference.sandbox.protocol import Headers, Request, Response, check_headers
+from inference.row_cost import RowCost
+from inference.sandbox.protocol import Failed, Headers, Refused, Request, Response, check_headers
 
 
 class ModelRef(msgspec.Struct, frozen=True, array_like=True):
@@ -20,7 +21,9 @@ class ModelRef(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Loaded(Response, frozen=True):
-    """The model is loaded and has predicted its sample row."""
+    """The model is loaded and has predicted its sample row. `cost`: what a row takes in the child."""
+
+    cost: RowCost
 
 
 class Load(Request[Loaded], frozen=True):
@@ -61,3 +64,19 @@ class Predict(Request[Replied], frozen=True):
     needs_approval: bool
     max_body_bytes: int
     csv_default: str = ""
+
+
+class RepliedEach(Response, frozen=True):
+    """What each of the first requests is answered, at least one; the others were not looked at."""
+
+    answers: tuple[Replied | Refused | Failed, ...]
+
+
+class PredictEach(Request[RepliedEach], frozen=True):
+    """Answer HTTP requests by one call of the model, as far as together they have no more than `most_rows`.
+
+    All have a body in memory, and none needs approval.
+    """
+
+    requests: tuple[Predict, ...]
+    most_rows: int

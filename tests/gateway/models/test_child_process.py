@@ -158,7 +158,7 @@ async def test_a_process_that_ends_at_its_start_is_held_against_no_model(tmp_pat
 async def test_one_child_answers_one_request_after_the_other(tmp_path: Path, start: Starter) -> None:
     child = start()
 
-    assert await child.request(Load(model_ref(tmp_path))) == Loaded()
+    assert isinstance(await child.request(Load(model_ref(tmp_path))), Loaded)
     replied = await child.request(request(tmp_path, b"a\n7\n"))
 
     assert replied.body == b"prediction\n7.0\n"

@@ -15,7 +15,7 @@ import pytest
 from contract.incidents import encode_reason
 from contract.problems import Problem
 from gateway.models.incidents import IncidentLog
-from gateway.models.isolated_model import REQUESTS_AT_ONCE, IsolatedModel
+from gateway.models.isolated_model import IsolatedModel
 from gateway.usage.ledger import LedgerSet
 from inference.engines import ModelFailed
 from inference.formats import Reply
@@ -51,6 +51,11 @@ class Isolated:
         except ModelFailed as error:
             return str(error)
         return "ok"
+
+    async def refused(self, body: bytes) -> Problem:
+        with pytest.raises(Problem) as caught:
+            await self.predict(body)
+        return caught.value
 
     @property
     def incidents(self) -> list[tuple[str, str]]:
@@ -119,13 +124,13 @@ async def test_a_model_that_wants_all_memory_fails_and_goes_on(isolated: Callabl
 async def test_a_model_that_ends_its_process_fails_pauses_and_comes_back(
     isolated: Callable[[Made], Isolated], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.models.isolated_model._RESTART_PAUSE_S", 1000.0)
+    monkeypatch.setattr("gateway.models.model_process._RESTART_PAUSE_S", 1000.0)
     one = isolated(dividing())
     good = b'{"rows": [{"a": 6, "b": 3}]}'
 
     poisoned = await one.outcome(POISON)
     at_once = await one.outcome(good)
-    one.model._starts_again_at = 0.0  # the pause is over
+    one.model.pause.ends_at = 0.0  # the pause is over
 
     assert "SIGFPE" in poisoned
     assert at_once == "The model ended its process a moment ago."
@@ -151,10 +156,10 @@ async def test_a_model_without_end_is_stopped_and_the_next_request_gets_a_fresh_
     one = isolated(looping())
     await one.model.load()
     first = one.model.pid
-    one.model._timeout_s = 0.5
+    one.model.timeout_s = 0.5
 
     ended = await one.outcome(FOR_EVER)
-    one.model._timeout_s, one.model._starts_again_at = 30.0, 0.0
+    one.model.timeout_s, one.model.pause.ends_at = 30.0, 0.0
 
     assert ended == "model_timeout"
     assert await one.outcome(ONE_ROUND) == "ok"
@@ -162,20 +167,36 @@ async def test_a_model_without_end_is_stopped_and_the_next_request_gets_a_fresh_
     assert one.incidents == [("timeout", encode_reason("time_limit", timeout_s=0.5))]
 
 
-async def test_requests_wait_for_each_other_up_to_a_number(isolated: Callable[[Made], Isolated]) -> None:
+async def test_requests_wait_for_each_other_up_to_a_time(
+    isolated: Callable[[Made], Isolated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are; the one that is computed has its own time."""
+    monkeypatch.setattr("gateway.models.isolated_model.QUEUE_S", 0.3)
     one = isolated(looping())
     await one.model.load()
-    tasks = [asyncio.create_task(one.outcome(FOR_EVER)) for _ in range(REQUESTS_AT_ONCE)]
-    await until(lambda: one.model.n_waiting == REQUESTS_AT_ONCE - 1)
+    endless = asyncio.create_task(one.outcome(FOR_EVER))
+    waiting = [asyncio.create_task(one.outcome(ONE_ROUND)) for _ in range(40)]
+    await until(lambda: one.model.n_waiting == 40)
 
-    one_more = await one.outcome(ONE_ROUND)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    outcomes = await asyncio.gather(*waiting)
+    at_once = await one.refused(ONE_ROUND)
+    was_done = endless.done()
+    endless.cancel()
+    await asyncio.wait({endless})
 
-    assert one_more == "too_many_requests"
-    assert not one.model.is_busy
+    assert outcomes == ["too_many_requests"] * 40
+    assert at_once.kind.code == "too_many_requests"
+    assert (at_once.retry_after_s or 0) >= 1
+    assert not was_done
+    await until(lambda: not one.model.is_busy)
     assert await one.outcome(ONE_ROUND) == "ok"
+
+
+async def test_quick_answers_are_waited_for_by_any_number(isolated: Callable[[Made], Isolated]) -> None:
+    one = isolated(looping())
+    await one.model.load()
+
+    assert await asyncio.gather(*(one.outcome(ONE_ROUND) for _ in range(200))) == ["ok"] * 200
 
 
 async def test_a_caller_that_leaves_ends_what_it_asked_for(isolated: Callable[[Made], Isolated]) -> None:
@@ -183,12 +204,12 @@ async def test_a_caller_that_leaves_ends_what_it_asked_for(isolated: Callable[[M
     await one.model.load()
     first = one.model.pid
     task = asyncio.create_task(one.predict(FOR_EVER))
-    await until(lambda: one.model._turn.locked())
+    await until(lambda: one.model.is_busy and not one.model.n_waiting)
 
     task.cancel()
     await asyncio.wait({task})
 
-    assert one.model.pid is None
+    await until(lambda: one.model.pid is None)
     assert await one.outcome(ONE_ROUND) == "ok"
     assert one.model.pid != first
 
@@ -211,7 +232,7 @@ async def test_a_model_that_is_closed_in_the_middle_is_held_against_nobody(
     one = isolated(looping())
     await one.model.load()
     task = asyncio.create_task(one.outcome(FOR_EVER))
-    await until(lambda: one.model._turn.locked())
+    await until(lambda: one.model.is_busy and not one.model.n_waiting)
 
     one.model.close()
 

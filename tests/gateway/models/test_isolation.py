@@ -17,8 +17,8 @@ from contract.incidents import encode_reason
 from contract.settings import Settings
 from gateway.db.connection import Connection, DatabaseAway
 from gateway.db.statements.routes import RouteRead
-from gateway.models.batch import RUNNING, FileLocks
-from gateway.models.isolated_model import REQUESTS_AT_ONCE
+from gateway.models.batch import RUNNING
+from gateway.models.file_locks import FileLocks
 from gateway.models.loaded_model import LoadedModel
 from gateway.processes.worker import Worker
 from gateway.routing import follower
@@ -98,30 +98,33 @@ async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Seeder, wo
 # --- models that do harm ---
 
 
-async def test_a_model_without_end_times_out_and_others_go_on(rows: Seeder, worker: Worker, call: Caller) -> None:
+async def test_a_model_without_end_times_out_and_others_go_on(
+    rows: Seeder, worker: Worker, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad, good = await made(rows, worker, looping()), await made(rows, worker, cancer())
     process = model_of(worker, bad).process
-    calls = [asyncio.create_task(call(bad, body=FOR_EVER)) for _ in range(REQUESTS_AT_ONCE)]
-    await until(lambda: process.n_waiting == REQUESTS_AT_ONCE - 1)
+    endless = asyncio.create_task(call(bad, body=FOR_EVER))
+    await until(lambda: process.is_busy)
+    monkeypatch.setattr("gateway.models.isolated_model.QUEUE_S", 0.3)
+    waiting = [asyncio.create_task(call(bad)) for _ in range(10)]
+    await until(lambda: process.n_waiting == 10)
 
     good_answers = [await call(good) for _ in range(20)]
-    refused = await call(bad)
-    still_waiting = [task for task in calls if not task.done()]
-    for task in calls[1:]:
-        task.cancel()
-    await asyncio.wait(calls[1:])
-    calls[0].cancel()
-    await asyncio.wait(calls)
-    process._timeout_s = 0.5
+    refused = await asyncio.gather(*waiting)
+    was_waiting = not endless.done()
+    endless.cancel()
+    await asyncio.wait({endless})
+    await until(lambda: not process.is_busy)
+    process.timeout_s = 0.5
     timed_out = await call(bad, body=FOR_EVER)
 
     assert {answer.status for answer in good_answers} == {200}
-    assert (refused.status, refused.code) == (429, "too_many_requests")
-    assert "retry-after" in refused.headers
-    assert len(still_waiting) == REQUESTS_AT_ONCE
+    assert {(answer.status, answer.code) for answer in refused} == {(429, "too_many_requests")}
+    assert all(answer.headers["retry-after"] for answer in refused)
+    assert was_waiting
     assert (timed_out.status, timed_out.code) == (504, "model_timeout")
     await until(lambda: incidents(rows, bad) == ["timeout"])
-    process._timeout_s, process._starts_again_at = 30.0, 0.0
+    process.timeout_s, process.pause.ends_at = 30.0, 0.0
     assert (await call(bad)).status == 200
 
 

@@ -481,8 +481,8 @@ async def test_too_many_requests_to_one_api_do_not_touch_another(rows: Seeder, w
     release = asyncio.Event()
     slow = Caller(worker, slow_body=release.wait)
     before = worker.ledgers.requests_in_flight
-    waiting = [asyncio.create_task(slow(api)) for _ in range(128)]
-    await until(lambda: worker.ledgers.requests_in_flight == before + 128)
+    waiting = [asyncio.create_task(slow(api)) for _ in range(REQUESTS_IN_PROGRESS)]
+    await until(lambda: worker.ledgers.requests_in_flight == before + REQUESTS_IN_PROGRESS)
 
     refused = await Caller(worker)(api)
     untouched = await Caller(worker)(other)

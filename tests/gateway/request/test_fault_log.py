@@ -129,7 +129,7 @@ async def test_a_model_that_fails_in_its_own_process(served: Served, rows: Seede
     route = served.worker.table.get(api.id)
     assert route is not None
     process = route.state.models[api.version_id].process
-    process._timeout_s = 0.3
+    process.timeout_s = 0.3
 
     answer = await asked(served, api, b'{"rows": [{"n": 1000000000}]}')
 
