@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from contract.meaning import ClassLabel, Meaning, Output
@@ -18,6 +19,7 @@ from contract.model_spec import Column, InputLayout, ModelSpec
 
 TREES = 100
 FOREST_TREES = 600
+FOREST_ROWS = 4000
 
 _MEANING = Meaning(
     outputs=(Output("label", "label"), Output("probabilities", "probabilities")),
@@ -62,16 +64,17 @@ def train(layout: InputLayout) -> BenchModel:
 
 
 def train_forest() -> BenchModel:
-    """600 trees. A fifth of the labels is turned round, so that they grow as deep as those of real, noisy tables."""
-    from sklearn.datasets import load_breast_cancer
+    """600 trees, grown as deep as noisy tables of some thousand rows make them."""
+    from sklearn.datasets import make_classification
     from sklearn.ensemble import RandomForestClassifier
 
     spec = train("matrix").spec
-    data = load_breast_cancer()
-    wrong = np.random.default_rng(0).random(len(data.target)) < 0.2
-    model = RandomForestClassifier(FOREST_TREES, random_state=0, n_jobs=2)
-    model.fit(data.data.astype(np.float32), np.where(wrong, 1 - data.target, data.target))
-    return BenchModel(spec, _converted(model, [column.name for column in spec.columns], "matrix"))
+    rows, classes = make_classification(FOREST_ROWS, len(spec.columns), n_informative=12, flip_y=0.25, random_state=0)
+    rows = rows.astype(np.float32)
+    model = RandomForestClassifier(FOREST_TREES, random_state=0, n_jobs=2).fit(rows, classes)
+    names = [column.name for column in spec.columns]
+    sample = {name: float(f"{value:.6g}") for name, value in zip(names, rows[0], strict=True)}
+    return BenchModel(msgspec.structs.replace(spec, sample=sample), _converted(model, names, "matrix"))
 
 
 def make_network(*hidden: int) -> BenchModel:

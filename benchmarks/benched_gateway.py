@@ -73,8 +73,12 @@ class DatabaseServer:
 class BenchedGateway:
     """One database and one gateway on it, with a VAR_DIR and a port of its own."""
 
-    def __init__(self, name: str, database_url: str, var_dir: Path, *, workers: int) -> None:
+    def __init__(
+        self, name: str, database_url: str, var_dir: Path, *, workers: int, project_dir: Path = PROJECT_DIR
+    ) -> None:
+        """`project_dir`: a working tree of this project, perhaps of another commit."""
         self.name = name
+        self._project_dir = project_dir
         self._url = database_url
         self._variables = clean_environment(
             DATABASE_URL=database_url,
@@ -97,7 +101,7 @@ class BenchedGateway:
     def migrate(self) -> None:
         done = subprocess.run(
             [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0", "--skip-checks"],
-            cwd=PROJECT_DIR,
+            cwd=self._project_dir,
             env=self._variables,
             capture_output=True,
             text=True,
@@ -129,7 +133,7 @@ class BenchedGateway:
         self.gateway = ServerProcess(
             f"gateway-{self.name}",
             [sys.executable, "-m", "gateway"],
-            cwd=PROJECT_DIR,
+            cwd=self._project_dir,
             env=self._variables,
             log_dir=self.environment.log_dir,
         )

@@ -76,9 +76,10 @@ class ApiRequest(Pending):
         assert self.cell is not None  # noqa: S101
         return self.cell
 
-    @property
-    def present_outcome(self) -> Reply | Problem:
-        """Raises AssertionError if there is none: it still waits."""
+    def joint_outcome(self) -> Reply | Problem:
+        """Computed now, unless it was with another's."""
+        if self.outcome is None and self.make_outcome is not None:
+            self.make_outcome()
         assert self.outcome is not None  # noqa: S101
         return self.outcome
 

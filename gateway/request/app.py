@@ -149,7 +149,8 @@ class Gateway:
         if not isinstance(pending, ApiRequest):
             return
         request = pending
-        request.make_outcome = None  # it may know this request
+        if request.make_outcome is not None:
+            request.make_outcome = None  # it may know this request
         if request.in_progress_at is not None:
             request.in_progress_at.in_progress -= 1
             request.in_progress_at = None
@@ -178,9 +179,9 @@ class Gateway:
 
     def _decide(self, request: ApiRequest) -> Reply | Problem:
         """What is really answered: by the rules of this moment. Counted and charged here, without a pause between."""
-        if request.outcome is None and request.make_outcome is not None:
-            request.make_outcome()
-        outcome = request.present_outcome
+        outcome = request.outcome
+        if outcome is None:
+            outcome = request.joint_outcome()
         if boot_ns() > self._lease.deadline_ns or self._route_of(request.route.api_id) is not request.route:
             outcome = self._by_present_rules(request, outcome)
         status = 200 if isinstance(outcome, Reply) else outcome.kind.status

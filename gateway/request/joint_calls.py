@@ -16,6 +16,7 @@ import structlog
 
 from contract.problems import Problem
 from gateway.models.loaded_model import LoadedModel
+from gateway.models.placement import INLINE_WORK_S
 from gateway.request.api_request import ApiRequest
 from gateway.usage.ledger_file import IN_CALL
 from inference.formats import Decoded, Reply
@@ -30,9 +31,12 @@ _log = structlog.get_logger("gateway.request.joint_calls")
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done with one request. `compute` and `encode` raise whatever `refuse` makes an answer of."""
+    """What is done with one request. `compute` and `encode` raise whatever `refuse` makes an answer of.
 
-    compute: Callable[[ApiRequest, Predictor, Decoded], Reply]
+    `compute` gives None for what is too much for the event loop, which never joins others.
+    """
+
+    compute: Callable[[ApiRequest, Predictor, Decoded], Reply | None]
     encode: Callable[[ApiRequest, Predictor, Decoded, Prediction], Reply]
     refuse: Callable[[ApiRequest, Exception], Problem]
 
@@ -96,7 +100,7 @@ class JointCall:
         finally:
             cell.counts[IN_CALL] = 0
 
-    def _outcome(self, request: ApiRequest, decoded: Decoded, prediction: Prediction | None) -> Reply | Problem:
+    def _outcome(self, request: ApiRequest, decoded: Decoded, prediction: Prediction | None) -> Reply | Problem | None:
         try:
             if prediction is None:
                 return self._steps.compute(request, self._predictor, decoded)
@@ -115,7 +119,9 @@ class JointCalls:
     def join(self, request: ApiRequest, decoded: Decoded, predictor: Predictor) -> JointCall | None:
         """The call that will answer it; None if it has to have its own."""
         model, n_rows = request.model, decoded.table.n_rows
-        if decoded.row_predictions > 1 or n_rows >= model.rows_a_call or time.monotonic() < model.alone_until:
+        if decoded.row_predictions > 1 or n_rows >= model.rows_a_call or n_rows * model.row_s > INLINE_WORK_S:
+            return None
+        if time.monotonic() < model.alone_until:
             return None
         call = self._open.get(model)
         if call is None or call.n_rows + n_rows > model.rows_a_call:  # a full one is made all the same

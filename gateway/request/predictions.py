@@ -34,7 +34,7 @@ class Predictions:
         self._runner = runner
         self._bodies = BodyReader(checks, runner.batch)
         self._inline_body_bytes = min(INLINE_BODY_BYTES, limits.max_body_bytes)
-        self._joint_calls = JointCalls(Steps(self._computed_here, self._encoded, self.refusal))
+        self._joint_calls = JointCalls(Steps(self._computed, self._encoded, self.refusal))
 
     def start(self, request: ApiRequest) -> Reply | None:
         """None if it has to wait: for its model, its body, its quota, another process, or for the other requests of
@@ -68,7 +68,7 @@ class Predictions:
             await self._checks.reserve(request, decoded.table.n_rows)
         elif model.rows_a_call > 1 and (call := self._joint_calls.join(request, decoded, predictor)) is not None:
             await call.wait()
-            return request.present_outcome
+            return request.joint_outcome()
         return self._computed(request, predictor, decoded) or await self._elsewhere(request, body)
 
     def refusal(self, request: ApiRequest, error: Exception) -> Problem:
@@ -90,17 +90,16 @@ class Predictions:
         if decoded.table.n_rows * decoded.row_predictions * request.model.row_s > INLINE_WORK_S:
             request.is_too_much_here = True
             return None
-        return self._computed_here(request, predictor, decoded)
-
-    def _computed_here(self, request: ApiRequest, predictor: Predictor, decoded: Decoded) -> Reply:
         cell = request.present_cell
         cell.counts[IN_CALL] = cell.index  # who recovers the ledger of a crashed worker sees whose model it was
         try:
-            return self._encoded(request, predictor, decoded, predictor.predict(decoded.table))
+            prediction = predictor.predict(decoded.table)
+            return formats.answered(request.request_format, prediction, decoded, predictor, request.route.number)
         finally:
             cell.counts[IN_CALL] = 0
 
     def _encoded(self, request: ApiRequest, predictor: Predictor, decoded: Decoded, prediction: Prediction) -> Reply:
+        """What was predicted for it beside others."""
         return formats.answered(request.request_format, prediction, decoded, predictor, request.route.number)
 
     async def _elsewhere(self, request: ApiRequest, body: bytes | Spool) -> Reply:

@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.http.limits import ConnectionLimits
+from gateway.http.protocol import GatewayProtocol
 from gateway.http.server import GatewayServer
 from gateway.processes.worker import Worker
-from tests.gateway.serving import Api, ended
+from tests.gateway.serving import Api, ended, until
 
 QUICK = ConnectionLimits(
     first_byte_s=1.0, head_s=1.0, keep_alive_s=2.0, body_grace_s=1.0, drop_s=1.5, drop_bytes=2_000_000, connections=64
@@ -94,6 +95,15 @@ async def serving(worker: Worker, bounds: ConnectionLimits) -> AsyncIterator[Ser
         for connection in list(server.manager.connections):
             connection.abort()
         await ended([watching])
+
+
+@asynccontextmanager
+async def both_ends(served: Served) -> AsyncIterator[tuple[Client, GatewayProtocol]]:
+    """A client, and the worker's end of its connection."""
+    others = set(served.server.manager.connections)
+    async with served.connected() as client:
+        [connection] = await until(lambda: served.server.manager.connections - others)
+        yield client, connection
 
 
 def head(api: Api, *lines: str, length: int | None = None, version: str = "1.1", path: str = "") -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from gateway.request.checks import REQUESTS_IN_PROGRESS
 from gateway.routing.routes import ApiState
 from inference.formats.json_parser import JsonParser
 from testkit.harmful import looping
-from tests.gateway.raw_http import QUICK, Client, Served, head, serving
+from tests.gateway.raw_http import QUICK, Served, both_ends, head, serving
 from tests.gateway.serving import Api, Seeder, loaded, until
 
 pytestmark = pytest.mark.one_worker
@@ -44,15 +43,6 @@ async def isolated(rows: Seeder, worker: Worker) -> Api:
     made = rows.api(looping())
     await loaded(worker, made)
     return made
-
-
-@asynccontextmanager
-async def both_ends(served: Served) -> AsyncIterator[tuple[Client, GatewayProtocol]]:
-    """A client, and the worker's end of its connection."""
-    others = set(served.server.manager.connections)
-    async with served.connected() as client:
-        [connection] = await until(lambda: served.server.manager.connections - others)
-        yield client, connection
 
 
 def state_of(served: Served, api: Api) -> ApiState:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
+from msgspec import structs
 
 from contract.incidents import encode_reason
 from contract.problems import Problem
 from gateway.models.incidents import IncidentLog
 from gateway.models.isolated_model import IsolatedModel
+from gateway.models.model_process import ModelProcess
+from gateway.models.process_places import Place, ProcessPlaces
 from gateway.usage.ledger import LedgerSet
 from inference.engines import ModelFailed
 from inference.formats import Reply
+from inference.row_cost import RowCost
+from inference.sandbox.prediction_messages import Predict
 from testkit.harmful import POISON, allocating, dividing, looping
 from tests.gateway.model_store import Made, predict_request, stored_model
 from tests.gateway.serving import until
@@ -34,10 +41,10 @@ TOO_MUCH = b'{"rows": [{"n": 20000000000}]}'
 class Isolated:
     """One model in its process, and what was noted against it."""
 
-    def __init__(self, store_dir: Path, made: Made) -> None:
+    def __init__(self, store_dir: Path, made: Made, places: ProcessPlaces | None = None) -> None:
         self.ref = stored_model(store_dir, made)
         self.log = IncidentLog("w")
-        self.model = IsolatedModel(API, self.ref, self.log)
+        self.model = IsolatedModel(API, self.ref, self.log, places=places)
 
     async def predict(self, body: bytes) -> Reply:
         return await self.model.predict(predict_request(self.ref, body), None)
@@ -63,11 +70,11 @@ class Isolated:
 
 
 @pytest.fixture
-def isolated(tmp_path: Path) -> Iterator[Callable[[Made], Isolated]]:
+def isolated(tmp_path: Path) -> Iterator[Callable[..., Isolated]]:
     made_ones: list[Isolated] = []
 
-    def make(made: Made) -> Isolated:
-        made_ones.append(Isolated(tmp_path, made))
+    def make(made: Made, **options: Any) -> Isolated:
+        made_ones.append(Isolated(tmp_path, made, **options))
         return made_ones[-1]
 
     yield make
@@ -238,3 +245,225 @@ async def test_a_model_that_is_closed_in_the_middle_is_held_against_nobody(
 
     assert await task == "The gateway ended the model's process."
     assert one.incidents == []
+
+
+# --- together ---
+
+JOINING = RowCost(0.003, 0.0005, 32)
+
+
+def divided(a: int, b: int) -> bytes:
+    return f'{{"rows": [{{"a": {a}, "b": {b}}}]}}'.encode()
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many requests each message to a process has."""
+    noted: list[int] = []
+    alone, each = ModelProcess.predict, ModelProcess.predict_each
+
+    async def noted_alone(process: ModelProcess, *given: Any) -> Any:
+        noted.append(1)
+        return await alone(process, *given)
+
+    async def noted_each(process: ModelProcess, requests: Sequence[Predict], most_rows: int) -> Any:
+        noted.append(len(requests))
+        return await each(process, requests, most_rows)
+
+    monkeypatch.setattr(ModelProcess, "predict", noted_alone)
+    monkeypatch.setattr(ModelProcess, "predict_each", noted_each)
+    return noted
+
+
+async def joining(isolated: Callable[[Made], Isolated], made: Made) -> Isolated:
+    one = isolated(made)
+    await one.model.load()
+    one.model.note_cost(JOINING)
+    return one
+
+
+async def test_what_queued_while_a_call_ran_is_one_call(
+    isolated: Callable[[Made], Isolated], messages: list[int]
+) -> None:
+    """A lone request is a call at once: it waits for nobody."""
+    one = await joining(isolated, dividing())
+
+    replies = await asyncio.gather(*(one.predict(divided(6 * n, 3)) for n in range(40)))
+
+    values = [json.loads(reply.body)["predictions"][0]["value"] for reply in replies]
+    assert values == [2.0 * n for n in range(40)]
+    assert messages == [1, 32, 7]
+
+
+async def test_each_of_a_call_has_its_own_refusal(isolated: Callable[[Made], Isolated], messages: list[int]) -> None:
+    one = await joining(isolated, dividing())
+    bodies = [divided(6, 3), divided(6, 3), b"{", b'{"rows": [{"a": "x", "b": 1}]}', divided(8, 2)]
+
+    outcomes = await asyncio.gather(*map(one.outcome, bodies))
+
+    assert outcomes == ["ok", "ok", "malformed_body", "invalid_rows", "ok"]
+    assert messages == [1, 4]
+    assert one.incidents == []
+
+
+async def test_many_rows_are_fewer_requests_a_call(isolated: Callable[[Made], Isolated], messages: list[int]) -> None:
+    one = await joining(isolated, dividing())
+    body = b'{"rows": [%b]}' % b", ".join([b'{"a": 6, "b": 3}'] * 12)
+
+    replies = await asyncio.gather(*(one.predict(body) for _ in range(9)))
+
+    assert {len(json.loads(reply.body)["predictions"]) for reply in replies} == {12}
+    assert messages[:3] == [1, 8, 2]  # of the eight, the first two were answered
+
+
+async def test_a_request_that_the_model_fails_for_spoils_no_other(
+    isolated: Callable[[Made], Isolated], messages: list[int]
+) -> None:
+    one = await joining(isolated, surprising())
+    bodies = [b'{"rows": [{"pick": %d, "n0": 1, "n1": 0}]}' % pick for pick in (0, 1, 2, 1)]
+
+    outcomes = await asyncio.gather(*map(one.outcome, bodies))
+
+    assert [outcome == "ok" for outcome in outcomes] == [True, True, False, True]
+    assert messages == [1, 3, 1, 1, 1]
+
+
+async def test_a_request_that_ends_the_process_spoils_no_other(
+    isolated: Callable[[Made], Isolated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.models.model_process._RESTART_PAUSE_S", 0.1)
+    one = await joining(isolated, dividing())
+    bodies = [divided(6, 3), divided(6, 3), POISON, divided(6, 3), POISON, divided(6, 3)]
+
+    outcomes = await asyncio.gather(*map(one.outcome, bodies))
+
+    assert [outcome for outcome in outcomes if outcome != "ok"] == [
+        "The model ended the process that computed it (SIGFPE)."
+    ] * 2
+    assert [outcome == "ok" for outcome in outcomes] == [True, True, False, True, False, True]
+
+
+async def test_a_process_that_is_killed_in_a_call_for_several_costs_nobody_an_answer(
+    isolated: Callable[[Made], Isolated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await joining(isolated, dividing())
+    each = ModelProcess.predict_each
+
+    async def killed(process: ModelProcess, *given: Any) -> Any:
+        os.kill(process.pid or 0, signal.SIGKILL)
+        return await each(process, *given)
+
+    monkeypatch.setattr(ModelProcess, "predict_each", killed)
+
+    assert await asyncio.gather(*(one.outcome(divided(6, 3)) for _ in range(20))) == ["ok"] * 20
+    assert one.incidents == [("process_crashed", encode_reason("process_ended", end="SIGKILL"))]
+
+
+async def test_a_call_for_several_that_takes_too_long_is_ended_and_each_has_its_own(
+    isolated: Callable[[Made], Isolated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.models.model_process.JOINT_TIMEOUT_S", 0.5)
+    one = await joining(isolated, looping())
+    one.model.timeout_s = 0.5
+
+    outcomes = await asyncio.gather(*map(one.outcome, [ONE_ROUND, ONE_ROUND, FOR_EVER, ONE_ROUND]))
+
+    assert outcomes[:2] == ["ok", "ok"]
+    assert outcomes[2] == "model_timeout"
+    assert outcomes[3] == "ok"
+    assert one.incidents == [("timeout", encode_reason("time_limit", timeout_s=0.5))]
+
+
+async def test_a_request_that_needs_approval_is_alone(
+    isolated: Callable[[Made], Isolated], messages: list[int]
+) -> None:
+    one = await joining(isolated, dividing())
+    asked = predict_request(one.ref, divided(6, 3))
+    approved: list[int] = []
+
+    async def approve(n_rows: int) -> None:
+        approved.append(n_rows)
+        if len(approved) == 2:
+            raise Problem("quota_exhausted")
+
+    trials = [one.model.predict(structs.replace(asked, needs_approval=True), approve) for _ in range(3)]
+    outcomes = await asyncio.gather(one.predict(divided(6, 3)), *trials, return_exceptions=True)
+
+    assert approved == [1, 1, 1]
+    assert [getattr(outcome, "kind", None) and outcome.kind.code for outcome in outcomes] == [
+        None, None, "quota_exhausted", None,
+    ]  # fmt: skip
+    assert messages == [1, 1, 1, 1]
+
+
+async def test_a_caller_that_leaves_a_call_for_several_spoils_no_other(isolated: Callable[[Made], Isolated]) -> None:
+    one = await joining(isolated, looping())
+    tasks = [asyncio.create_task(one.outcome(SOME_ROUNDS)) for _ in range(4)]
+    await until(lambda: one.model.is_busy and not one.model.n_waiting)
+    await until(lambda: tasks[0].done())  # now the three others are one call
+    pid = one.model.pid
+
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+
+    assert [task.cancelled() or task.result() for task in tasks] == ["ok", True, "ok", "ok"]
+    assert one.model.pid == pid
+
+
+# --- more processes ---
+
+
+async def test_more_processes_come_while_requests_would_wait_and_go_again(
+    isolated: Callable[..., Isolated], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.models.isolated_model._EXTRA_IDLE_S", 0.0)
+    places = ProcessPlaces(tmp_path / "run", 2)
+    one = isolated(looping(), places=places)
+    await one.model.load()
+    one.model.note_cost(RowCost(1.0))  # a second each, as far as is known
+    endless = asyncio.create_task(one.outcome(FOR_EVER))
+    await until(lambda: one.model.is_busy and not one.model.n_waiting)
+
+    answered = await asyncio.gather(*(one.outcome(ONE_ROUND) for _ in range(2)))
+    n_processes, was_done = one.model.n_processes, endless.done()
+    endless.cancel()
+    await asyncio.wait({endless})
+    await until(lambda: not one.model.is_busy)
+    one.model.tend()
+
+    assert answered == ["ok", "ok"]
+    assert n_processes == 2
+    assert not was_done
+    assert len(one.model._extra) == 0
+    taken = places.take(API, None)
+    assert taken is not None  # it was given back
+    taken.close()
+
+
+async def test_without_a_place_there_is_one_process(isolated: Callable[..., Isolated], tmp_path: Path) -> None:
+    places = ProcessPlaces(tmp_path / "run", 2)
+    taken = places.take(API, None)
+    assert taken is not None
+    one = isolated(looping(), places=places)
+    await one.model.load()
+    one.model.note_cost(RowCost(1.0))
+
+    outcomes = await asyncio.gather(*(one.outcome(ONE_ROUND) for _ in range(8)))
+
+    assert "ok" in outcomes
+    assert one.model.n_processes == 1
+    taken.close()
+
+
+def test_places_are_shared_by_apis_and_workspaces(tmp_path: Path) -> None:
+    places = ProcessPlaces(tmp_path, 8)
+
+    def taken(api_id: str, workspace_id: int, number: int) -> list[Place]:
+        return [place for _ in range(number) if (place := places.take(api_id, workspace_id)) is not None]
+
+    first, second, third, other = taken("a", 1, 9), taken("b", 1, 9), taken("c", 1, 9), taken("d", 2, 9)
+
+    assert [len(one) for one in (first, second, third, other)] == [4, 2, 0, 2]
+    for place in (*first, *second, *other):
+        place.close()
+    assert len(taken("d", 2, 9)) == 4
