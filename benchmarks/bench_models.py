@@ -1,6 +1,6 @@
-"""The models that are benched, all of breast cancer's 30 numbers.
+"""The models that are benched; a row is 30 numbers.
 
-Gradient boosting with 100 trees, as one matrix and with one input a column, which is light; and heavy ones: a forest of
+Light ones are gradient boosting with 100 trees, as one matrix and with one input a column. Heavy ones are a forest of
 600 trees, and networks whose weights a call reads through once, however many rows it has.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ import numpy as np
 
 from contract.meaning import ClassLabel, Meaning, Output
 from contract.model_spec import Column, InputLayout, ModelSpec
+from testkit.networks import network
 
 TREES = 100
 FOREST_TREES = 600
@@ -78,35 +78,8 @@ def train_forest() -> BenchModel:
 
 
 def make_network(*hidden: int) -> BenchModel:
-    """Fully connected layers with random weights: what they cost does not depend on what they have learnt."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    spec = train("matrix").spec
-    random = np.random.default_rng(0)
-    nodes, weights, came = [], [], "X"
-    widths = (len(spec.columns), *hidden, len(spec.classes))
-    for layer, (width, following) in enumerate(pairwise(widths)):
-        values = (random.standard_normal((width, following)) / np.sqrt(width)).astype(np.float32)
-        weights += [numpy_helper.from_array(values, f"w{layer}")]
-        nodes += [helper.make_node("MatMul", [came, f"w{layer}"], [f"m{layer}"])]
-        came = f"m{layer}"
-        if layer < len(hidden):
-            nodes += [helper.make_node("Relu", [came], [f"r{layer}"])]
-            came = f"r{layer}"
-    nodes += [helper.make_node("Softmax", [came], ["probabilities"], axis=1)]
-    nodes += [helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0)]
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, widths[0]])],
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, widths[-1]]),
-        ],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return BenchModel(spec, bytes(model.SerializeToString()))
+    """Fully connected layers of these widths. What they cost does not depend on what they have learnt."""
+    return BenchModel(*network(*hidden))
 
 
 def _converted(model: Any, names: list[str], layout: InputLayout) -> bytes:

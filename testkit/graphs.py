@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from contract.model_spec import Cell, Column, ModelSpec
 
@@ -28,7 +28,9 @@ Port = tuple[str, str, Sequence[int | str | None]]
 def graph(inputs: Sequence[Port], outputs: Sequence[Port], nodes: Sequence[Any], constants: Any = None) -> bytes:
     """An ONNX file of these nodes; `constants`: name -> numpy array."""
     stored = [
-        helper.make_tensor(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.ravel())
+        numpy_helper.from_array(array, name)
+        if array.dtype.kind in "biuf"
+        else helper.make_tensor(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.ravel())
         for name, array in (constants or {}).items()
     ]
     made = helper.make_graph(list(nodes), "made", [port(one) for one in inputs], [port(one) for one in outputs], stored)

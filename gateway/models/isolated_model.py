@@ -178,8 +178,6 @@ class IsolatedModel:
 
     def _check_crowd(self) -> None:
         """Raises `Problem("too_many_requests")` for one that would wait too long."""
-        if self.pause.left_s and not self.n_processes:
-            raise ModelFailed("The model ended its process a moment ago.")
         wait_s = self._wait_s()
         if wait_s > QUEUE_S and not self._grow():
             raise _too_many(wait_s)
@@ -194,7 +192,7 @@ class IsolatedModel:
     def _left_s(self, process: ModelProcess, now: float) -> float:
         """A call that has taken longer than expected will take as long again, for all that is known."""
         if not process.is_busy:
-            return 0.0
+            return self.pause.left_s if process.pid is None else 0.0
         since = now - process.busy_since
         return self._call_s - since if since < self._call_s else since
 
@@ -214,7 +212,7 @@ class IsolatedModel:
         self._set_timer()
 
     def _resume_later(self) -> None:
-        """Those that waited already when the process ended wait on."""
+        """It was the model that ended the process, or seemed to be: who asks for it meanwhile waits."""
         if self._resumption is None:
             self._resumption = asyncio.get_running_loop().call_later(self.pause.left_s, self._resume)
 

@@ -19,6 +19,7 @@ from gateway.routing.serving_lease import SLEEP_LIMIT_NS
 from testkit.client import Client, calling
 from testkit.harmful import looping
 from testkit.live_installation import worker_pids
+from testkit.networks import network
 from tests.environment import unused_port
 from tests.gateway.serving import Api, Seeder, until
 from tests.model_files import cancer, penguins
@@ -344,6 +345,33 @@ async def test_killed_workers_lose_no_count_and_are_replaced(live: Stack, tables
     assert client.cut <= kills * connections
     reasons = sorted(reason for *_, reason in tables.workers().values())
     assert reasons == ["adopted"] * kills + ["left"] * 2
+
+
+@pytest.mark.parametrize("has_tile", [False, True], ids=["in the worker", "in its own process"])
+async def test_workers_killed_while_they_answer_several_at_once_lose_no_count(
+    live: Stack, tables: Seeder, has_tile: bool
+) -> None:
+    """`has_tile`: the model runs in processes of its own, which are killed too."""
+    api = tables.api(network(512, 512, has_tile=has_tile))
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    connections, kills = 24, 3
+    async with calling(live.gateway_url, api, connections=connections) as client:
+        for number in range(kills):
+            answered = client.answered
+            await until(lambda: client.answered > answered + 200)  # noqa: B023
+            for process in psutil.Process(worker_pids(live.gateway)[0]).children():
+                process.kill()
+            answered = client.answered
+            await until(lambda: client.answered > answered + 200)  # noqa: B023
+            os.kill(worker_pids(live.gateway)[number % 2], signal.SIGKILL)
+            await until(lambda: live.gateway.log().count("worker_serving") == 3 + number)  # noqa: B023
+
+    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL") == 2)
+    await asyncio.to_thread(live.gateway.stop)
+    assert len(client.refusals) <= kills  # a request that was alone in a process which was killed
+    assert all(b"model_failed" in answer.body for answer in client.refusals)
+    assert client.answered <= counted(tables, api) <= client.answered + client.cut
+    assert client.cut <= kills * connections
 
 
 async def test_trial_under_kills_never_exceeds_its_quota(live: Stack, tables: Seeder) -> None:
