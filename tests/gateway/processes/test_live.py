@@ -353,7 +353,11 @@ async def test_workers_killed_while_they_answer_several_at_once_lose_no_count(
 ) -> None:
     """`has_tile`: the model runs in processes of its own, which are killed too."""
     api = tables.api(network(512, 512, has_tile=has_tile))
-    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_modelload WHERE is_loaded") == 2)
+    loads = (
+        "SELECT count(*) FROM apimgmt_modelload l JOIN apimgmt_gatewayworker w ON w.id = l.worker_id"
+        " WHERE l.is_loaded AND w.gone_at IS NULL AND w.state = 'serving'"
+    )
+    await until(lambda: tables.one(loads) == 2)
     connections, kills = 24, 3
     async with calling(live.gateway_url, api, connections=connections) as client:
         for number in range(kills):
@@ -365,8 +369,9 @@ async def test_workers_killed_while_they_answer_several_at_once_lose_no_count(
             await until(lambda: client.answered > answered + 200)  # noqa: B023
             os.kill(worker_pids(live.gateway)[number % 2], signal.SIGKILL)
             await until(lambda: live.gateway.log().count("worker_serving") == 3 + number)  # noqa: B023
+            await until(lambda: tables.one("SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL") == 2)
+            await until(lambda: tables.one(loads) == 2)  # one that is killed while it loads has failed to load
 
-    await until(lambda: tables.one("SELECT count(*) FROM apimgmt_gatewayworker WHERE gone_at IS NULL") == 2)
     await asyncio.to_thread(live.gateway.stop)
     assert len(client.refusals) <= kills  # a request that was alone in a process which was killed
     assert all(b"model_failed" in answer.body for answer in client.refusals)
