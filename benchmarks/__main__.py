@@ -1,6 +1,7 @@
 """`make bench`: every figure of the gateway's speed in one run, beside servers it is compared with.
 
 `--quick` makes it short: fewer and shorter runs, smaller variants, and only references that are installed already.
+`--beside PATH` lets the gateway of another working tree take its turns with heavy models: before and after in one run.
 All servers are the bench's own, on free ports of the loopback interface, and are stopped at its end.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from benchmarks import bench_models
 from benchmarks.benched_gateway import BenchApi, BenchedGateway, DatabaseServer
 from benchmarks.changing import changing_route
+from benchmarks.heavy import measure_heavy
 from benchmarks.hostile import measure_hostile
 from benchmarks.load import HERE
 from benchmarks.machine import describe_machine
@@ -79,8 +81,9 @@ QUICK = Size(
 class Bench:
     """One run, step by step; what is started is in `_stops`, to be stopped whatever happens."""
 
-    def __init__(self, size: Size, work_dir: Path) -> None:
+    def __init__(self, size: Size, work_dir: Path, beside: Path | None) -> None:
         self._size = size
+        self._beside = beside
         self._dir = work_dir
         self._stops: list[Callable[[], None]] = []
         self._matrix = bench_models.train("matrix")
@@ -106,8 +109,18 @@ class Bench:
         results.hostile = measure_hostile(
             api, base.gateway, connections=self._size.idle_connections, inflated_bytes=self._size.bomb_bytes
         )
-        say("In one process: where the time goes, what reasons cost ...")
         base.stop()
+        say("Heavy models ...")
+        results.heavy = measure_heavy(
+            database,
+            self._dir,
+            workers=WORKERS,
+            rounds=self._size.rounds,
+            seconds=self._size.seconds,
+            may_install=self._size.may_install,
+            beside=self._beside,
+        )
+        say("In one process: where the time goes, what reasons cost ...")
         results.tables = {title: _table_of(module) for title, module in IN_PROCESS.items()}
         return results
 
@@ -243,10 +256,11 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="make bench")
     arguments.add_argument("--quick", action="store_true", help="a short run, for looking whether all of it works")
     arguments.add_argument("--output", type=Path, default=HERE / "results.md", help="where the report is written")
+    arguments.add_argument("--beside", type=Path, help="a working tree of another commit, measured with heavy models")
     given = arguments.parse_args()
     began = time.monotonic()
     work_dir = Path(tempfile.mkdtemp(prefix="bench-"))
-    bench = Bench(QUICK if given.quick else FULL, work_dir)
+    bench = Bench(QUICK if given.quick else FULL, work_dir, given.beside.resolve() if given.beside else None)
     try:
         results = bench.run()
     finally:

@@ -74,11 +74,18 @@ class BenchedGateway:
     """One database and one gateway on it, with a VAR_DIR and a port of its own."""
 
     def __init__(
-        self, name: str, database_url: str, var_dir: Path, *, workers: int, project_dir: Path = PROJECT_DIR
+        self,
+        name: str,
+        database_url: str,
+        var_dir: Path,
+        *,
+        workers: int,
+        project_dir: Path | None = None,
+        memory_mb: int = 512,
     ) -> None:
-        """`project_dir`: a working tree of this project, perhaps of another commit."""
+        """`project_dir`: a working tree of this project, of another commit. `memory_mb`: for models, a worker."""
         self.name = name
-        self._project_dir = project_dir
+        self._project_dir = project_dir or PROJECT_DIR
         self._url = database_url
         self._variables = clean_environment(
             DATABASE_URL=database_url,
@@ -88,6 +95,7 @@ class BenchedGateway:
             CONSOLE_PORT=str(free_port()),
             METRICS_BIND=f"127.0.0.1:{free_port()}",
             GATEWAY_WORKERS=str(workers),
+            MODEL_MEMORY_MB=str(memory_mb),
         )
         self.environment: Settings = read_settings(self._variables)
         make_private_folders(self.environment)
@@ -141,6 +149,11 @@ class BenchedGateway:
         if not wait_until(lambda: self._in_step() or not gateway.is_running, _READY_S) or not gateway.is_running:
             raise RuntimeError(f"the gateway does not start:\n{gateway.log()}")
         return time.monotonic() - began
+
+    @property
+    def running(self) -> ServerProcess:
+        assert self.gateway is not None
+        return self.gateway
 
     def wait_loaded(self, timeout_s: float = 180.0) -> float:
         """Until each worker has loaded every operating API's model. Returns the seconds that took."""

@@ -58,6 +58,16 @@ class Series:
         return median(run.load.p99_us for run in self.runs)
 
     @property
+    def answered_rate(self) -> float:
+        """Of those that were answered with 200."""
+        return median((run.load.requests - run.load.errors) / run.load.seconds for run in self.runs)
+
+    @property
+    def answered_cpu_us(self) -> float:
+        """CPU time an answer, what refusing the others took included."""
+        return median(run.cpu_s / max(1, run.load.requests - run.load.errors) * 1e6 for run in self.runs)
+
+    @property
     def errors(self) -> int:
         return sum(run.load.errors for run in self.runs)
 

@@ -21,6 +21,7 @@ from runtime.processes import wait_until
 
 ENVIRONMENTS = PROJECT_DIR / "var" / "bench"
 SERVERS = HERE / "servers"
+ROWS_A_CALL = 32  # of those that join requests
 _START_S = 90.0
 _INSTALL_S = 600.0
 
@@ -67,11 +68,13 @@ def environment(requirements: str, *, may_install: bool = True) -> Path:
 class References:
     """Starts them, and stops all of them."""
 
-    def __init__(self, model: BenchModel, work_dir: Path, *, workers: int, may_install: bool = True) -> None:
+    def __init__(
+        self, model: BenchModel, work_dir: Path, *, workers: int, name: str = "references", may_install: bool = True
+    ) -> None:
         self._model = model
         self._may_install = may_install
         self._workers = workers
-        self._dir = work_dir / "references"
+        self._dir = work_dir / name
         self._dir.mkdir(parents=True)
         (self._dir / "model.onnx").write_bytes(model.content)
         (self._dir / "spec.json").write_text(json.dumps(spec_to_json(model.spec)))
@@ -94,8 +97,11 @@ class References:
         command = ["-m", "uvicorn", "fastapi_usual:app", "--port", str(port), "--workers", str(self._workers)]
         return self._started("FastAPI, usual", [str(python), *command], SERVERS, self._target(port))
 
-    def mlserver(self) -> Reference:
-        """One process, the model in it: its pool of processes costs more than it gives to a model this quick."""
+    def mlserver(self, *, joins: bool = False) -> Reference:
+        """One process, the model in it: its pool of processes costs more than it gives to a model this quick.
+
+        `joins`: with its adaptive batching.
+        """
         python = self._python("requirements-mlserver.txt")
         port = free_port()
         folder = self._dir / "mlserver"
@@ -110,15 +116,26 @@ class References:
             "metrics_endpoint": None,
         }
         (folder / "settings.json").write_text(json.dumps(settings))
-        model = {"name": "bench", "implementation": "mlserver_runtime.OnnxRuntime"}
+        model: dict[str, object] = {"name": "bench", "implementation": "mlserver_runtime.OnnxRuntime"}
+        if joins:
+            model |= {"max_batch_size": ROWS_A_CALL, "max_batch_time": 0.005}
         (folder / "model-settings.json").write_text(json.dumps(model))
         (folder / "mlserver_runtime.py").write_bytes((SERVERS / "mlserver_runtime.py").read_bytes())
+        target = self._tensor_target(port)
+        program = str(python.parent / "mlserver")
+        return self._started("MLServer", [program, "start", "."], folder, target)
+
+    def triton(self) -> Reference:
+        python, port = self._python("requirements-triton.txt"), free_port()
+        width = len(self._model.spec.columns)
+        command = [str(python), str(SERVERS / "triton.py"), str(port), str(self._workers), str(width)]
+        return self._started("Triton", command, self._dir, self._tensor_target(port))
+
+    def _tensor_target(self, port: int) -> Target:
         values = [self._model.spec.sample[column.name] for column in self._model.spec.columns]
         tensor = {"name": "X", "shape": [1, len(values)], "datatype": "FP32", "data": values}
         body = json.dumps({"inputs": [tensor]}).encode()
-        target = Target(port, "/v2/models/bench/infer", body, {"content-type": "application/json"})
-        program = str(python.parent / "mlserver")
-        return self._started("MLServer", [program, "start", "."], folder, target)
+        return Target(port, "/v2/models/bench/infer", body, {"content-type": "application/json"})
 
     def stop(self) -> None:
         for server in self._running:

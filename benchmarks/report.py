@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.heavy import BESIDE, FOREST, QUICK_NETWORK, SLOW_NETWORK, Heavy
 from benchmarks.hostile import Hostile
 from benchmarks.measure import CONNECTIONS, Series
 from benchmarks.neighbour import Neighbour
@@ -23,6 +24,8 @@ MLSERVER_RATE_RATIO = 8.0
 VARIANT_SHARE = 0.15
 NEIGHBOUR_P99_US = 20_000.0
 START_S = 2.0
+HEAVY_RATIOS = {QUICK_NETWORK: 2.0, FOREST: 1.4}  # by the commit before requests were joined
+SLOW_NETWORK_BY_TRITON = 1.4
 
 _VARIANT_NAMES = {
     "base": "one API, one network",
@@ -60,6 +63,7 @@ class Results:
     many_memory: float = 0.0
     neighbour: Neighbour | None = None
     hostile: Hostile | None = None
+    heavy: Heavy | None = None
     tables: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -81,6 +85,7 @@ def render(results: Results) -> str:
         *_spread(results),
         *_neighbour(results),
         *_hostile(results),
+        *_heavy(results),
         *(line for title, table in results.tables.items() for line in ("", f"## {title}", "", table)),
         "",
         f"The whole run took {results.seconds / 60:.1f} minutes.",
@@ -137,6 +142,7 @@ def goals(results: Results) -> list[tuple[str, str, bool]]:
         is_kept = said.status == 200 and said.answer_rows == said.rows and said.beside.p99_us <= NEIGHBOUR_P99_US
         text = f"p99 of another API beside a CSV of {said.rows} rows at most {NEIGHBOUR_P99_US / 1000:g} ms"
         found.append((text, f"{said.beside.p99_us / 1000:.1f} ms", is_kept))
+    found += _heavy_goals(results)
     own = [ours, one[GATEWAY], *results.at_their_rate.values()]
     answered = sum(series.requests for series in own)
     # The client leaves when its time is over, whatever its connections wait for.
@@ -163,6 +169,33 @@ def _variant_goals(results: Results) -> list[tuple[str, str, bool]]:
         found.append(
             (text, f"CPU {cpu * 100:+.0f} %, rate {rate * 100:+.0f} %", cpu <= VARIANT_SHARE and rate >= -VARIANT_SHARE)
         )
+    return found
+
+
+def _heavy_goals(results: Results) -> list[tuple[str, str, bool]]:
+    if results.heavy is None:
+        return []
+    found = []
+    for model, series in results.heavy.many.items():
+        ours, before, triton = series[GATEWAY], series.get(BESIDE), series.get("Triton")
+        if before is not None and model in HEAVY_RATIOS:
+            ratio, least = ours.answered_rate / before.answered_rate, HEAVY_RATIOS[model]
+            found.append(
+                (
+                    f"{model}: answers a second, by the commit beside, at least {least:g} ×",
+                    f"{ratio:.2f} ×",
+                    ratio >= least,
+                )
+            )
+        if triton is not None and model == SLOW_NETWORK:
+            ratio, least = ours.answered_rate / triton.answered_rate, SLOW_NETWORK_BY_TRITON
+            found.append(
+                (f"{model}: answers a second, by Triton's, at least {least:g} ×", f"{ratio:.2f} ×", ratio >= least)
+            )
+        if triton is not None:
+            words = f"{ours.p99_us / 1000:.1f} ms and {triton.p99_us / 1000:.1f} ms"
+            found.append((f"{model}: p99 below Triton's", words, ours.p99_us < triton.p99_us))
+        found.append((f"{model}: no answer but 200", f"{ours.errors} others", ours.errors == 0))
     return found
 
 
@@ -289,3 +322,38 @@ def _hostile(results: Results) -> list[str]:
         ),
     ]
     return ["", "## Clients that mean harm", "", *_table(("", "memory of all gateway processes"), rows)]
+
+
+def _heavy(results: Results) -> list[str]:
+    if results.heavy is None:
+        return []
+    lines: list[str] = []
+    head = (
+        "server",
+        "200 a second",
+        "others a second",
+        "CPU µs",
+        "p50 ms",
+        "p99 ms",
+        "200 a second, 1 c.",
+        "p50 ms, 1 c.",
+    )
+    for model, series in results.heavy.many.items():
+        rows = []
+        for name, many in sorted(series.items(), key=lambda item: -item[1].answered_rate):
+            one = results.heavy.one[model][name]
+            rows.append(
+                (
+                    name,
+                    f"{many.answered_rate:,.0f}",
+                    f"{many.rate - many.answered_rate:,.0f}",
+                    f"{many.answered_cpu_us:,.0f}",
+                    f"{many.p50_us / 1000:,.1f}",
+                    f"{many.p99_us / 1000:,.1f}",
+                    f"{one.answered_rate:,.0f}",
+                    f"{one.p50_us / 1000:,.2f}",
+                )
+            )
+        lines += ["", f"## Heavy: {model}, {CONNECTIONS} connections, then 1", "", *_table(head, rows)]
+    missing = [f"- Without {name}: {reason}." for name, reason in results.heavy.missing.items()]
+    return [*lines, *([""] if missing else []), *missing]

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from contract.meaning import ClassLabel, Meaning, Output
-from contract.model_spec import Column, ModelSpec
+from contract.model_spec import Cell, Column, ModelSpec
 from testkit.graphs import Made, graph, node
 
 COLUMNS = 30
@@ -39,7 +39,9 @@ def network(*hidden: int, has_tile: bool = False) -> Made:
         nodes,
         weights,
     )
-    sample = {f"measure_{index}": float(f"{value:.6g}") for index, value in enumerate(random.standard_normal(COLUMNS))}
+    sample: dict[str, Cell] = {
+        f"measure_{index}": float(f"{value:.6g}") for index, value in enumerate(random.standard_normal(COLUMNS))
+    }
     spec = ModelSpec(
         task="binary",
         target="kind",

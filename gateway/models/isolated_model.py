@@ -32,6 +32,7 @@ ALONE_S: Final = 1.0
 """How long after a call for several failed each request has a call of its own."""
 
 _START_S: Final = 10.0  # while there is no process yet, those that wait for it have longer
+_QUIET_TURNS: Final = 8  # of the event loop; what the sockets bring takes up to five until it is in the queue
 _TIMER_S: Final = 0.1
 _GROW_S: Final = 0.5  # another process is started where requests would wait longer: starting one takes as long
 _GROW_PAUSE_S: Final = 10.0  # after one that could not be started
@@ -113,6 +114,7 @@ class IsolatedModel:
         self._alone_until = 0.0
         self._grows_again_at = 0.0
         self._is_retired = False
+        self._is_gathering = False
 
     def _made(self) -> ModelProcess:
         return ModelProcess(self._api_id, self._model, self._incidents, self.pause)
@@ -164,7 +166,7 @@ class IsolatedModel:
         self._check_crowd()
         waiting = _Waiting(request, approve)
         self._queue.append(waiting)
-        self._dispatch()
+        self._dispatch_soon()
         try:
             return await waiting.answer
         except asyncio.CancelledError:
@@ -195,6 +197,22 @@ class IsolatedModel:
             return self.pause.left_s if process.pid is None else 0.0
         since = now - process.busy_since
         return self._call_s - since if since < self._call_s else since
+
+    def _dispatch_soon(self) -> None:
+        """At once, or where requests join: when the event loop brings no more of them. No clock is asked."""
+        if self._requests_a_call == 1:
+            self._dispatch()
+        elif not self._is_gathering:
+            self._is_gathering = True
+            asyncio.get_running_loop().call_soon(self._gather, len(self._queue), 0)
+
+    def _gather(self, n_waiting: int, quiet_turns: int) -> None:
+        quiet_turns = quiet_turns + 1 if len(self._queue) == n_waiting else 0
+        if quiet_turns < _QUIET_TURNS and len(self._queue) < self._requests_a_call:
+            asyncio.get_running_loop().call_soon(self._gather, len(self._queue), quiet_turns)
+        else:
+            self._is_gathering = False
+            self._dispatch()
 
     def _dispatch(self) -> None:
         """Give what waits to the processes that are free."""
@@ -321,7 +339,7 @@ class IsolatedModel:
         process.is_busy, process.last_used = False, time.monotonic()
         if process in self._extra and process.pid is None:
             self._give_back(process)
-        self._dispatch()
+        self._dispatch_soon()
         if self._is_retired and not self.is_busy:
             self.close()
 

@@ -45,6 +45,7 @@ class Demand:
     models: dict[int, LoadedModel]
     wanted: tuple[Version, ...] = ()
     served: Version | None = None
+    workspace_id: int | None = None
 
 
 class LoadedModel:

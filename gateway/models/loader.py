@@ -100,14 +100,15 @@ class ModelLoader:
                 del demand.models[version_id]
         for version_id, version in wanted.items():
             if version_id not in demand.models:
-                model = demand.models[version_id] = self._make(demand.api_id, version)
+                model = demand.models[version_id] = self._make(demand, version)
                 was_served = is_first and version == demand.served  # else a build waits for it
                 (self._background if was_served else self._queue).append(model)
 
-    def _make(self, api_id: str, version: Version) -> LoadedModel:
+    def _make(self, demand: Demand, version: Version) -> LoadedModel:
+        api_id = demand.api_id
         path = stored_path(self._store_dir, version.sha256)
         ref = ModelRef(version.version_id, str(path), version.format, version.described_json)
-        process = IsolatedModel(api_id, ref, self._incidents, places=self._places)
+        process = IsolatedModel(api_id, ref, self._incidents, places=self._places, workspace_id=demand.workspace_id)
         model = LoadedModel(api_id, version, ref, process, self._request_load)
         self._models[model.key] = model
         return model

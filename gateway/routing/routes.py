@@ -53,6 +53,8 @@ class _VersionRow(msgspec.Struct):
     meaning: msgspec.Raw = _NO_MEANING
     csv_charset: str = ""
     """Of the API, not of the version: it travels here because the view's columns are a contract."""
+    workspace_id: int | None = None
+    """Likewise. None: an older console's view doesn't tell."""
 
 
 class ApiState:
@@ -90,6 +92,7 @@ class Route:
     hides_schema: bool
     has_public_description: bool
     csv_default: str
+    workspace_id: int | None
     state: ApiState
 
     @property
@@ -102,6 +105,7 @@ class Route:
             self.state.models,
             wanted=tuple(version for version in versions if version is not None),
             served=None if self.refusal else self.version,
+            workspace_id=self.workspace_id,
         )
 
 
@@ -186,6 +190,7 @@ class RouteTable:
             hides_schema=row.hides_schema,
             has_public_description=row.has_public_description,
             csv_default=_csv_default(found),
+            workspace_id=next((item.workspace_id for item in found), None),
             state=self._state(row, old),
         )
 

@@ -288,14 +288,27 @@ async def joining(isolated: Callable[[Made], Isolated], made: Made) -> Isolated:
 async def test_what_queued_while_a_call_ran_is_one_call(
     isolated: Callable[[Made], Isolated], messages: list[int]
 ) -> None:
-    """A lone request is a call at once: it waits for nobody."""
+    one = await joining(isolated, looping())
+    first = asyncio.create_task(one.predict(SOME_ROUNDS))
+    await until(lambda: messages == [1])  # a lone request waits for nobody
+
+    replies = await asyncio.gather(*(one.predict(ONE_ROUND) for _ in range(5)))
+
+    assert {reply.body for reply in replies} == {b'{"model_version":"1","predictions":[{"value":1.0}]}'}
+    assert (await first).body == b'{"model_version":"1","predictions":[{"value":200000.0}]}'
+    assert messages == [1, 5]
+
+
+async def test_what_comes_in_one_turn_is_one_call_of_so_many_rows(
+    isolated: Callable[[Made], Isolated], messages: list[int]
+) -> None:
     one = await joining(isolated, dividing())
 
     replies = await asyncio.gather(*(one.predict(divided(6 * n, 3)) for n in range(40)))
 
     values = [json.loads(reply.body)["predictions"][0]["value"] for reply in replies]
     assert values == [2.0 * n for n in range(40)]
-    assert messages == [1, 32, 7]
+    assert messages == [32, 8]
 
 
 async def test_each_of_a_call_has_its_own_refusal(isolated: Callable[[Made], Isolated], messages: list[int]) -> None:
@@ -305,7 +318,7 @@ async def test_each_of_a_call_has_its_own_refusal(isolated: Callable[[Made], Iso
     outcomes = await asyncio.gather(*map(one.outcome, bodies))
 
     assert outcomes == ["ok", "ok", "malformed_body", "invalid_rows", "ok"]
-    assert messages == [1, 4]
+    assert messages == [5]
     assert one.incidents == []
 
 
@@ -316,7 +329,7 @@ async def test_many_rows_are_fewer_requests_a_call(isolated: Callable[[Made], Is
     replies = await asyncio.gather(*(one.predict(body) for _ in range(9)))
 
     assert {len(json.loads(reply.body)["predictions"]) for reply in replies} == {12}
-    assert messages[:3] == [1, 8, 2]  # of the eight, the first two were answered
+    assert messages[:2] == [9, 2]  # of the nine, the first two were answered
 
 
 async def test_a_request_that_the_model_fails_for_spoils_no_other(
@@ -328,7 +341,7 @@ async def test_a_request_that_the_model_fails_for_spoils_no_other(
     outcomes = await asyncio.gather(*map(one.outcome, bodies))
 
     assert [outcome == "ok" for outcome in outcomes] == [True, True, False, True]
-    assert messages == [1, 3, 1, 1, 1]
+    assert messages == [4, 1, 1, 1, 1]
 
 
 async def test_a_request_that_ends_the_process_spoils_no_other(
@@ -367,14 +380,12 @@ async def test_a_call_for_several_that_takes_too_long_is_ended_and_each_has_its_
 ) -> None:
     monkeypatch.setattr("gateway.models.model_process.JOINT_TIMEOUT_S", 0.5)
     one = await joining(isolated, looping())
-    one.model.timeout_s = 0.5
+    one.model.timeout_s = 5.0  # in which a process starts
 
-    outcomes = await asyncio.gather(*map(one.outcome, [ONE_ROUND, ONE_ROUND, FOR_EVER, ONE_ROUND]))
+    outcomes = await asyncio.gather(*map(one.outcome, [ONE_ROUND, ONE_ROUND, ONE_ROUND, FOR_EVER]))
 
-    assert outcomes[:2] == ["ok", "ok"]
-    assert outcomes[2] == "model_timeout"
-    assert outcomes[3] == "ok"
-    assert one.incidents == [("timeout", encode_reason("time_limit", timeout_s=0.5))]
+    assert outcomes == ["ok", "ok", "ok", "model_timeout"]
+    assert one.incidents == [("timeout", encode_reason("time_limit", timeout_s=5.0))]
 
 
 async def test_a_request_that_needs_approval_is_alone(
@@ -402,8 +413,7 @@ async def test_a_request_that_needs_approval_is_alone(
 async def test_a_caller_that_leaves_a_call_for_several_spoils_no_other(isolated: Callable[[Made], Isolated]) -> None:
     one = await joining(isolated, looping())
     tasks = [asyncio.create_task(one.outcome(SOME_ROUNDS)) for _ in range(4)]
-    await until(lambda: one.model.is_busy and not one.model.n_waiting)
-    await until(lambda: tasks[0].done())  # now the three others are one call
+    await until(lambda: one.model.is_busy and not one.model.n_waiting)  # in one call
     pid = one.model.pid
 
     tasks[1].cancel()

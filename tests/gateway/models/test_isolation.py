@@ -84,6 +84,26 @@ async def test_a_loop_runs_in_a_process_of_its_own(rows: Seeder, worker: Worker,
     await until(lambda: rows.counts(api.id) == (1, 2, 0))
 
 
+async def test_an_api_counts_for_its_workspace(rows: Seeder, worker: Worker) -> None:
+    """So that the processes of one workspace's models leave places for others'."""
+    first, second = rows.apis(looping(), 2)
+    other = rows.api(looping())
+    for api in (first, second, other):
+        await loaded(worker, api)
+
+    told = [model_of(worker, api).process._workspace_id for api in (first, second, other)]
+
+    assert (
+        told[0]
+        == told[1]
+        == rows.one(
+            "SELECT m.workspace_id FROM apimgmt_model m JOIN apimgmt_predictionapi a ON a.model_id = m.id WHERE a.id = %s",
+            first.id,
+        )
+    )
+    assert told[2] not in {None, told[0]}
+
+
 async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Seeder, worker: Worker, call: Caller) -> None:
     api = await made(rows, worker, looping(), trial_of=2)
 
