@@ -92,16 +92,12 @@ async def test_an_api_counts_for_its_workspace(rows: Seeder, worker: Worker) -> 
         await loaded(worker, api)
 
     told = [model_of(worker, api).process._workspace_id for api in (first, second, other)]
-
-    assert (
-        told[0]
-        == told[1]
-        == rows.one(
-            "SELECT m.workspace_id FROM apimgmt_model m JOIN apimgmt_predictionapi a ON a.model_id = m.id WHERE a.id = %s",
-            first.id,
-        )
+    whose = (
+        "SELECT m.workspace_id FROM apimgmt_model m JOIN apimgmt_predictionapi a ON a.model_id = m.id WHERE a.id = %s"
     )
-    assert told[2] not in {None, told[0]}
+
+    assert told == [rows.one(whose, api.id) for api in (first, second, other)]
+    assert told[0] == told[1] != told[2]
 
 
 async def test_a_trial_in_a_process_is_charged_for_answers_only(rows: Seeder, worker: Worker, call: Caller) -> None:

@@ -250,7 +250,8 @@ async def test_what_a_build_waits_for_is_loaded_though_there_is_no_room(loading:
 async def test_what_there_is_no_room_for_is_called_loaded_unless_it_failed_or_went(tmp_path: Path) -> None:
     loader = ModelLoader(tmp_path, lambda: None, IncidentLog("w"), memory_bytes=1)
     for number in (1, 2, 3):
-        loader._background.append(loader._make(Demand("a" * 16, 1, {}), Version(number, number, "0" * 64, "onnx", b"{}")))
+        version = Version(number, number, "0" * 64, "onnx", b"{}")
+        loader._background.append(loader._make(Demand("a" * 16, 1, {}), version))
     loader._background[0].set_failed("no")
     loader._drop(loader._background[1])
 
