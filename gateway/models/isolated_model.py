@@ -33,9 +33,11 @@ ALONE_S: Final = 1.0
 
 _START_S: Final = 10.0  # while there is no process yet, those that wait for it have longer
 _QUIET_TURNS: Final = 8  # of the event loop; what the sockets bring takes up to five until it is in the queue
+_GATHER_SHARE: Final = 0.5  # of the time that a call takes; other APIs' requests may make the turns long
 _TIMER_S: Final = 0.1
 _GROW_S: Final = 0.5  # another process is started where requests would wait longer: starting one takes as long
 _GROW_PAUSE_S: Final = 10.0  # after one that could not be started
+_PLACE_PAUSE_S: Final = 0.5  # after there was no place: looking for one is work on files
 _EXTRA_IDLE_S: Final = 10.0
 _NEWS: Final = 0.3  # the share of the latest call in what a call is expected to take
 
@@ -67,15 +69,21 @@ class _Waiting:
 class _Call:
     """One message to a process. `requests`: those that it is to answer."""
 
-    __slots__ = ("requests", "task")
+    __slots__ = ("has_begun", "requests", "task")
 
     def __init__(self, requests: list[_Waiting]) -> None:
         self.requests = requests
         self.task: asyncio.Task[None] | None = None
+        self.has_begun = False  # a task that is cancelled before never runs, and never says that the process is free
+
+    @property
+    def is_over(self) -> bool:
+        """All callers have left."""
+        return all(waiting.answer.done() for waiting in self.requests)
 
     def leave(self) -> None:
         """A caller has left: if it was the last, the process is ended, since it can't be told to stop."""
-        if self.task is not None and all(waiting.answer.done() for waiting in self.requests):
+        if self.task is not None and self.has_begun and self.is_over:
             self.task.cancel()
 
 
@@ -115,6 +123,8 @@ class IsolatedModel:
         self._grows_again_at = 0.0
         self._is_retired = False
         self._is_gathering = False
+        self._gathers_until = 0.0
+        self._had_company = False  # the latest call was for several
 
     def _made(self) -> ModelProcess:
         return ModelProcess(self._api_id, self._model, self._incidents, self.pause)
@@ -147,7 +157,7 @@ class IsolatedModel:
 
     async def load(self) -> None:
         """Start the process and have it predict the sample row. Raises `ModelLoadError`."""
-        while self._first.is_busy:  # with requests of before it was unloaded
+        while self._first.is_busy and self._tasks:  # with requests of before it was unloaded
             await asyncio.wait(self._tasks)
         self._begin(self._first)
         try:
@@ -174,6 +184,7 @@ class IsolatedModel:
                 waiting.call.leave()
             elif waiting in self._queue:
                 self._queue.remove(waiting)
+            self._close_if_retired()
             raise
 
     # --- the queue ---
@@ -187,7 +198,7 @@ class IsolatedModel:
     def _wait_s(self) -> float:
         """How long one more request would wait, as far as calls take what they took."""
         now = time.monotonic()
-        calls = math.ceil(len(self._queue) / self._requests_a_call)
+        calls = math.ceil(len(self._queue) / self._most_a_call(now))
         left = min(self._left_s(process, now) for process in self._processes)
         return left + calls * self._call_s / len(self._processes)
 
@@ -198,36 +209,49 @@ class IsolatedModel:
         since = now - process.busy_since
         return self._call_s - since if since < self._call_s else since
 
+    def _most_a_call(self, now: float) -> int:
+        return 1 if now < self._alone_until else self._requests_a_call
+
     def _dispatch_soon(self) -> None:
-        """At once, or where requests join: when the event loop brings no more of them. No clock is asked."""
-        if self._requests_a_call == 1:
+        """At once, or where requests join: when the event loop brings no more of them.
+
+        Callers who were answered together ask again together, within a few turns; others have company in their turn.
+        """
+        now = time.monotonic()
+        if self._most_a_call(now) == 1 or all(process.is_busy for process in self._processes):
             self._dispatch()
-        elif not self._is_gathering:
+        elif self._queue and not self._is_gathering:
             self._is_gathering = True
+            self._gathers_until = now + self._call_s * _GATHER_SHARE
             asyncio.get_running_loop().call_soon(self._gather, len(self._queue), 0)
 
     def _gather(self, n_waiting: int, quiet_turns: int) -> None:
         quiet_turns = quiet_turns + 1 if len(self._queue) == n_waiting else 0
-        if quiet_turns < _QUIET_TURNS and len(self._queue) < self._requests_a_call:
-            asyncio.get_running_loop().call_soon(self._gather, len(self._queue), quiet_turns)
-        else:
+        is_quiet = quiet_turns >= (_QUIET_TURNS if self._had_company else 1)
+        if is_quiet or len(self._queue) >= self._requests_a_call or time.monotonic() > self._gathers_until:
             self._is_gathering = False
             self._dispatch()
+        else:
+            asyncio.get_running_loop().call_soon(self._gather, len(self._queue), quiet_turns)
 
     def _dispatch(self) -> None:
         """Give what waits to the processes that are free."""
         while self._queue:
-            process = next((process for process in self._processes if not process.is_busy), None)
+            process = self._free()
             if process is None:
+                if not self._first.is_busy:
+                    self._resume_later()
                 if self._wait_s() > _GROW_S:
                     self._grow()
                 break
-            if process.pid is None and self.pause.left_s:
-                self._resume_later()
-                break
-            if requests := self._taken():
+            if requests := self._taken(process):
                 self._start(process, _Call(requests))
         self._set_timer()
+
+    def _free(self) -> ModelProcess | None:
+        """One that may compute now: not one that would have to be started in the pause."""
+        is_pause = self.pause.left_s > 0
+        return next((one for one in self._processes if not one.is_busy and not (is_pause and one.pid is None)), None)
 
     def _resume_later(self) -> None:
         """It was the model that ended the process, or seemed to be: who asks for it meanwhile waits."""
@@ -238,10 +262,10 @@ class IsolatedModel:
         self._resumption = None
         self._dispatch()
 
-    def _taken(self) -> list[_Waiting]:
-        """The requests of the next call, in their order."""
+    def _taken(self, process: ModelProcess) -> list[_Waiting]:
+        """The requests of the next call, in their order; one if the model is to be loaded first, which takes long."""
         taken: list[_Waiting] = []
-        most = 1 if time.monotonic() < self._alone_until else self._requests_a_call
+        most = self._most_a_call(time.monotonic()) if process.is_ready else 1
         while self._queue and len(taken) < most:
             if self._queue[0].answer.done():  # its caller has left
                 self._queue.popleft()
@@ -255,12 +279,16 @@ class IsolatedModel:
 
     def _start(self, process: ModelProcess, call: _Call) -> None:
         self._begin(process)
+        self._had_company = len(call.requests) > 1
         for waiting in call.requests:
             waiting.call = call
         call.task = self._in_task(self._make(process, call))
 
     async def _make(self, process: ModelProcess, call: _Call) -> None:
+        call.has_begun = True
         try:
+            if call.is_over:
+                return
             if len(call.requests) == 1:
                 await self._make_alone(process, call.requests[0])
             else:
@@ -269,11 +297,13 @@ class IsolatedModel:
             self._end(process)
 
     async def _make_alone(self, process: ModelProcess, waiting: _Waiting) -> None:
+        was_ready = process.is_ready
         try:
             outcome: Reply | Problem | ModelFailed = await process.predict(
                 waiting.request, waiting.approve, self.timeout_s
             )
-            self._note_call(process, 1, asked=1)
+            if was_ready:
+                self._note_call(process, 1, asked=1)
         except (Problem, ModelFailed) as error:
             outcome = error
         except asyncio.CancelledError:
@@ -291,21 +321,24 @@ class IsolatedModel:
         except JointCallFailed as failure:
             _log.warning("joint_call_failed", api_id=self._api_id, requests=len(requests), error=str(failure))
             self._alone_until = time.monotonic() + ALONE_S
-            self._put_back(requests, may_join=False)
+            self._put_back(requests, has_failed=True)
         except (Problem, ModelFailed) as error:
             for waiting in requests:
                 waiting.settle(error)
         else:
-            self._note_call(process, len(outcomes), asked=len(requests))
+            if outcomes:
+                self._note_call(process, len(outcomes), asked=len(requests))
+            else:  # the first has too many rows, or wants reasons
+                requests[0].may_join = False
             for waiting, outcome in zip(requests, outcomes, strict=False):
                 waiting.settle(outcome)
-            self._put_back(requests[len(outcomes) :], may_join=True)
+            self._put_back(requests[len(outcomes) :], has_failed=False)
 
-    def _put_back(self, requests: list[_Waiting], *, may_join: bool) -> None:
-        """Before all others. What waited for an answer in vain waits anew."""
+    def _put_back(self, requests: list[_Waiting], *, has_failed: bool) -> None:
+        """Before all others. What waited for an answer in vain waits anew, for a call of its own."""
         for waiting in reversed(requests):
             waiting.call = None
-            if not may_join:
+            if has_failed:
                 waiting.may_join, waiting.since = False, time.monotonic()
             self._queue.appendleft(waiting)
 
@@ -329,6 +362,7 @@ class IsolatedModel:
         while self._queue and now - self._queue[0].since >= longest_s:
             self._queue.popleft().settle(_too_many(self._wait_s()))
         self._dispatch()
+        self._close_if_retired()
 
     # --- the processes ---
 
@@ -340,8 +374,7 @@ class IsolatedModel:
         if process in self._extra and process.pid is None:
             self._give_back(process)
         self._dispatch_soon()
-        if self._is_retired and not self.is_busy:
-            self.close()
+        self._close_if_retired()
 
     def _grow(self) -> bool:
         """Start another process. False where there is no place for it, or it would be in vain."""
@@ -351,6 +384,7 @@ class IsolatedModel:
             return False
         place = self._places.take(self._api_id, self._workspace_id)
         if place is None:
+            self._grows_again_at = time.monotonic() + _PLACE_PAUSE_S
             return False
         process = self._starting = self._made()
         self._extra[process] = place
@@ -390,7 +424,10 @@ class IsolatedModel:
     def retire(self) -> None:
         """End the processes as soon as nobody waits for an answer of them."""
         self._is_retired = True
-        if not self.is_busy:
+        self._close_if_retired()
+
+    def _close_if_retired(self) -> None:
+        if self._is_retired and not self.is_busy:
             self.close()
 
     def close(self) -> None:

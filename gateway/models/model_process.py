@@ -117,7 +117,10 @@ class ModelProcess:
             raise Problem("model_timeout", f"The model took longer than {timeout_s:g} seconds.") from None
 
     async def predict_each(self, requests: Sequence[Predict], most_rows: int) -> list[Reply | Problem | ModelFailed]:
-        """What the first of them, at least one, are answered. Raises `JointCallFailed`, `Problem`, `ModelFailed`."""
+        """What the first of them are answered; of none where the first needs a call of its own.
+
+        Raises `JointCallFailed`, `Problem`, `ModelFailed`.
+        """
         child = self._running()
         try:
             async with asyncio.timeout(JOINT_TIMEOUT_S):
@@ -132,7 +135,7 @@ class ModelProcess:
             self._check_not_closed(child)
             self._pause.begin()
             raise not_ready(error) from None
-        if not 0 < len(replied.answers) <= len(requests):
+        if len(replied.answers) > len(requests):
             child.kill()
             raise JointCallFailed("it gave no usable answer")
         return [_outcome(answer) for answer in replied.answers]

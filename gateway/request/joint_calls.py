@@ -77,10 +77,12 @@ class JointCall:
             del self._open[self._model]
         present = [(request, decoded) for request, decoded in self._requests if request.cell is not None]
         self._requests.clear()
-        for (request, decoded), prediction in zip(present, self._predictions(present), strict=True):
-            request.outcome = self._outcome(request, decoded, prediction)
-        if self._done is not None:
-            self._done.set()
+        try:
+            for (request, decoded), prediction in zip(present, self._predictions(present), strict=True):
+                request.outcome = self._outcome(request, decoded, prediction)
+        finally:
+            if self._done is not None:
+                self._done.set()
 
     def _predictions(self, present: list[tuple[ApiRequest, Decoded]]) -> list[Prediction | None]:
         """One for each request; None where it is to be computed alone."""

@@ -84,12 +84,9 @@ class PredictionHandler(Handler):
                 found.append(failure(error))
                 continue
             n_rows += one.decoded.table.n_rows
-            is_apart = one.decoded.row_predictions > 1
-            if found and (is_apart or n_rows > request.most_rows):
+            if one.decoded.row_predictions > 1 or n_rows > request.most_rows:
                 break
             found.append(one)
-            if is_apart:
-                break
         predictions = iter(_predicted([one for one in found if isinstance(one, _Read)]))
         return RepliedEach(
             tuple(self._each(one, next(predictions)) if isinstance(one, _Read) else one for one in found)

@@ -67,7 +67,7 @@ class Predict(Request[Replied], frozen=True):
 
 
 class RepliedEach(Response, frozen=True):
-    """What each of the first requests is answered, at least one; the others were not looked at."""
+    """What each of the first requests is answered; none: the first needs a call of its own."""
 
     answers: tuple[Replied | Refused | Failed, ...]
 
@@ -75,6 +75,7 @@ class RepliedEach(Response, frozen=True):
 class PredictEach(Request[RepliedEach], frozen=True):
     """Answer HTTP requests by one call of the model, as far as together they have no more than `most_rows`.
 
+    One that has more by itself, or wants reasons, needs a call of its own, which may take longer.
     All have a body in memory, and none needs approval.
     """
 

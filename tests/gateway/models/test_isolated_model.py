@@ -236,6 +236,20 @@ async def test_a_retired_model_answers_first(isolated: Callable[[Made], Isolated
     assert one.model.pid is None
 
 
+async def test_starting_a_process_is_not_taken_for_computing(isolated: Callable[[Made], Isolated]) -> None:
+    """Else callers would be refused for a wait that is over."""
+    one = isolated(looping())
+    await one.model.load()
+    one.model.note_cost(RowCost(0.003))
+    os.kill(one.model.pid or 0, signal.SIGKILL)
+    await until(lambda: one.model.pid is None)
+
+    assert await one.outcome(ONE_ROUND) == "ok"
+    assert one.model._call_s == 0.003
+    assert await one.outcome(ONE_ROUND) == "ok"
+    assert one.model._call_s != 0.003
+
+
 async def test_a_model_that_is_closed_in_the_middle_is_held_against_nobody(
     isolated: Callable[[Made], Isolated],
 ) -> None:
@@ -311,6 +325,35 @@ async def test_what_comes_in_one_turn_is_one_call_of_so_many_rows(
     assert messages == [32, 8]
 
 
+async def test_a_lone_request_waits_for_nobody(isolated: Callable[[Made], Isolated], messages: list[int]) -> None:
+    one = await joining(isolated, dividing())
+    for number in range(3):
+        task = asyncio.create_task(one.predict(divided(6, 3)))
+        for _ in range(4):  # turns of the loop
+            await asyncio.sleep(0)
+
+        assert messages == [1] * (number + 1)
+        await task
+
+
+async def test_those_who_were_answered_together_ask_again_together(
+    isolated: Callable[[Made], Isolated], messages: list[int]
+) -> None:
+    """Their requests come turn after turn; a call for the first of them would cost as much as one for all."""
+    one = await joining(isolated, dividing())
+    one.model.note_cost(RowCost(0.1, 0.02, 8))
+    await asyncio.gather(*(one.predict(divided(6, 3)) for _ in range(3)))
+    tasks = []
+    for _ in range(3):
+        tasks.append(asyncio.create_task(one.predict(divided(6, 3))))
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*tasks)
+
+    assert messages == [3, 3]
+
+
 async def test_each_of_a_call_has_its_own_refusal(isolated: Callable[[Made], Isolated], messages: list[int]) -> None:
     one = await joining(isolated, dividing())
     bodies = [divided(6, 3), divided(6, 3), b"{", b'{"rows": [{"a": "x", "b": 1}]}', divided(8, 2)]
@@ -330,6 +373,19 @@ async def test_many_rows_are_fewer_requests_a_call(isolated: Callable[[Made], Is
 
     assert {len(json.loads(reply.body)["predictions"]) for reply in replies} == {12}
     assert messages[:2] == [9, 2]  # of the nine, the first two were answered
+
+
+async def test_a_request_of_many_rows_is_a_call_of_its_own(
+    isolated: Callable[[Made], Isolated], messages: list[int]
+) -> None:
+    """It may take longer than a call for several."""
+    one = await joining(isolated, dividing())
+    large = b'{"rows": [%b]}' % b", ".join([b'{"a": 6, "b": 3}'] * 40)
+
+    replies = await asyncio.gather(*(one.predict(body) for body in (large, *[divided(6, 3)] * 3)))
+
+    assert [len(json.loads(reply.body)["predictions"]) for reply in replies] == [40, 1, 1, 1]
+    assert messages == [4, 1, 3]  # of the four, none was answered
 
 
 async def test_a_request_that_the_model_fails_for_spoils_no_other(
@@ -373,6 +429,19 @@ async def test_a_process_that_is_killed_in_a_call_for_several_costs_nobody_an_an
 
     assert await asyncio.gather(*(one.outcome(divided(6, 3)) for _ in range(20))) == ["ok"] * 20
     assert one.incidents == [("process_crashed", encode_reason("process_ended", end="SIGKILL"))]
+
+
+async def test_a_process_that_starts_again_has_one_request_first(
+    isolated: Callable[[Made], Isolated], messages: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading a large model takes longer than a call for several may."""
+    monkeypatch.setattr("gateway.models.model_process.JOINT_TIMEOUT_S", 0.1)
+    one = await joining(isolated, dividing())
+    os.kill(one.model.pid or 0, signal.SIGKILL)
+    await until(lambda: one.model.pid is None)
+
+    assert await asyncio.gather(*(one.outcome(divided(6, 3)) for _ in range(4))) == ["ok"] * 4
+    assert messages == [1, 3]
 
 
 async def test_a_call_for_several_that_takes_too_long_is_ended_and_each_has_its_own(
@@ -423,6 +492,37 @@ async def test_a_caller_that_leaves_a_call_for_several_spoils_no_other(isolated:
     assert one.model.pid == pid
 
 
+@pytest.mark.parametrize("turns", range(1, 7))
+async def test_a_caller_may_leave_in_whatever_turn(isolated: Callable[[Made], Isolated], turns: int) -> None:
+    """Before its call, or in the very turn in which that starts."""
+    one = await joining(isolated, dividing())
+    task = asyncio.create_task(one.predict(divided(6, 3)))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    task.cancel()
+    await asyncio.wait({task})
+
+    await until(lambda: not one.model.is_busy)
+    assert await one.outcome(divided(6, 3)) == "ok"
+
+
+async def test_a_retired_model_ends_its_process_when_the_last_caller_leaves(
+    isolated: Callable[[Made], Isolated],
+) -> None:
+    """In the moment in which it is seen whether others come too."""
+    one = await joining(isolated, dividing())
+    task = asyncio.create_task(one.predict(divided(6, 3)))
+    await asyncio.sleep(0)
+    assert one.model.n_waiting == 1
+
+    one.model.retire()
+    task.cancel()
+    await asyncio.wait({task})
+
+    await until(lambda: one.model.pid is None)
+
+
 # --- more processes ---
 
 
@@ -466,6 +566,40 @@ async def test_without_a_place_there_is_one_process(isolated: Callable[..., Isol
     assert "ok" in outcomes
     assert one.model.n_processes == 1
     taken.close()
+
+
+async def test_while_one_process_may_not_start_again_another_answers(
+    isolated: Callable[..., Isolated], tmp_path: Path
+) -> None:
+    one = isolated(looping(), places=ProcessPlaces(tmp_path / "run", 2))
+    await one.model.load()
+    assert one.model._grow()
+    await until(lambda: one.model.n_processes == 2 and not one.model.is_busy)
+    os.kill(one.model.pid or 0, signal.SIGKILL)
+    await until(lambda: one.model.pid is None)
+    one.model.pause.ends_at = time.monotonic() + 1000
+
+    assert await one.outcome(ONE_ROUND) == "ok"
+
+
+async def test_who_is_refused_does_not_have_the_places_searched_each_time(
+    isolated: Callable[..., Isolated], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are files, and refused callers ask again at once."""
+    searched: list[str] = []
+    monkeypatch.setattr(ProcessPlaces, "take", lambda _places, api_id, _workspace_id: searched.append(api_id))
+    one = isolated(looping(), places=ProcessPlaces(tmp_path / "run", 2))
+    await one.model.load()
+    one.model.note_cost(RowCost(10.0))
+    endless = asyncio.create_task(one.outcome(FOR_EVER))
+    await until(lambda: one.model.is_busy and not one.model.n_waiting)
+
+    outcomes = await asyncio.gather(*(one.outcome(ONE_ROUND) for _ in range(50)))
+    endless.cancel()
+    await asyncio.wait({endless})
+
+    assert outcomes == ["too_many_requests"] * 50
+    assert searched == [API]
 
 
 def test_places_are_shared_by_apis_and_workspaces(tmp_path: Path) -> None:
