@@ -135,11 +135,6 @@ def _targets(cells: list[str], comma_is_point: bool) -> tuple[str, ...]:
     return tuple(numbers if comma_is_point and are_numbers else cells)
 
 
-def has_column(content: bytes, name: str) -> bool:
-    """Whether the sample's header has this column."""
-    return name in _table(content, Names([name]))[0]
-
-
 def _example(
     seen: list[_Seen], columns: tuple[StatedColumn, ...], rows: list[list[str]], comma_is_point: bool
 ) -> dict[str, Cell]:
