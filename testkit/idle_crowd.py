@@ -13,12 +13,12 @@ import sys
 REQUEST = b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n"
 
 
-def main(port: int, number: int, deed: str) -> None:
+def main(port: int, number: int, action: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (number + 64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     crowd = []
     for _ in range(number):
         one = socket.create_connection(("127.0.0.1", port), timeout=30)
-        if deed == "livez":
+        if action == "livez":
             one.sendall(REQUEST)
             if not one.recv(4096).startswith(b"HTTP/1.1 200"):
                 raise SystemExit("a connection was not answered")

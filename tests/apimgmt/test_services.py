@@ -249,14 +249,14 @@ def test_a_locked_api_asks_once_more_before_its_callers_are_cut_off(operator):
     services.add_networks(api.pk, "192.0.2.1", actor=operator)
     entry = api.whitelist.get()
 
-    for deed in (
+    for act in (
         lambda confirmed: services.roll_key(api.pk, actor=operator, confirmed=confirmed),
         lambda confirmed: services.remove_network(api.pk, entry.pk, actor=operator, confirmed=confirmed),
         lambda confirmed: services.update_api(api.pk, 2, actor=operator, confirmed=confirmed),
     ):
         with pytest.raises(NeedsConfirmation, match="locked"):
-            deed(False)
-        deed(True)
+            act(False)
+        act(True)
 
 
 def test_showing_the_key_is_an_event_and_a_viewer_may_not(operator):

@@ -25,9 +25,9 @@ CROWD = 10_000
 
 
 @contextmanager
-def idle_crowd(port: int, deed: str) -> Iterator[subprocess.Popen[str]]:
+def idle_crowd(port: int, action: str) -> Iterator[subprocess.Popen[str]]:
     crowd = subprocess.Popen(
-        [sys.executable, "-m", "testkit.idle_crowd", str(port), str(CROWD), deed],
+        [sys.executable, "-m", "testkit.idle_crowd", str(port), str(CROWD), action],
         cwd=PROJECT_DIR,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -41,8 +41,8 @@ def idle_crowd(port: int, deed: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.skipif(
     resource.getrlimit(resource.RLIMIT_NOFILE)[1] < CROWD + 64, reason="this machine allows fewer open files"
 )
-@pytest.mark.parametrize("deed", ["livez", "nothing"])
-async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, deed: str) -> None:
+@pytest.mark.parametrize("action", ["livez", "nothing"])
+async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, action: str) -> None:
     own_stack.start("gateway")
     tables = Seeder(own_stack.env["DATABASE_URL"], own_stack.environment.model_store_dir)
     api = tables.api(cancer())
@@ -51,7 +51,7 @@ async def test_ten_thousand_idle_connections_shut_nobody_out(own_stack: Stack, d
     async with calling(own_stack.gateway_url, api, connections=8) as client:
         await until(lambda: client.answered > 2000)
 
-    with idle_crowd(own_stack.environment.gateway_port, deed) as crowd:
+    with idle_crowd(own_stack.environment.gateway_port, action) as crowd:
         assert crowd.stdout
         made = await asyncio.to_thread(crowd.stdout.readline)
         held = [len(worker.net_connections(kind="tcp")) for worker in workers]
