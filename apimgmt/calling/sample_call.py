@@ -41,7 +41,7 @@ def send_sample_row(api: PredictionAPI, *, actor: Actor) -> SampleReply:
     )
     started = time.perf_counter()
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310  (as above)
             status, body = reply.status, reply.read(LONGEST_SHOWN_BODY)
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read(LONGEST_SHOWN_BODY)

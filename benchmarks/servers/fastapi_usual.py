@@ -20,7 +20,7 @@ Row: type[BaseModel] = create_model("Row", **fields)
 
 
 class Rows(BaseModel):
-    rows: list[Row]  # type: ignore[valid-type]
+    rows: list[Row]  # type: ignore[valid-type]  # Row is made at run time
 
 
 class Prediction(BaseModel):
