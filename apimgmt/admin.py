@@ -1,7 +1,7 @@
 """The User Portal: what administrators manage for their own workspaces, and the installer for all.
 
-An administrator sees and changes only his own workspaces' people, by a form with a name, a password, active and one
-Role. Raw permissions, groups and the superuser flag are not on it: whoever could set them could make himself installer.
+Administrators see and change only the people of their own workspaces, by a form with a name, a password, active and one
+Role. Raw permissions, groups and the superuser flag are not on it: whoever could set them could become an installer.
 """
 
 from __future__ import annotations

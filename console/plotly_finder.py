@@ -20,7 +20,7 @@ class PlotlyFinder(BaseFinder):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.storage = FileSystemStorage(location=PACKAGE_DATA)
 
-    # Django calls it with one signature; its stubs part it into two by the value of `find_all`.
+    # Django calls it with one signature; its stubs split it into two by the value of `find_all`.
     def find(self, path: str, find_all: bool = False, **kwargs: Any) -> str | list[str]:  # type: ignore[override]
         found = str(PACKAGE_DATA / FILE_NAME) if path == FILE_NAME else ""
         if find_all:

@@ -215,7 +215,7 @@ def _networks(reader: _Reader, name: str) -> tuple[IPNetwork, ...]:
             networks.append(ipaddress.ip_network(item))
         except ValueError:
             raise BadSetting(
-                name, item, "expected addresses or networks such as 10.0.0.0/8, parted by commas"
+                name, item, "expected addresses or networks such as 10.0.0.0/8, separated by commas"
             ) from None
     return tuple(networks)
 

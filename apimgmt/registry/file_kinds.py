@@ -71,7 +71,7 @@ class PickleRefused(FileRefused):
 
 
 def export_lines(filename: str, *, script: str) -> tuple[str, str]:
-    """The two lines that turn the owner's own pickle into ONNX and metadata, on his own machine."""
+    """The two lines that turn a pickle into ONNX and metadata, on its owner's machine."""
     return EXPORT_PACKAGES, f"python {script} {_as_argument(filename)} sample.csv"
 
 

@@ -1,4 +1,4 @@
-"""What a model's outputs mean, between the owner and the trial: what he states goes in, what was found comes out.
+"""What a model's outputs mean, between the owner and the trial: what is stated goes in, what was found comes out.
 
 The trial itself is `inference.meaning`, in the confined child. Here are the request for it, and what becomes of its
 answer: the finished description, the questions that are left, or a refusal.

@@ -16,7 +16,7 @@ from inference.meaning.classes import names_as_stated
 
 
 def review_again(version: ModelVersion, user_id: int) -> Draft:
-    """A draft of the same file, described as it is stored, its outputs and classes tried anew. It is not saved yet.
+    """A draft of the same file, described as it is stored, its outputs and classes tried again. It is not saved yet.
 
     Raises `DescriptionRefused`.
     """

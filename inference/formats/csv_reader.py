@@ -151,7 +151,7 @@ def _stated_separator(body: bytes, charset: str) -> str | None:
         return None
     if match[1] not in _STATED_SEPARATORS:
         known = ", ".join(_STATED_SEPARATORS.values())
-        raise Problem("malformed_body", f"The first line says sep={match[1]}; cells may be parted by {known}.")
+        raise Problem("malformed_body", f"The first line says sep={match[1]}; cells may be separated by {known}.")
     return match[1]
 
 

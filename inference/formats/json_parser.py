@@ -29,7 +29,7 @@ from inference.row_warnings import RowWarnings
 from inference.table import ColumnRule, Layout, Table
 from inference.value_checks import EXACT_DOUBLE
 
-_MOST_LEARNT = 8  # times that the quick ways are compiled anew, by callers' other keys
+_MOST_LEARNT = 8  # times that the quick ways are compiled again, for callers' other keys
 _MOST_STRANGERS = 64
 _LONGEST_STRANGER = 100
 _BOM = b"\xef\xbb\xbf"

@@ -75,7 +75,7 @@ def check_finite(values: Array, *, n_owned: int) -> Check:
 def check_agreement(class_indexes: Sequence[int], probabilities: Array) -> Check:
     """Whether the model's own labels are the classes that its probabilities name.
 
-    Two classes may be parted by another threshold than a half. A label that follows neither is told where most agree
+    The threshold between two classes may be another than a half. A label that follows neither is told where most agree
     and no other order of the columns would fit better (Platt scaling honestly disagrees in some rows), else refused.
     """
     chosen = np.asarray(class_indexes)

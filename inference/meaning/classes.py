@@ -117,7 +117,7 @@ def _is_position(labels: Sequence[Label], width: int) -> bool:
 
 
 def _by_mapping(stated: Mapping[str, str], seen: Sequence[Label], n_classes: int | None) -> Labels:
-    """Where only the owner knows: his labels, if what came is among them. Positions, or the order that he wrote."""
+    """Where only the owner knows: the stated labels, if what came is among them. Positions, or the order as stated."""
     kind = type(seen[0]) if seen else str
     values = tuple(typed_label(key, kind) for key in stated)
     if n_classes not in {None, len(values)}:

@@ -346,7 +346,7 @@ def _lead(numbers: Observed | None, n_rows: int) -> Array:
 
 
 def _with_targets(roles: Sequence[Output], tried: Tried, stated: tuple[str, ...]) -> tuple[Output, ...]:
-    """A name for each predicted number: the owner's where he named all of them, else the output's own.
+    """A name for each predicted number: the owner's where all of them have one, else the output's own.
 
     Raises `RolesRefused` where several are named, but not as many as there are.
     """

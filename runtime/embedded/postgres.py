@@ -52,7 +52,7 @@ class Postgres(EmbeddedServer):
         return self.run_as.identity
 
     def prepare(self) -> None:
-        """Make the data directory on first use, in one step: an interrupted one is made anew."""
+        """Make the data directory on first use, in one step: an interrupted one is made again."""
         if (self.data_dir() / "PG_VERSION").exists():
             self._check_version()
             return

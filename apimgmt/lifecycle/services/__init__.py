@@ -1,6 +1,6 @@
 """Every write that a person can ask for. Page, command line and admin site call these; the rules stand behind them.
 
-Each takes the actor last, checks his right and the transition table, and raises the errors of `apimgmt.errors`.
+Each takes the actor last, checks the actor's right and the transition table, and raises the errors of `apimgmt.errors`.
 Work that takes time (building, waiting for gateways) is queued on commit.
 """
 

@@ -1,4 +1,4 @@
-"""What the owner confirms on the review page: a tick of its own beside each finding that only he can vouch for."""
+"""What the owner confirms on the review page: a tick of its own beside each finding that nobody else can vouch for."""
 
 from __future__ import annotations
 
